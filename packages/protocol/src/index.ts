@@ -1,1 +1,86 @@
-export {}
+export {
+  assemble,
+  canonicalStep,
+  countSteps,
+  type Derived,
+  decodeEnd,
+  derive,
+  isCompleted,
+  MAX_STEPS,
+  openStep,
+  type TraceState,
+} from './assemble.ts'
+export type { Delta, DeltaEnd, Expected, Said, StepTuple } from './delta.ts'
+export {
+  InvalidInputError,
+  InvalidStatusError,
+  StepNotStartedError,
+  StepwellError,
+  TraceContextError,
+} from './errors.ts'
+export {
+  encodeFrame,
+  FRAME_MAX_BYTES,
+  FRAME_UNPACKED_MAX_BYTES,
+  FRAME_VERSION,
+  type Frame,
+  frameFields,
+  type ProducerCounters,
+  unpackDeltas,
+} from './frame.ts'
+export {
+  compareStepIds,
+  EARLIEST_START_MS,
+  LATEST_START_AHEAD_MS,
+  newProducerId,
+  newTraceId,
+  PRODUCER_ID,
+  parseStepId,
+  parseTraceId,
+  producerOfStep,
+  STEP_ID_TEXT,
+  traceIdStart,
+} from './ids.ts'
+export { CORRELATION_TTL_S, correlationKey, GROUP, type ShardKeys, shardKeys, shardOf } from './keys.ts'
+export { addMonths, type Month, monthBounds, monthOf, monthOfPartition, partitionName } from './months.ts'
+export {
+  boundText,
+  canonicalJson,
+  cleanJson,
+  cleanText,
+  DEPTH_MAX,
+  ERROR_MAX_LENGTH,
+  encodeObject,
+  hasSuspiciousEscape,
+  METADATA_MAX_LENGTH,
+  NAME_MAX_LENGTH,
+  TRUNCATED_KEY,
+} from './plain-json.ts'
+export {
+  type MergeState,
+  rowOfState,
+  type SummaryRow,
+  sameRow,
+  stateOfRow,
+  stepOfTuple,
+  summaryOfRow,
+  type TraceRow,
+  traceOfRow,
+} from './row.ts'
+export {
+  END_TRACE,
+  FINAL_STATUSES,
+  type FinalStatus,
+  type Json,
+  type JsonObject,
+  STEP_STATUSES,
+  type Step,
+  type StepId,
+  type StepStatus,
+  TRACE_STATUSES,
+  type Trace,
+  type TraceContextData,
+  type TraceEnd,
+  type TraceStatus,
+  type TraceSummary,
+} from './trace.ts'

@@ -1,1 +1,160 @@
-export {}
+import * as z from 'zod'
+import type { Delta, StepTuple } from './delta.ts'
+import { FRAME_UNPACKED_MAX_BYTES, FRAME_VERSION, type Frame, frameFields, unpackDeltas } from './frame.ts'
+import {
+  EARLIEST_START_MS,
+  LATEST_START_AHEAD_MS,
+  PRODUCER_ID,
+  parseTraceId,
+  STEP_ID_TEXT,
+  traceIdStart,
+} from './ids.ts'
+import { boundText, cleanJson, ERROR_MAX_LENGTH, hasSuspiciousEscape, NAME_MAX_LENGTH } from './plain-json.ts'
+import { type Json, type JsonObject, STEP_STATUSES } from './trace.ts'
+
+/** Most milliseconds that an offset or a duration may have: about 317 years. */
+const SPAN_MAX_MS = 1e13
+
+const count = z.int().min(0)
+const span = z.number().min(-SPAN_MAX_MS).max(SPAN_MAX_MS)
+const duration = z.number().min(0).max(SPAN_MAX_MS)
+const name = z.string().max(NAME_MAX_LENGTH)
+const errorMessage = z.string().max(ERROR_MAX_LENGTH)
+const jsonObject = z.custom<JsonObject>(
+  (v) => typeof v === 'object' && v !== null && !Array.isArray(v),
+  'not an object',
+)
+
+/** A UUID of any version, in canonical form. */
+export const traceIdSchema = z.string().refine((id) => parseTraceId(id) === id, 'not a UUID in lower case')
+/** Step ids: docs/PROTOCOL.md. */
+export const stepIdSchema = z.union([z.int().min(1), z.string().regex(STEP_ID_TEXT)])
+
+/** A step on the wire and in the table. */
+export const stepSchema: z.ZodType<StepTuple> = z.tuple([
+  stepIdSchema,
+  name,
+  span.nullish(),
+  duration.nullish(),
+  z
+    .int()
+    .min(0)
+    .max(STEP_STATUSES.length - 1)
+    .optional(),
+  errorMessage.nullish(),
+  stepIdSchema.nullish(),
+  jsonObject.nullish(),
+  count.optional(),
+]) as never
+
+/** One delta. Unknown keys are left out, so that a newer producer can say more. */
+export const deltaSchema: z.ZodType<Delta> = z
+  .object({
+    t: traceIdSchema,
+    at: z.number().optional(),
+    b: z.literal(1).optional(),
+    k: name.min(1).optional(),
+    x: name.min(1).optional(),
+    m: jsonObject.optional(),
+    r: count.optional(),
+    u: z.tuple([traceIdSchema, stepIdSchema.nullable(), traceIdSchema.nullable()]).optional(),
+    l: duration.optional(),
+    s: z.array(stepSchema).optional(),
+    n: z.tuple([count, count]),
+    e: z
+      .tuple([z.enum(['s', 'f', 't']), span.nullable(), duration.nullable(), errorMessage.nullish()])
+      .optional(),
+  })
+  .refine((d) => d.b === undefined || d.k !== undefined, 'a beginning (b) needs the skill (k)') as never
+
+/** What a producer counted. */
+export const countersSchema = z.object({ emitted: count, acked: count, dropped: z.record(z.string(), count) })
+
+const wholeNumber = z
+  .string()
+  .regex(/^[0-9]{1,15}$/, 'not a whole number')
+  .transform(Number)
+
+const frameSchema = z.object({
+  v: z.literal(FRAME_VERSION, `unknown frame version: this worker reads ${FRAME_VERSION}`),
+  p: z.string().regex(PRODUCER_ID, 'not a producer id'),
+  n: wholeNumber,
+  c: wholeNumber,
+  k: z.string().optional(),
+  z: z.string().optional(),
+  d: z.string(),
+})
+
+/** A delta that was refused: as it came, and why. */
+export interface RefusedDelta {
+  value: unknown
+  reason: string
+}
+
+/** What is in a stream entry. A bad delta is refused alone; the others of its frame go on. */
+export type DecodedFrame =
+  | { ok: true; frame: Omit<Frame, 'deltas'>; deltas: Delta[]; refused: RefusedDelta[] }
+  | { ok: false; reason: string }
+
+/**
+ * Decodes and validates a stream entry, `flat` being its fields and values as Redis answers them. Never throws.
+ * Texts are cleaned of what Postgres refuses. `nowMs` bounds the starts that are accepted.
+ */
+export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFrame {
+  const fields = frameSchema.safeParse(Object.fromEntries(frameFields(flat)))
+  if (!fields.success) return { ok: false, reason: explain(fields.error) }
+  const { p: producer, n: number, c: deltaCount, k, z: packing, d } = fields.data
+  let values: unknown
+  try {
+    if (d.length > FRAME_UNPACKED_MAX_BYTES) throw new Error(`more than ${FRAME_UNPACKED_MAX_BYTES} bytes`)
+    const text = unpackDeltas(d, packing)
+    values = JSON.parse(text)
+    if (hasSuspiciousEscape(text)) values = cleanJson(values as Json)
+  } catch (error) {
+    return { ok: false, reason: `deltas (d): ${boundText((error as Error).message, 200)}` }
+  }
+  if (!Array.isArray(values)) return { ok: false, reason: 'deltas (d): not an array' }
+  if (values.length !== deltaCount) {
+    return { ok: false, reason: `deltas (d): ${values.length} where c says ${deltaCount}` }
+  }
+  const deltas: Delta[] = []
+  const refused: RefusedDelta[] = []
+  for (const value of values) {
+    const delta = deltaSchema.safeParse(value)
+    const reason = delta.success ? refuseStart(delta.data, nowMs) : explain(delta.error)
+    if (reason === undefined) deltas.push(delta.data as Delta)
+    else refused.push({ value, reason })
+  }
+  return { ok: true, frame: { producer, number, deltaCount, counters: decodeCounters(k) }, deltas, refused }
+}
+
+/** The start of a delta's trace, in whole milliseconds since 1970; undefined where neither the id nor the delta tells it. */
+export function startOf(delta: Delta): number | undefined {
+  return traceIdStart(delta.t) ?? (delta.at === undefined ? undefined : Math.floor(delta.at))
+}
+
+function refuseStart(delta: Delta, nowMs: number): string | undefined {
+  const start = startOf(delta)
+  if (start === undefined) return 'at: needed, for the trace id does not tell the start'
+  if (start >= EARLIEST_START_MS && start <= nowMs + LATEST_START_AHEAD_MS) return undefined
+  return `the trace starts at ${start} ms: accepted is 2000-01-01 to a day from now`
+}
+
+// Counters that cannot be read are not worth losing a frame for.
+function decodeCounters(text: string | undefined): Frame['counters'] {
+  try {
+    const counters = countersSchema.safeParse(JSON.parse(text ?? ''))
+    if (counters.success) return counters.data
+  } catch {
+    // not JSON
+  }
+  return { emitted: 0, acked: 0, dropped: {} }
+}
+
+/** The first issue of a validation error in one line: where and what. */
+export function explain(error: z.ZodError): string {
+  const issue = error.issues[0]
+  if (issue === undefined) return 'invalid'
+  const where = issue.path.join('.')
+  return boundText(where === '' ? issue.message : `${where}: ${issue.message}`, 300)
+}

@@ -1,0 +1,44 @@
+/** The consumer group that workers read the streams through. */
+export const GROUP = 'stepwell'
+/** Seconds that a correlation key lives after it was last written: one hour (the specification's). */
+export const CORRELATION_TTL_S = 3600
+
+/** The Redis keys of one shard. All carry the shard's hash tag, so a script that uses several stays in one slot of a cluster. */
+export interface ShardKeys {
+  /** Stream of frames. */
+  events: string
+  /** Sorted set: open trace → when a worker should look at it next (milliseconds, Redis TIME). */
+  due: string
+  /** Sorted set: producer → milliseconds of its latest frame, by the stream's entry ids. */
+  producers: string
+  /** Hash of counters: entries acked as stored, entries acked as dead. */
+  counts: string
+  /** Hash of one open trace: `<producer>:<frame>` → delta. */
+  open(trace: string): string
+  /** Set of the open traces that a producer has spoken of. */
+  openBy(producer: string): string
+}
+
+/** Names of the keys of shard `index` under `namespace` (default there: `stepwell`). */
+export function shardKeys(namespace: string, index: number): ShardKeys {
+  const prefix = `${namespace}:{${index}}:`
+  return {
+    events: `${prefix}events`,
+    due: `${prefix}due`,
+    producers: `${prefix}producers`,
+    counts: `${prefix}counts`,
+    open: (trace) => `${prefix}open:${trace}`,
+    openBy: (producer) => `${prefix}open-by:${producer}`,
+  }
+}
+
+/** Redis key of the correlation execution id → trace id, exactly as the specification names it. */
+export const correlationKey = (executionId: string): string => `trace_context:${executionId}`
+
+/** The shard of a trace: FNV-1a (32 bit, http://www.isthe.com/chongo/tech/comp/fnv/) over the id's ASCII bytes, modulo `shards`. */
+export function shardOf(traceId: string, shards: number): number {
+  if (shards === 1) return 0
+  let hash = 0x811c9dc5
+  for (let i = 0; i < traceId.length; i++) hash = Math.imul(hash ^ traceId.charCodeAt(i), 0x01000193)
+  return (hash >>> 0) % shards
+}

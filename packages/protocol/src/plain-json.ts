@@ -1,0 +1,142 @@
+import type { Json, JsonObject } from './trace.ts'
+
+/** Longest name of a skill, a step or an execution, in UTF-16 units; longer ones are cut and end in `…`. */
+export const NAME_MAX_LENGTH = 255
+/** Longest error message, in UTF-16 units. */
+export const ERROR_MAX_LENGTH = 16_384
+/** Most JSON text that the metadata of a trace may take, and the attributes of all its steps together, in UTF-16 units. */
+export const METADATA_MAX_LENGTH = 65_536
+/** How deep metadata and attributes may nest before the rest is replaced by `[too deep]`. */
+export const DEPTH_MAX = 32
+
+/** What marks metadata or attributes that were cut: the length of the JSON text that was too long. */
+export const TRUNCATED_KEY = 'stepwell.truncated'
+
+// An escape in JSON text that Postgres refuses or could refuse: NUL, and halves of surrogate pairs.
+const SUSPICIOUS_ESCAPE = /\\u(?:0000|[dD][89a-fA-F])/
+
+/** Whether JSON text can hold what Postgres refuses. False positives are allowed: `cleanJson` looks closer. */
+export const hasSuspiciousEscape = (jsonText: string): boolean => SUSPICIOUS_ESCAPE.test(jsonText)
+
+/** Text that Postgres can store: NUL and lone surrogates become U+FFFD. Valid in JSON, refused by jsonb and text. */
+export function cleanText(text: string): string {
+  const whole = text.isWellFormed() ? text : text.toWellFormed()
+  return whole.includes('\0') ? whole.replaceAll('\0', '\uFFFD') : whole
+}
+
+/** Cleaned text of at most `maxLength` UTF-16 units; what was cut ends in `…`. */
+export function boundText(text: string, maxLength: number): string {
+  // First the cut, then the cleaning: a pair that the cut splits is mended by it.
+  return cleanText(
+    text.length <= maxLength ? text : `${text.slice(0, maxLength - 1).replace(/[\uD800-\uDBFF]$/, '')}…`,
+  )
+}
+
+/** A parsed JSON value with every text in it cleaned, keys too. */
+export function cleanJson<T extends Json>(value: T): T {
+  if (typeof value === 'string') return cleanText(value) as T
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(cleanJson) as T
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [cleanText(key), cleanJson(item)]),
+  ) as T
+}
+
+/**
+ * The JSON text of whatever a user passes as metadata or attributes. Never throws. Plain JSON passes as JSON.stringify
+ * would write it; the rest becomes the nearest thing that JSON and Postgres can hold: BigInt, NaN, Infinity, symbols and
+ * functions as text; Date as ISO text; Map as object; Set as array; Error as {name, message}; bytes as `[n bytes]`;
+ * a circle as `[circular]`; a getter or `toJSON` that throws as `[unreadable]`; NUL and lone surrogates as U+FFFD.
+ * Over `maxLength` the properties that do not fit are left out and `stepwell.truncated` tells the whole length.
+ */
+export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH): string {
+  if (value === undefined || value === null) return '{}'
+  const plain = toPlain(value, 0, new Set())
+  const object: JsonObject =
+    typeof plain === 'object' && plain !== null && !Array.isArray(plain) ? plain : { value: plain }
+  const text = JSON.stringify(object)
+  return text.length <= maxLength ? text : truncateObject(object, text.length, maxLength)
+}
+
+function truncateObject(object: JsonObject, wholeLength: number, maxLength: number): string {
+  const mark = `"${TRUNCATED_KEY}":${wholeLength}`
+  let text = '{'
+  for (const [key, item] of Object.entries(object)) {
+    const property = `${JSON.stringify(key)}:${JSON.stringify(item)},`
+    if (text.length + property.length + mark.length + 1 <= maxLength) text += property
+  }
+  return `${text}${mark}}`
+}
+
+function toPlain(value: unknown, depth: number, path: Set<object>): Json {
+  switch (typeof value) {
+    case 'string':
+      return cleanText(value)
+    case 'number':
+      return Number.isFinite(value) ? value : String(value)
+    case 'boolean':
+      return value
+    case 'object':
+      return value === null ? null : objectToPlain(value, depth, path)
+    case 'undefined':
+      return null
+    case 'function':
+      return '[function]'
+    default:
+      return String(value)
+  }
+}
+
+function objectToPlain(value: object, depth: number, path: Set<object>): Json {
+  if (path.has(value)) return '[circular]'
+  if (depth >= DEPTH_MAX) return '[too deep]'
+  path.add(value)
+  try {
+    return convert(value, depth + 1, path)
+  } catch {
+    return '[unreadable]'
+  } finally {
+    path.delete(value)
+  }
+}
+
+function convert(value: object, depth: number, path: Set<object>): Json {
+  if (Array.isArray(value)) return Array.from(value, (item) => toPlain(item, depth, path))
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString()
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.byteLength} bytes]`
+  if (value instanceof Map) return entriesToPlain([...value], depth, path)
+  if (value instanceof Set) return Array.from(value, (item) => toPlain(item, depth, path))
+  if (value instanceof Error) return { name: cleanText(value.name), message: cleanText(value.message) }
+  if ('toJSON' in value && typeof value.toJSON === 'function') return toPlain(value.toJSON(), depth, path)
+  if (value instanceof RegExp || value instanceof URLSearchParams) return cleanText(String(value))
+  return entriesToPlain(
+    Object.keys(value).map((key) => [key, readProperty(value, key)]),
+    depth,
+    path,
+  )
+}
+
+function readProperty(value: object, key: string): unknown {
+  try {
+    return (value as Record<string, unknown>)[key]
+  } catch {
+    return '[unreadable]'
+  }
+}
+
+function entriesToPlain(entries: [unknown, unknown][], depth: number, path: Set<object>): JsonObject {
+  const plain: [string, Json][] = []
+  for (const [key, item] of entries) {
+    if (item !== undefined) plain.push([cleanText(String(key)), toPlain(item, depth, path)])
+  }
+  // fromEntries defines properties, so a key `__proto__` stays a key.
+  return Object.fromEntries(plain)
+}
+
+/** JSON text with the keys of every object sorted: equal values have equal text. */
+export function canonicalJson(value: Json | undefined): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value ?? null)
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  const keys = Object.keys(value).sort()
+  return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`).join(',')}}`
+}
