@@ -1,1 +1,2 @@
-export {}
+export type { RedisConfig } from './connections.ts'
+export { createWorker, type StepwellWorker, type WorkerOptions } from './create-worker.ts'

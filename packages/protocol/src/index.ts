@@ -68,6 +68,7 @@ export {
   traceOfRow,
 } from './row.ts'
 export {
+  DELTA_OF_TRACE,
   END_TRACE,
   FINAL_STATUSES,
   type FinalStatus,

@@ -74,6 +74,12 @@ export interface TraceContextData {
  */
 export const END_TRACE: unique symbol = Symbol.for('stepwell.endTrace')
 
+/**
+ * A live trace object may carry a function under this key that returns all its tracer knows of it as one delta, with the
+ * step ids that the tracer's own events carry.
+ */
+export const DELTA_OF_TRACE: unique symbol = Symbol.for('stepwell.deltaOfTrace')
+
 /** How a trace ended. Times in milliseconds since 1970; `null` where the source did not say. */
 export interface TraceEnd {
   status: FinalStatus

@@ -1,0 +1,174 @@
+import type { Delta, Said } from '@stepwell/protocol'
+import {
+  type Database,
+  type DeadLetter,
+  type TraceDeltas,
+  WRITE_MAX_TRACES,
+  writeDeadLetters,
+} from '@stepwell/storage'
+import type { Acker } from './acker.ts'
+import type { Ticket } from './shard.ts'
+import { StoppedError, type Store } from './store.ts'
+
+/**
+ * The write batch: deltas that go to Postgres straight from the stream, and dead letters. Added → in the batch → written
+ * (with others, in one statement) → its entry acked. A batch goes when it is full by count or bytes, or when its first
+ * delta has waited long enough; at most two are being written at once, one building up behind them.
+ */
+export class Collector {
+  readonly #store: Store
+  readonly #database: Database
+  readonly #acker: Acker
+  readonly #limits: { maxTraces: number; maxBytes: number; maxWaitMs: number; maxHeldBytes: number }
+  readonly #onWritten: (traces: number, refused: number) => void
+  #batch = new Batch()
+  #timer: NodeJS.Timeout | undefined
+  #writing = new Set<Promise<void>>()
+  #heldBytes = 0
+  #waiting: (() => void)[] = []
+
+  constructor(options: {
+    store: Store
+    database: Database
+    acker: Acker
+    onWritten: (traces: number, refused: number) => void
+    /** Default: 500 traces, 4 MiB, 5 ms; reading pauses while 32 MiB are held. */
+    limits?: { maxTraces: number; maxBytes: number; maxWaitMs: number; maxHeldBytes: number }
+  }) {
+    this.#store = options.store
+    this.#database = options.database
+    this.#acker = options.acker
+    this.#onWritten = options.onWritten
+    this.#limits = options.limits ?? {
+      maxTraces: 500,
+      maxBytes: 4 << 20,
+      maxWaitMs: 5,
+      maxHeldBytes: 32 << 20,
+    }
+    if (this.#limits.maxTraces > WRITE_MAX_TRACES)
+      throw new RangeError(`maxTraces is at most ${WRITE_MAX_TRACES}`)
+  }
+
+  /** Adds a delta; its ticket has a part done when it is committed. `size` in UTF-16 units. */
+  add(ticket: Ticket, startedAtMs: number, said: Said, size: number, known: boolean): void {
+    const key = `${said.delta.t}@${startedAtMs}`
+    const trace = this.#batch.traces.get(key)
+    if (trace === undefined) {
+      this.#batch.traces.set(key, {
+        traceId: said.delta.t,
+        startedAtMs,
+        said: [said],
+        known,
+        tickets: [ticket],
+      })
+    } else {
+      trace.said.push(said)
+      trace.tickets.push(ticket)
+    }
+    this.#grow(size)
+  }
+
+  /** Adds a dead letter; its ticket has a part done, and is dead, when it is committed. */
+  addDead(ticket: Ticket, letter: DeadLetter): void {
+    ticket.dead = true
+    this.#batch.letters.push({ ticket, letter })
+    this.#grow(letter.payload.length)
+  }
+
+  /** Resolves when there is room for more. */
+  async room(): Promise<void> {
+    while (this.#heldBytes > this.#limits.maxHeldBytes)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Writes what is there; resolves when all that was added before is written, or cannot be because the worker stops. */
+  async flush(): Promise<void> {
+    this.#dispatch()
+    await Promise.all(this.#writing)
+  }
+
+  #grow(size: number): void {
+    this.#batch.bytes += size
+    this.#heldBytes += size
+    if (this.#batch.traces.size >= this.#limits.maxTraces || this.#batch.bytes >= this.#limits.maxBytes)
+      this.#dispatch()
+    else this.#timer ??= setTimeout(() => this.#dispatch(), this.#limits.maxWaitMs)
+  }
+
+  #dispatch(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (this.#batch.bytes === 0) return
+    const batch = this.#batch
+    this.#batch = new Batch()
+    const queued = this.#writing.size >= 2 ? Promise.race(this.#writing) : Promise.resolve()
+    const writing = queued
+      .then(() => this.#write(batch))
+      .catch((error: unknown) => {
+        if (!(error instanceof StoppedError)) throw error
+      })
+      .finally(() => {
+        this.#writing.delete(writing)
+        this.#heldBytes -= batch.bytes
+        for (const resolve of this.#waiting.splice(0)) resolve()
+      })
+    this.#writing.add(writing)
+  }
+
+  async #write(batch: Batch): Promise<void> {
+    const { letters } = batch
+    const { guilty } = await this.#store.write([...batch.traces.values()])
+    const refused = new Set<TraceDeltas>()
+    for (const { trace, error } of guilty) {
+      refused.add(trace)
+      for (const [i, said] of trace.said.entries()) {
+        const ticket = (trace as Collected).tickets[i] as Ticket
+        ticket.dead = true
+        letters.push({ ticket, letter: letterOf(ticket, said.delta, said.producer, error) })
+      }
+    }
+    if (letters.length > 0) {
+      await this.#store.persist(() =>
+        writeDeadLetters(
+          this.#database,
+          letters.map((l) => l.letter),
+          Date.now(),
+        ),
+      )
+    }
+    this.#onWritten(batch.traces.size - refused.size, letters.length)
+    for (const trace of batch.traces.values()) {
+      if (!refused.has(trace)) for (const ticket of trace.tickets) this.#acker.partDone(ticket)
+    }
+    for (const { ticket } of letters) this.#acker.partDone(ticket)
+  }
+}
+
+interface Collected extends TraceDeltas {
+  /** Of each delta the entry that brought it. */
+  tickets: Ticket[]
+}
+
+class Batch {
+  traces = new Map<string, Collected>()
+  letters: { ticket: Ticket; letter: DeadLetter }[] = []
+  bytes = 0
+}
+
+/** The letter for a delta that the database refuses. */
+export function letterOf(
+  ticket: Pick<Ticket, 'shard' | 'id'>,
+  delta: Delta,
+  producer: string,
+  error: Error,
+): DeadLetter {
+  return {
+    letterId: `${ticket.shard.keys.events}/${ticket.id}/${delta.t}`,
+    stream: ticket.shard.keys.events,
+    entryId: ticket.id,
+    reason: `Postgres refuses it: ${error.message}`,
+    payload: JSON.stringify(delta),
+    producer,
+    traceId: delta.t,
+  }
+}

@@ -1,0 +1,301 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import {
+  type DatabaseConfig,
+  migrateToLatest,
+  openDatabase,
+  TraceWriter,
+  writeDeadLetters,
+} from '@stepwell/storage'
+import { type Logger, pino } from 'pino'
+import { Acker } from './acker.ts'
+import { Collector, letterOf } from './collector.ts'
+import { openConnections, type RedisConfig } from './connections.ts'
+import { Correlation } from './correlation.ts'
+import { Finalizer, type OpenTrace } from './finalizer.ts'
+import { ensureGroup } from './group.ts'
+import { type HealthServer, startHealthServer } from './health-server.ts'
+import { Intake } from './intake.ts'
+import { type Maintenance, startMaintenance } from './maintenance.ts'
+import { createMetrics } from './metrics.ts'
+import { producerOfField } from './open-state.ts'
+import { delay, OutageGate } from './outage.ts'
+import { Progress, STUCK_AFTER_MS } from './progress.ts'
+import { Reader } from './reader.ts'
+import { RECLAIM_INTERVAL_MS, Reclaimer } from './reclaimer.ts'
+import { makeShards, type Shard } from './shard.ts'
+import { Store } from './store.ts'
+import { trim } from './trimmer.ts'
+
+/** How a worker is set up. Only `redis` and `database` are needed. */
+export interface WorkerOptions {
+  /** URL, ioredis options, or a connection or cluster to copy; the copy is the worker's own. */
+  redis: RedisConfig
+  /** Connection string, `pg` options, or a Pool, which stays the caller's. */
+  database: DatabaseConfig
+  /** Prefix of all Redis keys. Default: `stepwell`. */
+  namespace?: string
+  /** Postgres schema of the tables. Default: the search path. */
+  schema?: string
+  /** Number of streams; the same for producers and workers. Default: 1. */
+  shards?: number
+  /** Bring the database up to date first. Default: true. */
+  migrate?: boolean
+  /** Keep correlation keys an hour from their last use, or only while the trace is open. Default: `hour`. */
+  correlation?: 'hour' | 'open'
+  /** Whole months to keep; 0 (the default) keeps all. */
+  retentionMonths?: number
+  /** Milliseconds without a sign of life until a producer counts as dead. Default: 60,000. */
+  silenceMs?: number
+  /** Milliseconds until an open trace is first stored as running. Default: 10,000. */
+  checkpointMs?: number
+  /** Steps that a trace keeps. Default: 10,000. */
+  maxSteps?: number
+  /** Milliseconds after which a pending entry counts as left behind by a dead worker. Default: 30,000. */
+  staleMs?: number
+  /** Where /live, /ready and /metrics listen; default: nowhere. */
+  health?: { host: string; port: number }
+  /** Milliseconds that `close` may take. Default: 20,000. */
+  shutdownMs?: number
+  /** Default: warnings and worse, as JSON on stdout. */
+  log?: Logger
+}
+
+/** A running worker. */
+export interface StepwellWorker extends AsyncDisposable {
+  /** Its name in the consumer group. */
+  readonly consumer: string
+  /** Base URL of the health endpoints, if there are any. */
+  readonly healthUrl: string | undefined
+  /** Stops reading, commits and acks what is in hand, closes. Idempotent; resolves within `shutdownMs`. Loses nothing. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts a worker: it reads the streams, keeps the open state and stores traces, until `close`. Any number can run at once,
+ * in any number of processes, without knowing of each other. Resolves when it reads; rejects where the database cannot
+ * be reached or migrated (`pg` errors, SchemaTooNewError) or an option is unusable (InvalidInputError).
+ */
+export async function createWorker(options: WorkerOptions): Promise<StepwellWorker> {
+  const log = options.log ?? pino({ level: 'warn' })
+  const { redis, database: databaseConfig, namespace = 'stepwell', schema } = options
+  const { silenceMs = 60_000, checkpointMs = 10_000, shutdownMs = 20_000 } = options
+  if (options.migrate ?? true) {
+    await migrateToLatest({ connectionString: databaseConfig, ...(schema === undefined ? {} : { schema }) })
+  }
+  const database = openDatabase(databaseConfig, schema)
+  const metrics = createMetrics()
+  const stopping = new AbortController()
+  const stop = stopping.signal
+  const onTrouble = troubleReporter(log, metrics.troubles)
+  const connections = openConnections(redis, onTrouble)
+  const { main } = connections
+  const shards = makeShards(namespace, options.shards ?? 1)
+  const consumer = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`
+
+  const gate = new OutageGate((change, error) => {
+    metrics.databaseAvailable.set(change === 'opened' ? 1 : 0)
+    if (change === 'closed')
+      log.error({ err: error }, 'Postgres takes no rows: reading pauses, nothing is lost')
+    else log.info('Postgres takes rows again')
+  })
+  const writer = new TraceWriter(
+    database,
+    options.maxSteps === undefined ? {} : { maxSteps: options.maxSteps },
+  )
+  const store = new Store(writer, gate, stop)
+  const progress = new Progress(main, shards, metrics, Date.now())
+  const acker = new Acker(main, stop, (stored, dead) => {
+    metrics.entriesAcked.inc({ outcome: 'stored' }, stored)
+    metrics.entriesAcked.inc({ outcome: 'dead' }, dead)
+    progress.made(Date.now())
+  })
+  const collector = new Collector({
+    store,
+    database,
+    acker,
+    onWritten: (traces, letters) => {
+      metrics.tracesStored.inc({ path: 'whole' }, traces)
+      metrics.lettersWritten.inc(letters)
+    },
+  })
+  const correlation = new Correlation(main, options.correlation ?? 'hour')
+  const finalizers = shards.map(
+    (shard) =>
+      new Finalizer({
+        shard,
+        redis: main,
+        store,
+        correlation,
+        stop,
+        checkpointMs,
+        silenceMs,
+        onStored: (traces) => metrics.tracesStored.inc({ path: 'open' }, traces),
+        onRefused: async (trace, error) => {
+          const letters = lettersOf(trace, error)
+          await store.persist(() => writeDeadLetters(database, letters, Date.now()))
+          metrics.lettersWritten.inc(letters.length)
+        },
+        onTrouble,
+      }),
+  )
+  const intake = new Intake({
+    redis: main,
+    collector,
+    acker,
+    correlation,
+    checkpointMs,
+    stop,
+    onEnded: (shard) => finalizers[shard.index]?.poke(),
+    onEntries: (entries, deltas) => {
+      metrics.entriesRead.inc(entries)
+      metrics.deltasRead.inc(deltas)
+    },
+  })
+  const reclaimer = new Reclaimer({
+    redis: main,
+    consumer,
+    intake,
+    collector,
+    ...(options.staleMs === undefined ? {} : { staleMs: options.staleMs }),
+    onReclaimed: (entries) => metrics.entriesReclaimed.inc(entries),
+  })
+
+  let health: HealthServer | undefined
+  let maintenance: Maintenance | undefined
+  let loops: Promise<unknown> | undefined
+  try {
+    for (const shard of shards) await ensureGroup(main, shard)
+    const context = { redis: main, database, store, shards, reclaimer, silenceMs, log }
+    maintenance = await startMaintenance(
+      { ...context, retentionMonths: options.retentionMonths ?? 0 },
+      { namespace, redis: main, blocking: connections.extra() },
+    )
+    if (options.health !== undefined) {
+      health = await startHealthServer({
+        ...options.health,
+        registry: metrics.registry,
+        live: () => {
+          const stalledMs = progress.stalledMs(Date.now())
+          return {
+            ok: stalledMs < STUCK_AFTER_MS,
+            stalledMs,
+            inHand: shards.reduce((sum, shard) => sum + shard.inHand.size, 0),
+          }
+        },
+        ready: async () => {
+          await progress.look(Date.now())
+          const problem = stop.aborted
+            ? 'stopping'
+            : (progress.redisError ?? (gate.isOpen ? undefined : String(gate.lastError)))
+          return problem === undefined ? { ok: true } : { ok: false, problem }
+        },
+      })
+    }
+    const every = (ms: number, work: () => Promise<unknown>): Promise<void> =>
+      repeat(ms, work, stop, onTrouble)
+    loops = Promise.all([
+      ...shards.map((shard) =>
+        new Reader({
+          shard,
+          redis: connections.extra(),
+          consumer,
+          intake,
+          collector,
+          gate,
+          stop,
+          onTrouble,
+        }).run(),
+      ),
+      ...finalizers.map((finalizer) => finalizer.run()),
+      every(Math.min(RECLAIM_INTERVAL_MS, (options.staleMs ?? 30_000) / 3), () =>
+        eachShard(shards, async (shard) => {
+          await reclaimer.refresh(shard)
+          if (gate.isOpen) await reclaimer.reclaim(shard, stop)
+        }),
+      ),
+      every(1_000, () => progress.look(Date.now())),
+      every(2_000, () => eachShard(shards, (shard) => trim(main, shard, Date.now()))),
+    ])
+  } catch (error) {
+    stopping.abort()
+    await maintenance?.close()
+    await health?.close()
+    connections.disconnect()
+    await database.close()
+    throw error
+  }
+  log.info({ consumer, health: health?.url, shards: shards.length }, 'worker reads')
+
+  const shutDown = async (): Promise<void> => {
+    stopping.abort()
+    const orderly = async (): Promise<void> => {
+      await loops
+      await collector.flush()
+      await acker.idle()
+      await maintenance?.close()
+      await eachShard(shards, (shard) => reclaimer.forgetConsumers(shard, true))
+    }
+    const late = await Promise.race([orderly().catch(onTrouble), delayed(shutdownMs)])
+    if (late === LATE)
+      log.warn('shutdown took too long: what is in hand stays pending and is delivered again')
+    await health?.close()
+    connections.disconnect()
+    await database.close()
+    log.info({ consumer }, 'worker stopped')
+  }
+  let closing: Promise<void> | undefined
+  const close = (): Promise<void> => {
+    closing ??= shutDown()
+    return closing
+  }
+  return { consumer, healthUrl: health?.url, close, [Symbol.asyncDispose]: close }
+}
+
+const LATE = Symbol('late')
+
+const delayed = (ms: number): Promise<typeof LATE> =>
+  new Promise((resolve) => setTimeout(() => resolve(LATE), ms).unref())
+
+async function eachShard(shards: readonly Shard[], work: (shard: Shard) => Promise<unknown>): Promise<void> {
+  for (const shard of shards) await work(shard)
+}
+
+async function repeat(
+  ms: number,
+  work: () => Promise<unknown>,
+  stop: AbortSignal,
+  onTrouble: (error: unknown) => void,
+): Promise<void> {
+  while (!stop.aborted) {
+    await work().catch((error: unknown) => {
+      if (!stop.aborted) onTrouble(error)
+    })
+    await delay(ms, stop)
+  }
+}
+
+function lettersOf({ shard, said, fields }: OpenTrace, error: Error): ReturnType<typeof letterOf>[] {
+  // Timeouts that the worker itself added have no field.
+  return fields.map((field, i) => {
+    const { delta } = said[i] as (typeof said)[number]
+    return letterOf({ shard, id: field }, delta, producerOfField(field), error)
+  })
+}
+
+/** Logs each kind of trouble once a minute; counts all. */
+function troubleReporter(log: Logger, counter: { inc(): void }): (error: unknown) => void {
+  const reported = new Map<string, number>()
+  return (error) => {
+    counter.inc()
+    const kind =
+      error instanceof Error
+        ? `${error.name} ${(error as { code?: string }).code ?? error.message.slice(0, 60)}`
+        : String(error)
+    const nowMs = Date.now()
+    if (nowMs - (reported.get(kind) ?? 0) < 60_000) return
+    if (reported.size > 100) reported.clear()
+    reported.set(kind, nowMs)
+    log.warn({ err: error }, 'trouble outside: going on')
+  }
+}

@@ -1,0 +1,241 @@
+import { type Delta, type Said, traceIdStart } from '@stepwell/protocol'
+import type { TraceDeltas, Written } from '@stepwell/storage'
+import type { Correlation } from './correlation.ts'
+import { watermarkMs } from './group.ts'
+import { type Leased, lease, postpone, producerOfField, settle } from './open-state.ts'
+import { backoffMs, delay } from './outage.ts'
+import type { RedisLike } from './script.ts'
+import type { Shard } from './shard.ts'
+import { StoppedError, type Store } from './store.ts'
+import { timeoutOf } from './timeout.ts'
+
+const LEASE_COUNT = 256
+/** A lease outlives any write that does not fail; one that fails for longer is leased again, which is harmless. */
+const LEASE_MS = 30_000
+/** Deltas loaded before they are written, in UTF-16 units: bounds memory at that plus one trace. */
+const LOAD_MAX_SIZE = 8 << 20
+/** The longest wait between two looks at the index: another worker's fold does not wake this one. */
+const IDLE_MAX_MS = 250
+/** The longest time between checkpoints of one trace; far below the life of its correlation key. */
+const CHECKPOINT_MAX_MS = 600_000
+
+/** A leased trace with its deltas, each under the name of its field. */
+export interface OpenTrace extends TraceDeltas {
+  shard: Shard
+  fields: string[]
+}
+
+interface Loaded extends OpenTrace {
+  leased: Leased
+  ended: boolean
+}
+
+/**
+ * Stores open traces of one shard when they are due. Leased → loaded → (a silent or overdue one gets its timeout) →
+ * stored, with whatever row is there → settled if it has ended, else postponed to its next checkpoint.
+ * Any number of workers do this at once; a lease keeps them apart, the compare-and-set makes it safe when it does not.
+ */
+export class Finalizer {
+  readonly #shard: Shard
+  readonly #redis: RedisLike
+  readonly #store: Store
+  readonly #correlation: Correlation
+  readonly #stop: AbortSignal
+  readonly #options: { checkpointMs: number; silenceMs: number }
+  readonly #onStored: (traces: number) => void
+  readonly #onRefused: (trace: OpenTrace, error: Error) => Promise<void>
+  readonly #onTrouble: (error: unknown) => void
+  #wake: (() => void) | undefined
+  #poked = false
+
+  constructor(options: {
+    shard: Shard
+    redis: RedisLike
+    store: Store
+    correlation: Correlation
+    stop: AbortSignal
+    checkpointMs: number
+    silenceMs: number
+    onStored: (traces: number) => void
+    /** Puts the deltas of a trace that the database refuses to the dead letters; resolves after the commit. */
+    onRefused: (trace: OpenTrace, error: Error) => Promise<void>
+    onTrouble: (error: unknown) => void
+  }) {
+    this.#shard = options.shard
+    this.#redis = options.redis
+    this.#store = options.store
+    this.#correlation = options.correlation
+    this.#stop = options.stop
+    this.#options = { checkpointMs: options.checkpointMs, silenceMs: options.silenceMs }
+    this.#onStored = options.onStored
+    this.#onRefused = options.onRefused
+    this.#onTrouble = options.onTrouble
+  }
+
+  /** Something is due now. */
+  poke(): void {
+    this.#poked = true
+    this.#wake?.()
+  }
+
+  /** Works until the stop signal; finishes the traces in work first. */
+  async run(): Promise<void> {
+    for (let attempt = 0; !this.#stop.aborted; ) {
+      try {
+        const waitMs = await this.#round()
+        attempt = 0
+        if (waitMs > 0) await this.#idle(waitMs)
+      } catch (error) {
+        if (error instanceof StoppedError) return
+        this.#onTrouble(error)
+        await delay(backoffMs(attempt++), this.#stop)
+      }
+    }
+  }
+
+  /** Deals with what is due; returns how long to wait for more. */
+  async #round(): Promise<number> {
+    this.#poked = false
+    const { leased, nextInMs } = await lease(this.#redis, this.#shard, LEASE_COUNT, LEASE_MS)
+    if (leased.length === 0) return Math.max(1, Math.min(nextInMs ?? IDLE_MAX_MS, IDLE_MAX_MS))
+    let loaded: Loaded[] = []
+    let size = 0
+    for (let i = 0; i < leased.length; i += 32) {
+      const some = await Promise.all(leased.slice(i, i + 32).map((item) => this.#load(item)))
+      for (const trace of some) {
+        if (trace === undefined) continue
+        loaded.push(trace.loaded)
+        size += trace.size
+      }
+      if (size < LOAD_MAX_SIZE) continue
+      await this.#finish(loaded)
+      loaded = []
+      size = 0
+    }
+    await this.#finish(loaded)
+    return 0
+  }
+
+  async #load(leased: Leased): Promise<{ loaded: Loaded; size: number } | undefined> {
+    const hash = await this.#redis.hgetall(this.#shard.keys.open(leased.trace))
+    const fields = Object.keys(hash)
+    if (fields.length === 0) {
+      // Settled by another worker after its lease had run out.
+      await settle(this.#redis, this.#shard, leased.trace, ['-:0'])
+      return undefined
+    }
+    let size = 0
+    const said: Said[] = fields.map((field) => {
+      const text = hash[field] as string
+      size += text.length
+      const delta = JSON.parse(text) as Delta
+      return { producer: delta.k === undefined ? producerOfField(field) : '', delta }
+    })
+    const first = (said[0] as Said).delta
+    const begun = said.some(({ delta }) => delta.b === 1)
+    const loaded: Loaded = {
+      traceId: first.t,
+      startedAtMs: traceIdStart(first.t) ?? Math.floor(first.at as number),
+      said,
+      // Its row is there if a checkpoint stored it, or if all that is left came after its end.
+      known: !begun || Date.now() - (traceIdStart(first.t) ?? 0) > this.#options.checkpointMs,
+      shard: this.#shard,
+      leased,
+      fields,
+      ended: said.some(({ delta }) => delta.e !== undefined),
+    }
+    return { loaded, size }
+  }
+
+  async #finish(traces: Loaded[]): Promise<void> {
+    if (traces.length === 0) return
+    const running = traces.filter((trace) => !trace.ended)
+    if (running.length > 0) await this.#addTimeouts(running)
+    const { written, guilty } = await this.#store.write(traces)
+    const byKey = new Map(written.map((item) => [`${item.traceId}@${item.startedAtMs}`, item]))
+    const refused = new Map(guilty.map((item) => [item.trace, item.error]))
+    await Promise.all(
+      traces.map((trace) => {
+        const stored = byKey.get(`${trace.traceId}@${trace.startedAtMs}`)
+        return stored === undefined ? this.#refuse(trace, refused.get(trace)) : this.#release(trace, stored)
+      }),
+    )
+    this.#onStored(written.length)
+  }
+
+  /** Settles what has ended, postpones what runs. */
+  async #release(trace: Loaded, { state }: Written): Promise<void> {
+    const execution = state.executionId === null ? undefined : new Map([[state.executionId, state.traceId]])
+    if (state.end !== null) {
+      await settle(this.#redis, this.#shard, trace.leased.trace, trace.fields)
+      if (execution) await this.#correlation.stored(execution)
+      return
+    }
+    const ageMs = Date.now() - state.startedAtMs
+    const untilLimitMs = state.limitMs === null ? Number.POSITIVE_INFINITY : state.limitMs - ageMs
+    const nextMs = Math.min(Math.max(this.#options.checkpointMs, ageMs), CHECKPOINT_MAX_MS, untilLimitMs)
+    await postpone(this.#redis, this.#shard, trace.leased, Math.max(1, nextMs))
+    if (execution) await this.#correlation.set(execution)
+  }
+
+  /** The database refuses the trace for what is in it: its deltas become dead letters and leave the open state. */
+  async #refuse(trace: Loaded, error: Error | undefined): Promise<void> {
+    await this.#onRefused(trace, error ?? new Error('not stored'))
+    await settle(this.#redis, this.#shard, trace.leased.trace, trace.fields)
+  }
+
+  async #addTimeouts(running: Loaded[]): Promise<void> {
+    const producers = [...new Set(running.flatMap((trace) => trace.fields.map(producerOfField)))]
+    const [nowMs, scores] = await Promise.all([
+      watermarkMs(this.#redis, this.#shard),
+      this.#redis.zmscore(this.#shard.keys.producers, ...producers),
+    ])
+    const heardMs = new Map(producers.map((producer, i) => [producer, Number(scores[i] ?? 0)]))
+    for (const trace of running) {
+      const lastHeardMs = Math.max(
+        ...producersAtWork(trace).map((producer) => heardMs.get(producer) as number),
+      )
+      const isSilent = nowMs - lastHeardMs >= this.#options.silenceMs
+      const timeout = timeoutOf(trace.said, isSilent ? this.#options.silenceMs : undefined, nowMs)
+      if (timeout !== undefined) trace.said = [...trace.said, timeout]
+    }
+  }
+
+  async #idle(ms: number): Promise<void> {
+    if (this.#poked) return
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer)
+        this.#stop.removeEventListener('abort', done)
+        this.#wake = undefined
+        resolve()
+      }
+      const timer = setTimeout(done, ms)
+      this.#wake = done
+      this.#stop.addEventListener('abort', done, { once: true })
+    })
+  }
+}
+
+/**
+ * The producers whose silence means that the trace is dead: the owner, and others with a step open in it. One that only
+ * once added a step may live for ever, and says nothing about this trace by it. Without a known owner all count.
+ */
+function producersAtWork({ said, fields }: Loaded): string[] {
+  const latest = new Map<string, { started: number; completed: number }>()
+  let owner: string | undefined
+  for (const [i, field] of fields.entries()) {
+    const producer = producerOfField(field)
+    const { k, n } = (said[i] as Said).delta
+    if (k !== undefined) owner = producer
+    const known = latest.get(producer) ?? { started: 0, completed: 0 }
+    latest.set(producer, {
+      started: Math.max(known.started, n[0]),
+      completed: Math.max(known.completed, n[1]),
+    })
+  }
+  if (owner === undefined) return [...latest.keys()]
+  return [...latest]
+    .filter(([producer, { started, completed }]) => producer === owner || started > completed)
+    .map(([p]) => p)
+}

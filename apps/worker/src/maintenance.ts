@@ -1,0 +1,131 @@
+import { addMonths, monthBounds, monthOf } from '@stepwell/protocol'
+import {
+  type Database,
+  dropPartitionsBefore,
+  ensurePartitions,
+  listPartitions,
+  MONTHS_AHEAD,
+  monthsAround,
+} from '@stepwell/storage'
+import { Queue, Worker } from 'bullmq'
+import type { Logger } from 'pino'
+import type { Reclaimer } from './reclaimer.ts'
+import type { RedisLike } from './script.ts'
+import type { Shard } from './shard.ts'
+import type { Store } from './store.ts'
+import { sweepLostTraces, sweepSilentProducers } from './sweep.ts'
+
+/** What the jobs work with. */
+export interface MaintenanceContext {
+  redis: RedisLike
+  database: Database
+  store: Store
+  shards: readonly Shard[]
+  reclaimer: Reclaimer
+  silenceMs: number
+  /** Whole months to keep; 0 keeps all. */
+  retentionMonths: number
+  log: Logger
+}
+
+/** The jobs: name, how often, and what they do. Each is idempotent: it may run twice, and late. */
+const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext) => Promise<void> }> = {
+  timeouts: {
+    everyMs: 5_000,
+    run: async ({ redis, shards, silenceMs }) => {
+      for (const shard of shards) await sweepSilentProducers(redis, shard, silenceMs)
+    },
+  },
+  'lost-traces': {
+    everyMs: 60_000,
+    run: async ({ redis, database, store, shards, silenceMs, log }) => {
+      const lost = await sweepLostTraces(redis, database, store, shards, { silenceMs, nowMs: Date.now() })
+      if (lost > 0) log.warn({ lost }, 'running traces without open state: ended as timed out')
+    },
+  },
+  partitions: {
+    everyMs: 3_600_000,
+    run: async ({ database, log }) => {
+      const made = await ensurePartitions(database, monthsAround(Date.now()))
+      if (made.length > 0) log.info({ made }, 'partitions made')
+      const lastMs = addMonths(monthOf(Date.now()), MONTHS_AHEAD)
+      const ahead = (await listPartitions(database)).some(
+        (m) => monthBounds(m).fromMs === monthBounds(lastMs).fromMs,
+      )
+      if (!ahead)
+        log.error(
+          'partitions ahead are missing: traces of the coming months are stored only after one was made for them',
+        )
+    },
+  },
+  consumers: {
+    everyMs: 600_000,
+    run: async ({ reclaimer, shards }) => {
+      for (const shard of shards) await reclaimer.forgetConsumers(shard, false)
+    },
+  },
+  retention: {
+    everyMs: 3_600_000,
+    run: async ({ database, retentionMonths, log }) => {
+      if (retentionMonths === 0) return
+      const oldest = addMonths(monthOf(Date.now()), 1 - retentionMonths)
+      const dropped = await dropPartitionsBefore(database, monthBounds(oldest).fromMs)
+      if (dropped.length > 0) log.info({ dropped }, 'partitions dropped by retention')
+    },
+  },
+}
+
+/** Running maintenance. */
+export interface Maintenance {
+  /** Ends after the job in work. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * Lets BullMQ schedule the jobs: each runs once per interval, in whichever worker takes it. Both connections stay the
+ * caller's; `blocking` must be one of its own, with `maxRetriesPerRequest: null`. The data's way does not pass here.
+ */
+export async function startMaintenance(
+  context: MaintenanceContext,
+  options: { namespace: string; redis: RedisLike; blocking: RedisLike },
+): Promise<Maintenance> {
+  const { log } = context
+  // The hash tag keeps all keys of the queue in one slot of a cluster.
+  const prefix = `${options.namespace}:{maintenance}`
+  const queue = new Queue('maintenance', {
+    connection: options.redis as never,
+    prefix,
+    defaultJobOptions: { removeOnComplete: true, removeOnFail: 100, attempts: 1 },
+  })
+  const worker = new Worker(
+    'maintenance',
+    async (job) => {
+      await JOBS[job.name]?.run(context)
+    },
+    {
+      connection: options.blocking as never,
+      prefix,
+      concurrency: 1,
+      removeOnComplete: { count: 0 },
+      removeOnFail: { count: 100 },
+    },
+  )
+  const report = (error: Error): void => log.warn({ err: error }, 'maintenance')
+  queue.on('error', report)
+  worker.on('error', report)
+  worker.on('failed', (job, error) =>
+    log.warn({ err: error, job: job?.name }, 'maintenance job failed; the next run tries again'),
+  )
+  await Promise.all(
+    Object.entries(JOBS).map(([name, { everyMs }]) =>
+      queue.upsertJobScheduler(name, { every: everyMs }, { name }),
+    ),
+  )
+  let closing: Promise<unknown> | undefined
+  return {
+    async close() {
+      closing ??= Promise.allSettled([worker.close(), queue.close()])
+      await closing
+    },
+  }
+}

@@ -1,0 +1,144 @@
+import type { Delta } from '@stepwell/protocol'
+import { type RedisLike, Script } from './script.ts'
+import type { Shard } from './shard.ts'
+
+/**
+ * The open state of traces, in Redis: each trace a hash of its deltas by (producer, frame), and an index of when to look
+ * at which next. A trace is unseen → open (here) → stored (Postgres):
+ *
+ *   fold    puts deltas into the hash and makes the trace due: at its end at once, without a known beginning soon,
+ *           else for its next checkpoint
+ *   lease   takes due traces; until the lease ends nobody else takes them
+ *   settle  after the commit: removes exactly the deltas that were read. What came in between makes the trace due again
+ *   postpone  after a checkpoint: removes nothing, due again later
+ *
+ * Each script uses keys of one shard, so one slot of a cluster. Nothing here expires: only storing removes.
+ */
+
+/** A delta to fold. */
+export interface Fold {
+  /** The key of a trace within the open state: its id; for ids that do not tell the start, `<id>@<start>`. */
+  trace: string
+  producer: string
+  /** `<producer>:<frame>`: the same for the same delta, however often it is delivered. */
+  field: string
+  delta: Delta
+  /** Milliseconds from now until a worker should look at it. */
+  dueInMs: number
+}
+
+/** An open trace as it was leased. */
+export interface Leased {
+  trace: string
+  /** Milliseconds, clock of Redis: until then it is ours. Settle and postpone check it. */
+  leaseUntilMs: number
+}
+
+/** Most deltas that one script call folds: a call blocks Redis, 1,000 for about 4 ms. */
+const FOLD_MAX = 1_000
+
+// ARGV: number of producers, then (producer, ms) each; then per delta: trace, field, value, ms until due ('0' for an end).
+// KEYS: due, producers, then per delta: hash of the trace, set of the producer's traces.
+const foldScript = new Script(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local at = 2 + 2 * ARGV[1]
+for i = 2, at - 1, 2 do redis.call('ZADD', KEYS[2], 'GT', ARGV[i + 1], ARGV[i]) end
+for key = 3, #KEYS, 2 do
+  redis.call('HSET', KEYS[key], ARGV[at + 1], ARGV[at + 2])
+  redis.call('SADD', KEYS[key + 1], ARGV[at])
+  if ARGV[at + 3] == '0' then redis.call('ZADD', KEYS[1], 'LT', now, ARGV[at])
+  else redis.call('ZADD', KEYS[1], 'NX', now + ARGV[at + 3], ARGV[at]) end
+  at = at + 4
+end
+return now`)
+
+// KEYS: due. ARGV: most traces, milliseconds of the lease. Returns lease end, then the traces; or the time until the next.
+const leaseScript = new Script(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+local lease = now + ARGV[2]
+for _, trace in ipairs(due) do redis.call('ZADD', KEYS[1], lease, trace) end
+if #due > 0 then return {lease, 0, due} end
+local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+return {0, next[2] and next[2] - now or -1, {}}`)
+
+// KEYS: due, hash of the trace, then sets of producers. ARGV: trace, then fields.
+const settleScript = new Script(`
+for i = 2, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+if redis.call('HLEN', KEYS[2]) == 0 then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  for i = 3, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end
+  return 1
+end
+redis.call('ZADD', KEYS[1], 'XX', 0, ARGV[1])
+return 0`)
+
+// KEYS: due. ARGV: trace, end of our lease, milliseconds until due. An end that came in between has made it due already.
+const postponeScript = new Script(`
+if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then return 0 end
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[1])
+return 1`)
+
+/** Folds deltas and notes when each producer was last heard of (milliseconds, clock of Redis). Idempotent. */
+export async function fold(
+  redis: RedisLike,
+  { keys }: Shard,
+  folds: readonly Fold[],
+  heard: ReadonlyMap<string, number>,
+): Promise<void> {
+  for (let from = 0; from === 0 || from < folds.length; from += FOLD_MAX) {
+    const producers = from === 0 ? [...heard] : []
+    const names = [keys.due, keys.producers]
+    const args: (string | number)[] = [producers.length]
+    for (const [producer, ms] of producers) args.push(producer, ms)
+    for (const item of folds.slice(from, from + FOLD_MAX)) {
+      names.push(keys.open(item.trace), keys.openBy(item.producer))
+      args.push(item.trace, item.field, JSON.stringify(item.delta), item.dueInMs)
+    }
+    if (args.length > 1) await foldScript.run(redis, names, args)
+  }
+}
+
+/** Takes at most `count` due traces for `leaseMs`. With none due: the milliseconds until the next is; undefined if none is open. */
+export async function lease(
+  redis: RedisLike,
+  { keys }: Shard,
+  count: number,
+  leaseMs: number,
+): Promise<{ leased: Leased[]; nextInMs: number | undefined }> {
+  const [until, next, due] = (await leaseScript.run(redis, [keys.due], [count, leaseMs])) as [
+    number,
+    number,
+    string[],
+  ]
+  const leased = due.map((trace) => ({ trace, leaseUntilMs: Number(until) }))
+  return { leased, nextInMs: Number(next) < 0 ? undefined : Number(next) }
+}
+
+/** Removes the fields that were read; true if nothing else has come since. Idempotent. */
+export async function settle(
+  redis: RedisLike,
+  { keys }: Shard,
+  trace: string,
+  fields: readonly string[],
+): Promise<boolean> {
+  const producers = [...new Set(fields.map(producerOfField))]
+  const names = [keys.due, keys.open(trace), ...producers.map((producer) => keys.openBy(producer))]
+  return (await settleScript.run(redis, names, [trace, ...fields])) === 1
+}
+
+/** Makes a leased trace due again after `inMs`, unless something else has made it due since. */
+export async function postpone(
+  redis: RedisLike,
+  { keys }: Shard,
+  { trace, leaseUntilMs }: Leased,
+  inMs: number,
+): Promise<void> {
+  await postponeScript.run(redis, [keys.due], [trace, leaseUntilMs, Math.ceil(inMs)])
+}
+
+/** The producer in the name of a field. */
+export const producerOfField = (field: string): string => field.slice(0, field.indexOf(':'))

@@ -1,0 +1,64 @@
+import { readProgress } from './group.ts'
+import type { Metrics } from './metrics.ts'
+import type { RedisLike } from './script.ts'
+import type { Shard } from './shard.ts'
+
+/** A worker that has had work for this long and finished none of it is not alive, whatever its process says. */
+export const STUCK_AFTER_MS = 30_000
+
+/**
+ * Whether the worker gets on. Progress is an ack, or having nothing to do; a ping would also succeed in a worker whose
+ * reading has silently stopped. Idle (nothing to read or in hand) → working → stuck (no ack for STUCK_AFTER_MS).
+ */
+export class Progress {
+  readonly #redis: RedisLike
+  readonly #shards: readonly Shard[]
+  readonly #metrics: Metrics
+  #lastProgressMs: number
+  #redisError: string | undefined
+
+  constructor(redis: RedisLike, shards: readonly Shard[], metrics: Metrics, nowMs: number) {
+    this.#redis = redis
+    this.#shards = shards
+    this.#metrics = metrics
+    this.#lastProgressMs = nowMs
+  }
+
+  /** Entries were acked. */
+  made(nowMs: number): void {
+    this.#lastProgressMs = nowMs
+  }
+
+  /** Looks at the streams; called every second or so. Does not reject. */
+  async look(nowMs: number): Promise<void> {
+    let work = 0
+    try {
+      for (const shard of this.#shards) {
+        const progress = await readProgress(this.#redis, shard)
+        const lag =
+          progress === undefined
+            ? 0
+            : (progress.lag ?? Number(progress.lastDeliveredId !== progress.lastEntryId))
+        this.#metrics.lag.set({ shard: shard.index }, lag)
+        this.#metrics.pending.set({ shard: shard.index }, progress?.pending ?? 0)
+        this.#metrics.inHand.set({ shard: shard.index }, shard.inHand.size)
+        // What other workers have pending is theirs; what nobody has read, or we hold, is ours to get on with.
+        work += lag + shard.inHand.size
+      }
+      this.#redisError = undefined
+    } catch (error) {
+      this.#redisError = (error as Error).message
+      return
+    }
+    if (work === 0) this.#lastProgressMs = nowMs
+  }
+
+  /** Milliseconds since the last progress. */
+  stalledMs(nowMs: number): number {
+    return nowMs - this.#lastProgressMs
+  }
+
+  get redisError(): string | undefined {
+    return this.#redisError
+  }
+}

@@ -1,0 +1,86 @@
+import { GROUP } from '@stepwell/protocol'
+import type { Cluster, Redis } from 'ioredis'
+import type { Collector } from './collector.ts'
+import { ensureGroup } from './group.ts'
+import type { Entry, Intake } from './intake.ts'
+import { backoffMs, delay, type OutageGate } from './outage.ts'
+import { redisCode } from './script.ts'
+import type { Shard } from './shard.ts'
+import { StoppedError } from './store.ts'
+
+/** Entries a read: a frame is at most 256 KiB, so 16 MiB at once. */
+const READ_COUNT = 64
+const BLOCK_MS = 1_000
+
+/**
+ * Reads one shard, on a connection of its own: a blocked read holds back every other command of its connection.
+ * Reading → taking (decode, fold, batch) → reading. It waits while the database is away or the write batch is full, so
+ * that what is unread stays in Redis.
+ */
+export class Reader {
+  readonly #shard: Shard
+  readonly #redis: Redis | Cluster
+  readonly #consumer: string
+  readonly #intake: Intake
+  readonly #collector: Collector
+  readonly #gate: OutageGate
+  readonly #stop: AbortSignal
+  readonly #onTrouble: (error: unknown) => void
+
+  constructor(options: {
+    shard: Shard
+    redis: Redis | Cluster
+    consumer: string
+    intake: Intake
+    collector: Collector
+    gate: OutageGate
+    stop: AbortSignal
+    onTrouble: (error: unknown) => void
+  }) {
+    this.#shard = options.shard
+    this.#redis = options.redis
+    this.#consumer = options.consumer
+    this.#intake = options.intake
+    this.#collector = options.collector
+    this.#gate = options.gate
+    this.#stop = options.stop
+    this.#onTrouble = options.onTrouble
+  }
+
+  /** Reads until the stop signal. */
+  async run(): Promise<void> {
+    for (let attempt = 0; !this.#stop.aborted; ) {
+      await this.#gate.opened(this.#stop)
+      await this.#collector.room()
+      if (this.#stop.aborted) return
+      try {
+        const entries = await this.#read()
+        if (entries.length > 0) await this.#intake.take(this.#shard, entries)
+        attempt = 0
+      } catch (error) {
+        if (error instanceof StoppedError || this.#stop.aborted) return
+        // Redis came back empty: begin again.
+        if (redisCode(error) === 'NOGROUP') await ensureGroup(this.#redis, this.#shard).catch(this.#onTrouble)
+        else this.#onTrouble(error)
+        await delay(backoffMs(attempt++), this.#stop)
+      }
+    }
+  }
+
+  async #read(): Promise<Entry[]> {
+    const stream = this.#shard.keys.events
+    const reply = await this.#redis.xreadgroup(
+      'GROUP',
+      GROUP,
+      this.#consumer,
+      'COUNT',
+      READ_COUNT,
+      'BLOCK',
+      BLOCK_MS,
+      'STREAMS',
+      stream,
+      '>',
+    )
+    return (reply as [string, Entry[]][] | null)?.[0]?.[1] ?? []
+  }
+}

@@ -1,0 +1,145 @@
+import { GROUP } from '@stepwell/protocol'
+import type { Collector } from './collector.ts'
+import type { Entry, Intake } from './intake.ts'
+import { type RedisLike, redisCode, Script } from './script.ts'
+import type { Shard } from './shard.ts'
+
+/** An entry that nobody has touched for this long belongs to a worker that is gone. */
+export const STALE_MS = 30_000
+/** How often entries in hand are touched, and stale ones looked for. */
+export const RECLAIM_INTERVAL_MS = 5_000
+/** From this delivery on an entry is tried alone: it may be what ended the workers that had it. */
+const ALONE_FROM_DELIVERY = 5
+const RECLAIM_COUNT = 64
+/** Consumers without pending entries are forgotten after an hour. */
+const FORGET_CONSUMER_MS = 3_600_000
+
+// KEYS: stream. ARGV: group, consumer. Only with nothing pending: XGROUP DELCONSUMER drops pending entries with it.
+const forgetScript = new Script(`
+if redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])[1] then return 0 end
+return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])`)
+
+/**
+ * Keeps entries in hand ours, and takes over those of workers that are gone. Touching is XCLAIM JUSTID: it leaves the
+ * delivery count alone, so an outage of Postgres, while which many entries wait long in hand, condemns nothing.
+ */
+export class Reclaimer {
+  readonly #redis: RedisLike
+  readonly #consumer: string
+  readonly #intake: Intake
+  readonly #collector: Collector
+  readonly #staleMs: number
+  readonly #onReclaimed: (entries: number) => void
+
+  constructor(options: {
+    redis: RedisLike
+    consumer: string
+    intake: Intake
+    collector: Collector
+    staleMs?: number
+    onReclaimed: (entries: number) => void
+  }) {
+    this.#redis = options.redis
+    this.#consumer = options.consumer
+    this.#intake = options.intake
+    this.#collector = options.collector
+    this.#staleMs = options.staleMs ?? STALE_MS
+    this.#onReclaimed = options.onReclaimed
+  }
+
+  /** Tells Redis that the entries in hand are being worked on. */
+  async refresh({ keys, inHand }: Shard): Promise<void> {
+    const ids = [...inHand.keys()]
+    for (let i = 0; i < ids.length; i += 1000) {
+      await this.#redis.call(
+        'XCLAIM',
+        keys.events,
+        GROUP,
+        this.#consumer,
+        0,
+        ...ids.slice(i, i + 1000),
+        'JUSTID',
+      )
+    }
+  }
+
+  /** Takes over stale entries, ours too: those whose taking failed. */
+  async reclaim(shard: Shard, stop: AbortSignal): Promise<void> {
+    const stream = shard.keys.events
+    for (let after = '-'; !stop.aborted; ) {
+      const stale = (await this.#redis.xpending(
+        stream,
+        GROUP,
+        'IDLE',
+        this.#staleMs,
+        after,
+        '+',
+        RECLAIM_COUNT,
+      )) as [id: string, consumer: string, idleMs: number, deliveries: number][]
+      const last = stale.at(-1)
+      if (last === undefined) return
+      after = `(${last[0]}`
+      const suspects = stale.filter(
+        ([id, , , deliveries]) => deliveries >= ALONE_FROM_DELIVERY && !shard.inHand.has(id),
+      )
+      const others = stale.filter(
+        ([id, , , deliveries]) => deliveries < ALONE_FROM_DELIVERY && !shard.inHand.has(id),
+      )
+      await this.#takeOver(
+        shard,
+        others.map(([id]) => id),
+      )
+      for (const [id] of suspects) {
+        await this.#collector.flush()
+        await this.#takeOver(shard, [id])
+        await this.#collector.flush()
+      }
+    }
+  }
+
+  async #takeOver(shard: Shard, ids: string[]): Promise<void> {
+    if (ids.length === 0) return
+    await this.#collector.room()
+    const entries = (await this.#redis.call(
+      'XCLAIM',
+      shard.keys.events,
+      GROUP,
+      this.#consumer,
+      this.#staleMs,
+      ...ids,
+    )) as (Entry | null)[]
+    // Before Redis 7 an entry that was deleted from the stream comes as null, without its id: it is acked by the id asked for.
+    const found = entries.filter((entry): entry is Entry => entry !== null)
+    if (found.length < entries.length) {
+      const known = new Set(found.map(([id]) => id))
+      for (const id of ids) if (!known.has(id)) found.push([id, null])
+    }
+    this.#onReclaimed(found.length)
+    if (found.length > 0) await this.#intake.take(shard, found)
+  }
+
+  /** Removes this consumer's name, and those of workers long gone; never one with entries pending. */
+  async forgetConsumers({ keys }: Shard, includingOurs: boolean): Promise<void> {
+    let consumers: unknown[]
+    try {
+      consumers = (await this.#redis.xinfo('CONSUMERS', keys.events, GROUP)) as unknown[]
+    } catch (error) {
+      if (redisCode(error) === 'ERR' || redisCode(error) === 'NOGROUP') return
+      throw error
+    }
+    for (const consumer of consumers) {
+      const fields = Array.isArray(consumer) ? fromPairs(consumer) : (consumer as Record<string, unknown>)
+      const name = String(fields.name)
+      const isOurs = name === this.#consumer
+      if (isOurs ? includingOurs : Number(fields.pending) === 0 && Number(fields.idle) > FORGET_CONSUMER_MS) {
+        await forgetScript.run(this.#redis, [keys.events], [GROUP, name])
+      }
+    }
+  }
+}
+
+function fromPairs(flat: unknown[]): Record<string, unknown> {
+  const object: Record<string, unknown> = {}
+  for (let i = 0; i + 1 < flat.length; i += 2) object[String(flat[i])] = flat[i + 1]
+  return object
+}

@@ -1,0 +1,31 @@
+import { createHash } from 'node:crypto'
+import type { Cluster, Redis } from 'ioredis'
+
+/** What the worker talks to: one Redis or a cluster. */
+export type RedisLike = Redis | Cluster
+
+/** A Lua script: sent whole once, then by its hash (https://redis.io/docs/latest/commands/evalsha/). */
+export class Script {
+  readonly #source: string
+  readonly #sha: string
+
+  constructor(source: string) {
+    this.#source = source
+    this.#sha = createHash('sha1').update(source).digest('hex')
+  }
+
+  async run(redis: RedisLike, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    try {
+      return await redis.evalsha(this.#sha, keys.length, ...keys, ...args)
+    } catch (error) {
+      if (redisCode(error) !== 'NOSCRIPT') throw error
+      return redis.eval(this.#source, keys.length, ...keys, ...args)
+    }
+  }
+}
+
+/** The code of a Redis error reply: its first word, in capitals (https://redis.io/docs/latest/develop/reference/protocol-spec/). */
+export function redisCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined
+  return /^[A-Z]+/.exec(error.message)?.[0]
+}

@@ -1,0 +1,103 @@
+import {
+  addMonths,
+  type Month,
+  monthBounds,
+  monthOf,
+  monthOfPartition,
+  partitionName,
+} from '@stepwell/protocol'
+import { sql } from 'kysely'
+import type { Database } from './database.ts'
+
+/** How many months ahead partitions are made. */
+export const MONTHS_AHEAD = 3
+
+// How long making a partition waits for a lock before it gives way: behind it every insert would wait too.
+const LOCK_TIMEOUT = '3s'
+
+/** The month of a time and the next three. */
+export function monthsAround(nowMs: number): Month[] {
+  const current = monthOf(nowMs)
+  return Array.from({ length: MONTHS_AHEAD + 1 }, (_, i) => addMonths(current, i))
+}
+
+/**
+ * Makes the partitions of these months where they are missing; returns the names of those made. Idempotent, and safe from
+ * any number of processes at once: an advisory lock lets one through at a time, and each looks again behind it.
+ * A table is made aside and then attached: `create table … partition of` would block inserts for as long as any reader
+ * holds the parent (https://www.postgresql.org/docs/current/ddl-partitioning.html, 5.12.2.2).
+ */
+export async function ensurePartitions(database: Database, months: readonly Month[]): Promise<string[]> {
+  const made: string[] = []
+  for (const month of months) {
+    if (await isAttached(database, partitionName(month))) continue
+    if (await makePartition(database, month)) made.push(partitionName(month))
+  }
+  return made
+}
+
+async function isAttached({ db, schema }: Database, name: string): Promise<boolean> {
+  const { rows } = await sql<{ attached: boolean }>`
+    select exists (select from pg_inherits where inhrelid = to_regclass(${qualified(schema, name)})) as attached`.execute(
+    db,
+  )
+  return rows[0]?.attached ?? false
+}
+
+async function makePartition(database: Database, month: Month): Promise<boolean> {
+  const { schema } = database
+  const name = partitionName(month)
+  const parent = sql.table(qualified(schema, 'execution_traces'))
+  const partition = sql.table(qualified(schema, name))
+  const { fromMs, toMs } = monthBounds(month)
+  const [from, to] = [fromMs, toMs].map((ms) => sql.lit(new Date(ms).toISOString()))
+  return database.db.transaction().execute(async (trx) => {
+    await sql`set local lock_timeout = ${sql.lit(LOCK_TIMEOUT)}`.execute(trx)
+    await sql`select pg_advisory_xact_lock(hashtext('stepwell.partition'))`.execute(trx)
+    if (await isAttached({ ...database, db: trx as never }, name)) return false
+    // A table of that name that is not attached was left by a retention that stopped half-way: attach it again.
+    await sql`create table if not exists ${partition} (like ${parent} including all)`.execute(trx)
+    await sql`alter table ${parent} attach partition ${partition} for values from (${from}) to (${to})`.execute(
+      trx,
+    )
+    return true
+  })
+}
+
+/** The months that have a partition, oldest first. */
+export async function listPartitions({ db, schema }: Database): Promise<Month[]> {
+  const { rows } = await sql<{ name: string }>`
+    select c.relname as name
+      from pg_inherits i join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = to_regclass(${qualified(schema, 'execution_traces')})
+     order by c.relname`.execute(db)
+  return rows.flatMap((row) => monthOfPartition(row.name) ?? [])
+}
+
+/**
+ * Detaches and drops every partition that ended before `beforeMs`; returns their names. `detach … concurrently` blocks
+ * neither readers nor writers. Idempotent: what an earlier call detached and did not drop is dropped now.
+ */
+export async function dropPartitionsBefore(database: Database, beforeMs: number): Promise<string[]> {
+  const { db, schema } = database
+  const { rows } = await sql<{ name: string; attached: boolean; pending: boolean }>`
+    select c.relname as name, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending
+      from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+     where c.relnamespace = (select relnamespace from pg_class where oid = to_regclass(${qualified(schema, 'execution_traces')}))
+       and c.relkind = 'r' and c.relname like 'execution\\_traces\\_____\\___'`.execute(db)
+  const dropped: string[] = []
+  for (const { name, attached, pending } of rows) {
+    const month = monthOfPartition(name)
+    if (month === undefined || monthBounds(month).toMs > beforeMs) continue
+    const partition = sql.table(qualified(schema, name))
+    const parent = sql.table(qualified(schema, 'execution_traces'))
+    if (pending) await sql`alter table ${parent} detach partition ${partition} finalize`.execute(db)
+    else if (attached) await sql`alter table ${parent} detach partition ${partition} concurrently`.execute(db)
+    await sql`drop table ${partition}`.execute(db)
+    dropped.push(name)
+  }
+  return dropped
+}
+
+const qualified = (schema: string | undefined, name: string): string =>
+  schema === undefined ? name : `${schema}.${name}`

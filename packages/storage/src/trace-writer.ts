@@ -1,0 +1,272 @@
+import {
+  assemble,
+  MAX_STEPS,
+  monthOf,
+  newTraceId,
+  partitionName,
+  rowOfState,
+  type Said,
+  sameRow,
+  stateOfRow,
+  type TraceRow,
+  type TraceState,
+} from '@stepwell/protocol'
+import { CompiledQuery, sql } from 'kysely'
+import type { Database } from './database.ts'
+import { ensurePartitions } from './partitions.ts'
+import { isMissingPartition } from './transient-error.ts'
+
+/** Everything that is to be stored of one trace in one go. */
+export interface TraceDeltas {
+  traceId: string
+  /** Milliseconds since 1970; with the id the key of the row, and its month the partition. */
+  startedAtMs: number
+  /** At least one. All of this trace. */
+  said: Said[]
+  /** Whether a row is likely to be there: then it is read first. A wrong guess costs a round trip and nothing else. */
+  known: boolean
+}
+
+/** What is stored of a trace after a write. */
+export interface Written {
+  traceId: string
+  startedAtMs: number
+  state: TraceState
+}
+
+/** Most traces that one statement writes: 17 parameters a row, and Postgres takes 65,535. */
+export const WRITE_MAX_TRACES = 1_000
+
+// Another writer of the same row wins a round; that all of them lose for ever is impossible, for each lost round is
+// somebody's won one. This bound only turns an endless loop of a bug into an error.
+const MAX_ROUNDS = 100
+
+const COLUMNS = [
+  'trace_id',
+  'started_at',
+  'completed_at',
+  'total_duration_ms',
+  'step_count',
+  'missing_steps',
+  'version',
+  'parent_trace_id',
+  'root_trace_id',
+  'skill_name',
+  'status',
+  'execution_id',
+  'parent_step_id',
+  'error_message',
+  'steps',
+  'metadata',
+  'merge_state',
+] as const
+
+const UPDATED = [...COLUMNS, 'ingested_at'].filter((name) => name !== 'trace_id' && name !== 'started_at')
+
+const UPSERT_TAIL = ` on conflict (trace_id, started_at) do update set ${UPDATED.map(
+  (name) => `${name} = excluded.${name}`,
+).join(', ')} where t.version = excluded.version - 1 returning t.trace_id, t.started_at`
+
+interface Versioned {
+  input: TraceDeltas
+  state: TraceState
+  row: TraceRow
+  version: number
+}
+
+/**
+ * The one way into `execution_traces`. Writes what is known of traces by compare-and-set: a row goes in if its version is
+ * the next one; else it is read, assembled again with what is there, and tried again. So any number of writers can
+ * store the same deltas, in any order and any number of times, and the row is what assembling them all at once gives
+ * (docs/adr/0003-merge-law.md).
+ */
+export class TraceWriter {
+  readonly #database: Database
+  readonly #maxSteps: number
+  readonly #months = new Set<string>()
+
+  constructor(database: Database, options: { maxSteps?: number } = {}) {
+    this.#database = database
+    this.#maxSteps = options.maxSteps ?? MAX_STEPS
+  }
+
+  /**
+   * Stores at most WRITE_MAX_TRACES traces, each at most once in the list; resolves after the commit, with what is stored
+   * then, in the order of the input. Idempotent. Missing partitions are made. Not atomic: on an error some traces may
+   * be stored. Throws what `pg` throws.
+   */
+  async write(traces: readonly TraceDeltas[]): Promise<Written[]> {
+    if (traces.length > WRITE_MAX_TRACES) throw new RangeError(`at most ${WRITE_MAX_TRACES} traces a write`)
+    await this.#coverMonths(traces)
+    const written = new Map<TraceDeltas, TraceState>()
+    let fresh = traces.filter((trace) => !trace.known)
+    let stored = traces.filter((trace) => trace.known)
+    for (let round = 0; fresh.length + stored.length > 0; round++) {
+      if (round === MAX_ROUNDS) throw new Error(`a trace could not be stored in ${MAX_ROUNDS} rounds`)
+      const rows = fresh.map((input) => this.#version(input, undefined))
+      for (const row of await this.#withStored(stored, written)) rows.push(row)
+      stored = await this.#upsert(rows, written)
+      fresh = []
+    }
+    return traces.map((input) => ({
+      traceId: input.traceId,
+      startedAtMs: input.startedAtMs,
+      state: written.get(input) as TraceState,
+    }))
+  }
+
+  /**
+   * Whether a harmless trace could be stored now: writes one and takes it back. Throws what `pg` throws; then a failed
+   * write says nothing about what was written.
+   */
+  async probe(): Promise<void> {
+    const startedAtMs = Date.now()
+    const traceId = newTraceId(startedAtMs)
+    const delta = { t: traceId, b: 1, k: 'stepwell.probe', n: [0, 0] } as const
+    const probe: TraceDeltas = {
+      traceId,
+      startedAtMs,
+      said: [{ producer: '', delta: { ...delta, n: [0, 0] } }],
+      known: false,
+    }
+    await this.#coverMonths([probe])
+    const rollback = new Error('rollback')
+    try {
+      await this.#database.db.transaction().execute(async (trx) => {
+        await trx.executeQuery(
+          upsertQuery(this.#table, [this.#version(probe, undefined)], new Date().toISOString()),
+        )
+        throw rollback
+      })
+    } catch (error) {
+      if (error !== rollback) throw error
+    }
+  }
+
+  get #table(): string {
+    const { schema } = this.#database
+    return schema === undefined ? 'execution_traces' : `${schema}.execution_traces`
+  }
+
+  #version(input: TraceDeltas, stored: { row: TraceRow; version: number } | undefined): Versioned {
+    const state = assemble(input.said, stored && stateOfRow(stored.row), this.#maxSteps)
+    return { input, state, row: rowOfState(state), version: (stored?.version ?? 0) + 1 }
+  }
+
+  /** The next version of those whose row is there and would change; those that would not are done. */
+  async #withStored(
+    traces: readonly TraceDeltas[],
+    written: Map<TraceDeltas, TraceState>,
+  ): Promise<Versioned[]> {
+    if (traces.length === 0) return []
+    const rows = await this.#read(traces)
+    const changed: Versioned[] = []
+    for (const input of traces) {
+      const stored = rows.get(keyOf(input.traceId, input.startedAtMs))
+      const next = this.#version(input, stored)
+      if (stored !== undefined && sameRow(next.row, stored.row)) written.set(input, next.state)
+      else changed.push(next)
+    }
+    return changed
+  }
+
+  /** One statement; returns the traces whose row had another version. */
+  async #upsert(rows: Versioned[], written: Map<TraceDeltas, TraceState>): Promise<TraceDeltas[]> {
+    if (rows.length === 0) return []
+    // Sorted by key: two writers that lock the same rows in different orders deadlock.
+    rows.sort((a, b) => (a.row.trace_id < b.row.trace_id ? -1 : 1))
+    const { db } = this.#database
+    const query = upsertQuery(this.#table, rows, new Date().toISOString())
+    let result: { rows: { trace_id: string; started_at: Date }[] }
+    try {
+      result = await db.executeQuery<{ trace_id: string; started_at: Date }>(query)
+    } catch (error) {
+      // Somebody dropped a month that was there: forget what we know, so that the next try makes it again.
+      if (isMissingPartition(error)) this.#months.clear()
+      throw error
+    }
+    if (result.rows.length === rows.length) {
+      for (const { input, state } of rows) written.set(input, state)
+      return []
+    }
+    const stored = new Set(result.rows.map((row) => keyOf(row.trace_id, row.started_at.getTime())))
+    const lost: TraceDeltas[] = []
+    for (const { input, state } of rows) {
+      if (stored.has(keyOf(input.traceId, input.startedAtMs))) written.set(input, state)
+      else lost.push(input)
+    }
+    return lost
+  }
+
+  async #read(traces: readonly TraceDeltas[]): Promise<Map<string, { row: TraceRow; version: number }>> {
+    const { db } = this.#database
+    const keys = traces.map(
+      (t) => sql`(${t.traceId}::uuid, ${new Date(t.startedAtMs).toISOString()}::timestamptz)`,
+    )
+    const { rows } = await sql<TraceRow & { version: number }>`
+      select trace_id, started_at, skill_name, execution_id, status, completed_at, total_duration_ms, step_count,
+             missing_steps, error_message, metadata, parent_trace_id, parent_step_id, root_trace_id, steps, merge_state, version
+        from ${sql.table(this.#table)}
+       where (trace_id, started_at) in (${sql.join(keys)})`.execute(db)
+    return new Map(
+      rows.map(({ version, ...row }) => [
+        keyOf(row.trace_id, row.started_at.getTime()),
+        { row: row as TraceRow, version },
+      ]),
+    )
+  }
+
+  async #coverMonths(traces: readonly TraceDeltas[]): Promise<void> {
+    for (const { startedAtMs } of traces) {
+      const month = monthOf(startedAtMs)
+      const name = partitionName(month)
+      if (this.#months.has(name)) continue
+      await ensurePartitions(this.#database, [month])
+      this.#months.add(name)
+    }
+  }
+}
+
+const keyOf = (traceId: string, startedAtMs: number): string => `${traceId}@${startedAtMs}`
+
+/**
+ * One multi-row upsert. Written as text, once a call: through the query builder's tree it takes three times as long as
+ * Postgres does. VALUES rather than unnest: docs/adr/0003-merge-law.md.
+ */
+function upsertQuery(
+  table: string,
+  rows: readonly Versioned[],
+  ingestedAt: string,
+): CompiledQuery<{ trace_id: string; started_at: Date }> {
+  const parameters: unknown[] = [ingestedAt]
+  const values: string[] = []
+  for (const { row, version } of rows) {
+    let at = parameters.length
+    let tuple = '('
+    for (const _ of COLUMNS) tuple += `$${++at},`
+    values.push(`${tuple}$1)`)
+    parameters.push(
+      row.trace_id,
+      row.started_at.toISOString(),
+      row.completed_at?.toISOString() ?? null,
+      row.total_duration_ms,
+      row.step_count,
+      row.missing_steps,
+      version,
+      row.parent_trace_id,
+      row.root_trace_id,
+      row.skill_name,
+      row.status,
+      row.execution_id,
+      row.parent_step_id,
+      row.error_message,
+      JSON.stringify(row.steps),
+      JSON.stringify(row.metadata),
+      row.merge_state === null ? null : JSON.stringify(row.merge_state),
+    )
+  }
+  return CompiledQuery.raw(
+    `insert into ${table} as t (${COLUMNS.join(', ')}, ingested_at) values ${values.join(',')}${UPSERT_TAIL}`,
+    parameters,
+  ) as CompiledQuery<{ trace_id: string; started_at: Date }>
+}

@@ -1,0 +1,33 @@
+// SQLSTATE classes and codes that pass by themselves: connections (08), resources (53), operator intervention and
+// time-outs (57), serialization (40001), deadlock (40P01), lock not available (55P03), read-only (25006), I/O (58030).
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+const TRANSIENT_CLASSES = new Set(['08', '53', '57'])
+const TRANSIENT_CODES = new Set(['40001', '40P01', '55P03', '25006', '58030'])
+
+/** The SQLSTATE of a database error, or undefined: the connection's own errors have none. */
+export function sqlState(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object)
+    ? code
+    : undefined
+}
+
+/**
+ * Whether the same statement can succeed later. Decided by code, never by text: errors without a SQLSTATE are the
+ * connection's; programming errors (TypeError and its like) are nobody's outage.
+ */
+export function isTransient(error: unknown): boolean {
+  const code = sqlState(error)
+  if (code !== undefined) return TRANSIENT_CODES.has(code) || TRANSIENT_CLASSES.has(code.slice(0, 2))
+  return !(
+    error instanceof TypeError ||
+    error instanceof RangeError ||
+    error instanceof SyntaxError ||
+    error instanceof ReferenceError
+  )
+}
+
+/** Whether a row was refused because the partition of its month is missing: 23514 without the name of a constraint. */
+export function isMissingPartition(error: unknown): boolean {
+  return sqlState(error) === '23514' && !(error as { constraint?: string }).constraint
+}
