@@ -1,4 +1,4 @@
-import { type Delta, type Said, traceIdStart } from '@stepwell/protocol'
+import { type Delta, derive, type Said, traceIdStart } from '@stepwell/protocol'
 import type { TraceDeltas, Written } from '@stepwell/storage'
 import type { Correlation } from './correlation.ts'
 import { watermarkMs } from './group.ts'
@@ -16,6 +16,8 @@ const LEASE_MS = 30_000
 const LOAD_MAX_SIZE = 8 << 20
 /** The longest wait between two looks at the index: another worker's fold does not wake this one. */
 const IDLE_MAX_MS = 250
+/** An ended trace with parts missing stays in the index: they are often just behind, in another worker's hands. */
+const LINGER_MS = 1_000
 /** The longest time between checkpoints of one trace; far below the life of its correlation key. */
 const CHECKPOINT_MAX_MS = 600_000
 
@@ -27,6 +29,8 @@ export interface OpenTrace extends TraceDeltas {
 
 interface Loaded extends OpenTrace {
   leased: Leased
+  /** The owner's beginning is among the deltas. */
+  begun: boolean
   ended: boolean
 }
 
@@ -120,8 +124,8 @@ export class Finalizer {
     const hash = await this.#redis.hgetall(this.#shard.keys.open(leased.trace))
     const fields = Object.keys(hash)
     if (fields.length === 0) {
-      // Settled by another worker after its lease had run out.
-      await settle(this.#redis, this.#shard, leased.trace, ['-:0'])
+      // Settled by another worker after its lease had run out, or it lingered and nothing more has come.
+      await settle(this.#redis, this.#shard, leased.trace, [])
       return undefined
     }
     let size = 0
@@ -141,6 +145,7 @@ export class Finalizer {
       known: !begun || Date.now() - (traceIdStart(first.t) ?? 0) > this.#options.checkpointMs,
       shard: this.#shard,
       leased,
+      begun,
       fields,
       ended: said.some(({ delta }) => delta.e !== undefined),
     }
@@ -167,7 +172,8 @@ export class Finalizer {
   async #release(trace: Loaded, { state }: Written): Promise<void> {
     const execution = state.executionId === null ? undefined : new Map([[state.executionId, state.traceId]])
     if (state.end !== null) {
-      await settle(this.#redis, this.#shard, trace.leased.trace, trace.fields)
+      const whole = trace.begun && derive(state).missingSteps === 0
+      await settle(this.#redis, this.#shard, trace.leased.trace, trace.fields, whole ? 0 : LINGER_MS)
       if (execution) await this.#correlation.stored(execution)
       return
     }

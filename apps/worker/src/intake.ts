@@ -18,8 +18,11 @@ interface Folding extends Fold {
   size: number
 }
 
-/** A trace without a known beginning is looked at after this long: its row may be there, or its beginning on the way. */
-const ORPHAN_DUE_MS = 1_000
+/**
+ * A trace that may have ended already is looked at after this long: one without a known beginning, and one whose beginning
+ * comes late, so that other workers may have stored its end.
+ */
+const LATE_DUE_MS = 1_000
 
 /**
  * What happens to entries between reading and acking. Each is decoded and validated; then its parts go their ways:
@@ -57,8 +60,11 @@ export class Intake {
     this.#onEntries = options.onEntries
   }
 
-  /** Takes entries in hand; resolves when their deltas are folded or in the write batch. Rejects only with StoppedError. */
-  async take(shard: Shard, entries: readonly Entry[]): Promise<void> {
+  /**
+   * Takes entries in hand. `redelivered`: they come from a worker that is gone, so what follows them may be stored already.
+   * Resolves when their deltas are folded or in the write batch. Rejects only with StoppedError.
+   */
+  async take(shard: Shard, entries: readonly Entry[], redelivered = false): Promise<void> {
     const folds: Folding[] = []
     const heard = new Map<string, number>()
     const correlations = new Map<string, string>()
@@ -68,7 +74,8 @@ export class Intake {
       const ticket: Ticket = { shard, id, open: 1, size: 0, dead: false }
       shard.inHand.set(id, ticket)
       // Deleted from the stream while pending: there is nothing left to store.
-      if (fields !== null) deltaCount += this.#sort(ticket, fields, nowMs, folds, heard, correlations)
+      if (fields !== null)
+        deltaCount += this.#sort(ticket, fields, redelivered, nowMs, folds, heard, correlations)
       // The part that stood for the decoding.
       this.#acker.partDone(ticket)
     }
@@ -111,6 +118,7 @@ export class Intake {
   #sort(
     ticket: Ticket,
     fields: string[],
+    redelivered: boolean,
     nowMs: number,
     folds: Folding[],
     heard: Map<string, number>,
@@ -129,9 +137,11 @@ export class Intake {
       this.#letter(ticket, `/${i}`, reason, value, producer)
     const size = Math.ceil(fields.reduce((sum, field) => sum + field.length, 0) / Math.max(1, deltas.length))
     const traces = new Set<string>()
+    const sentMs = entryMs(id)
     for (const [i, delta] of deltas.entries()) {
       ticket.open += 1
       const startedAtMs = startOf(delta) as number
+      const late = redelivered || sentMs - startedAtMs > LATE_DUE_MS
       const whole = delta.b === 1 && delta.e !== undefined
       if (delta.x !== undefined && delta.k !== undefined && !(whole && this.#correlation.keep === 'open')) {
         correlations.set(delta.x, delta.t)
@@ -152,15 +162,15 @@ export class Intake {
         producer,
         field,
         delta,
-        dueInMs: this.#dueInMs(delta, startedAtMs, nowMs),
+        dueInMs: this.#dueInMs(delta, startedAtMs, nowMs, late),
       })
     }
     return deltas.length
   }
 
-  #dueInMs(delta: Fold['delta'], startedAtMs: number, nowMs: number): number {
+  #dueInMs(delta: Fold['delta'], startedAtMs: number, nowMs: number, late: boolean): number {
     if (delta.e !== undefined) return 0
-    if (delta.b === undefined) return ORPHAN_DUE_MS
+    if (delta.b === undefined || late) return LATE_DUE_MS
     const untilLimit = delta.l === undefined ? Number.POSITIVE_INFINITY : startedAtMs + delta.l - nowMs
     return Math.max(1, Math.ceil(Math.min(this.#checkpointMs, untilLimit)))
   }

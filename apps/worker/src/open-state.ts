@@ -64,11 +64,15 @@ if #due > 0 then return {lease, 0, due} end
 local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {0, next[2] and next[2] - now or -1, {}}`)
 
-// KEYS: due, hash of the trace, then sets of producers. ARGV: trace, then fields.
+// KEYS: due, hash of the trace, then sets of producers. ARGV: trace, milliseconds to stay in the index, then fields.
 const settleScript = new Script(`
-for i = 2, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+for i = 3, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
 if redis.call('HLEN', KEYS[2]) == 0 then
-  redis.call('ZREM', KEYS[1], ARGV[1])
+  if ARGV[2] == '0' then redis.call('ZREM', KEYS[1], ARGV[1])
+  else
+    local time = redis.call('TIME')
+    redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
+  end
   for i = 3, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end
   return 1
 end
@@ -118,16 +122,20 @@ export async function lease(
   return { leased, nextInMs: Number(next) < 0 ? undefined : Number(next) }
 }
 
-/** Removes the fields that were read; true if nothing else has come since. Idempotent. */
+/**
+ * Removes the fields that were read; true if nothing else has come since. With `lingerMs` the trace stays in the index that
+ * long, empty: what still comes meanwhile is then dealt with at once, not at its next checkpoint. Idempotent.
+ */
 export async function settle(
   redis: RedisLike,
   { keys }: Shard,
   trace: string,
   fields: readonly string[],
+  lingerMs = 0,
 ): Promise<boolean> {
   const producers = [...new Set(fields.map(producerOfField))]
   const names = [keys.due, keys.open(trace), ...producers.map((producer) => keys.openBy(producer))]
-  return (await settleScript.run(redis, names, [trace, ...fields])) === 1
+  return (await settleScript.run(redis, names, [trace, lingerMs, ...fields])) === 1
 }
 
 /** Makes a leased trace due again after `inMs`, unless something else has made it due since. */

@@ -6,6 +6,8 @@ import type { Shard } from './shard.ts'
 /** A worker that has had work for this long and finished none of it is not alive, whatever its process says. */
 export const STUCK_AFTER_MS = 30_000
 
+const ANSWER_MS = 2_000
+
 /**
  * Whether the worker gets on. Progress is an ack, or having nothing to do; a ping would also succeed in a worker whose
  * reading has silently stopped. Idle (nothing to read or in hand) → working → stuck (no ack for STUCK_AFTER_MS).
@@ -33,8 +35,13 @@ export class Progress {
   async look(nowMs: number): Promise<void> {
     let work = 0
     try {
-      for (const shard of this.#shards) {
-        const progress = await readProgress(this.#redis, shard)
+      // While Redis is away commands wait for it: that is an answer too.
+      const all = await Promise.race([
+        Promise.all(this.#shards.map((shard) => readProgress(this.#redis, shard))),
+        noAnswer(),
+      ])
+      for (const [i, shard] of this.#shards.entries()) {
+        const progress = all[i]
         const lag =
           progress === undefined
             ? 0
@@ -61,4 +68,10 @@ export class Progress {
   get redisError(): string | undefined {
     return this.#redisError
   }
+}
+
+function noAnswer(): Promise<never> {
+  return new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`Redis has not answered for ${ANSWER_MS} ms`)), ANSWER_MS).unref()
+  })
 }

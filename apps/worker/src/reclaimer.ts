@@ -115,7 +115,7 @@ export class Reclaimer {
       for (const id of ids) if (!known.has(id)) found.push([id, null])
     }
     this.#onReclaimed(found.length)
-    if (found.length > 0) await this.#intake.take(shard, found)
+    if (found.length > 0) await this.#intake.take(shard, found, true)
   }
 
   /** Removes this consumer's name, and those of workers long gone; never one with entries pending. */
