@@ -33,6 +33,9 @@ export const environmentSchema = z.object({
   STEPWELL_SILENCE_S: wholeNumber(15, 86_400)
     .default(60)
     .describe('Seconds without a sign of life until a producer counts as dead'),
+  STEPWELL_STALE_S: wholeNumber(1, 86_400)
+    .default(30)
+    .describe('Seconds after which an entry that nobody touched is taken over from its worker'),
   STEPWELL_CHECKPOINT_S: wholeNumber(1, 600)
     .default(10)
     .describe('Seconds until an open trace is first stored as running'),

@@ -51,7 +51,7 @@ export interface WorkerOptions {
   checkpointMs?: number
   /** Steps that a trace keeps. Default: 10,000. */
   maxSteps?: number
-  /** Milliseconds after which a pending entry counts as left behind by a dead worker. Default: 30,000. */
+  /** Milliseconds after which what a worker has taken counts as left behind: an entry, a lease. Default: 30,000. */
   staleMs?: number
   /** Where /live, /ready and /metrics listen; default: nowhere. */
   health?: { host: string; port: number }
@@ -79,7 +79,7 @@ export interface StepwellWorker extends AsyncDisposable {
 export async function createWorker(options: WorkerOptions): Promise<StepwellWorker> {
   const log = options.log ?? pino({ level: 'warn' })
   const { redis, database: databaseConfig, namespace = 'stepwell', schema } = options
-  const { silenceMs = 60_000, checkpointMs = 10_000, shutdownMs = 20_000 } = options
+  const { silenceMs = 60_000, checkpointMs = 10_000, shutdownMs = 20_000, staleMs = 30_000 } = options
   if (options.migrate ?? true) {
     await migrateToLatest({ connectionString: databaseConfig, ...(schema === undefined ? {} : { schema }) })
   }
@@ -130,6 +130,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
         stop,
         checkpointMs,
         silenceMs,
+        leaseMs: staleMs,
         onStored: (traces) => metrics.tracesStored.inc({ path: 'open' }, traces),
         onRefused: async (trace, error) => {
           const letters = lettersOf(trace, error)
@@ -157,7 +158,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     consumer,
     intake,
     collector,
-    ...(options.staleMs === undefined ? {} : { staleMs: options.staleMs }),
+    staleMs,
     onReclaimed: (entries) => metrics.entriesReclaimed.inc(entries),
   })
 
@@ -208,7 +209,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
         }).run(),
       ),
       ...finalizers.map((finalizer) => finalizer.run()),
-      every(Math.min(RECLAIM_INTERVAL_MS, (options.staleMs ?? 30_000) / 3), () =>
+      every(Math.min(RECLAIM_INTERVAL_MS, staleMs / 3), () =>
         eachShard(shards, async (shard) => {
           await reclaimer.refresh(shard)
           if (gate.isOpen) await reclaimer.reclaim(shard, stop)

@@ -10,8 +10,6 @@ import { StoppedError, type Store } from './store.ts'
 import { timeoutOf } from './timeout.ts'
 
 const LEASE_COUNT = 256
-/** A lease outlives any write that does not fail; one that fails for longer is leased again, which is harmless. */
-const LEASE_MS = 30_000
 /** Deltas loaded before they are written, in UTF-16 units: bounds memory at that plus one trace. */
 const LOAD_MAX_SIZE = 8 << 20
 /** The longest wait between two looks at the index: another worker's fold does not wake this one. */
@@ -45,7 +43,7 @@ export class Finalizer {
   readonly #store: Store
   readonly #correlation: Correlation
   readonly #stop: AbortSignal
-  readonly #options: { checkpointMs: number; silenceMs: number }
+  readonly #options: { checkpointMs: number; silenceMs: number; leaseMs: number }
   readonly #onStored: (traces: number) => void
   readonly #onRefused: (trace: OpenTrace, error: Error) => Promise<void>
   readonly #onTrouble: (error: unknown) => void
@@ -60,6 +58,8 @@ export class Finalizer {
     stop: AbortSignal
     checkpointMs: number
     silenceMs: number
+    /** How long a due trace is ours. A write that takes longer is done twice, which is harmless. */
+    leaseMs: number
     onStored: (traces: number) => void
     /** Puts the deltas of a trace that the database refuses to the dead letters; resolves after the commit. */
     onRefused: (trace: OpenTrace, error: Error) => Promise<void>
@@ -70,7 +70,8 @@ export class Finalizer {
     this.#store = options.store
     this.#correlation = options.correlation
     this.#stop = options.stop
-    this.#options = { checkpointMs: options.checkpointMs, silenceMs: options.silenceMs }
+    const { checkpointMs, silenceMs, leaseMs } = options
+    this.#options = { checkpointMs, silenceMs, leaseMs }
     this.#onStored = options.onStored
     this.#onRefused = options.onRefused
     this.#onTrouble = options.onTrouble
@@ -100,7 +101,7 @@ export class Finalizer {
   /** Deals with what is due; returns how long to wait for more. */
   async #round(): Promise<number> {
     this.#poked = false
-    const { leased, nextInMs } = await lease(this.#redis, this.#shard, LEASE_COUNT, LEASE_MS)
+    const { leased, nextInMs } = await lease(this.#redis, this.#shard, LEASE_COUNT, this.#options.leaseMs)
     if (leased.length === 0) return Math.max(1, Math.min(nextInMs ?? IDLE_MAX_MS, IDLE_MAX_MS))
     let loaded: Loaded[] = []
     let size = 0

@@ -1,5 +1,6 @@
-import { traceIdStart } from '@stepwell/protocol'
+import { encodeObject, traceIdStart } from '@stepwell/protocol'
 import { decodeFrame, startOf } from '@stepwell/protocol/schema'
+import { PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
@@ -183,8 +184,17 @@ export class Intake {
       stream,
       entryId: ticket.id,
       reason,
-      payload: JSON.stringify(value),
+      payload: payloadOf(value),
     }
     this.#collector.addDead(ticket, producer === undefined ? letter : { ...letter, producer })
+  }
+}
+
+/** What was refused, as JSON text: exactly, unless it nests so deep that it cannot be written. */
+function payloadOf(value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return encodeObject(value, PAYLOAD_MAX_LENGTH)
   }
 }

@@ -26,6 +26,7 @@ async function main(command: string | undefined): Promise<void> {
     correlation: env.STEPWELL_CORRELATION,
     retentionMonths: env.STEPWELL_RETENTION_MONTHS,
     silenceMs: env.STEPWELL_SILENCE_S * 1000,
+    staleMs: env.STEPWELL_STALE_S * 1000,
     checkpointMs: env.STEPWELL_CHECKPOINT_S * 1000,
     maxSteps: env.STEPWELL_MAX_STEPS,
     health: { host: env.STEPWELL_HEALTH_HOST, port: env.STEPWELL_HEALTH_PORT },

@@ -67,13 +67,13 @@ return {0, next[2] and next[2] - now or -1, {}}`)
 // KEYS: due, hash of the trace, then sets of producers. ARGV: trace, milliseconds to stay in the index, then fields.
 const settleScript = new Script(`
 for i = 3, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+for i = 3, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end
 if redis.call('HLEN', KEYS[2]) == 0 then
   if ARGV[2] == '0' then redis.call('ZREM', KEYS[1], ARGV[1])
   else
     local time = redis.call('TIME')
     redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
   end
-  for i = 3, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end
   return 1
 end
 redis.call('ZADD', KEYS[1], 'XX', 0, ARGV[1])

@@ -4,8 +4,6 @@ import type { Entry, Intake } from './intake.ts'
 import { type RedisLike, redisCode, Script } from './script.ts'
 import type { Shard } from './shard.ts'
 
-/** An entry that nobody has touched for this long belongs to a worker that is gone. */
-export const STALE_MS = 30_000
 /** How often entries in hand are touched, and stale ones looked for. */
 export const RECLAIM_INTERVAL_MS = 5_000
 /** From this delivery on an entry is tried alone: it may be what ended the workers that had it. */
@@ -36,14 +34,15 @@ export class Reclaimer {
     consumer: string
     intake: Intake
     collector: Collector
-    staleMs?: number
+    /** An entry that nobody has touched for this long belongs to a worker that is gone. */
+    staleMs: number
     onReclaimed: (entries: number) => void
   }) {
     this.#redis = options.redis
     this.#consumer = options.consumer
     this.#intake = options.intake
     this.#collector = options.collector
-    this.#staleMs = options.staleMs ?? STALE_MS
+    this.#staleMs = options.staleMs
     this.#onReclaimed = options.onReclaimed
   }
 

@@ -1,0 +1,97 @@
+import { newTraceId, type StepTuple } from '@stepwell/protocol'
+import { waitFor } from '@stepwell/testkit'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FrameProducer } from './frame-producer.ts'
+import { type Bench, makeBench } from './harness.ts'
+
+const SILENCE_MS = 2_000
+let bench: Bench
+
+beforeAll(async () => {
+  bench = await makeBench()
+  await bench.startWorker({ checkpointMs: 500, silenceMs: SILENCE_MS })
+})
+afterAll(() => bench[Symbol.asyncDispose]())
+
+const rowOf = async (t: string): Promise<Record<string, unknown> | undefined> =>
+  (await bench.rows('select * from execution_traces where trace_id = $1', [t]))[0]
+
+const ended = (t: string, status: string) =>
+  waitFor(async () => ((await rowOf(t))?.status === status ? rowOf(t) : undefined), {
+    what: `${t} is ${status}`,
+    timeoutMs: 20_000,
+  })
+
+test('a run whose producer falls silent times out, names the step, and gives way to the end that comes after all', async () => {
+  const producer = new FrameProducer(bench.redis)
+  const steps: StepTuple[] = [
+    [1, 'fetch', 0, 120],
+    [2, 'train', 130],
+  ]
+  const t = newTraceId(Date.now())
+  await producer.send({ t, b: 1, k: 'hang', s: steps, n: [2, 1] })
+  const row = await ended(t, 'timeout')
+  expect(row).toMatchObject({
+    error_message: "No sign of life for 2 s, in step 'train'",
+    total_duration_ms: 130,
+    missing_steps: 0,
+  })
+  await bench.drained()
+  await producer.send({ t, k: 'hang', s: [[2, 'train', 130, 9_000]], n: [2, 2], e: ['s', 9_130, 9_130] })
+  expect(await ended(t, 'success')).toMatchObject({ error_message: null, total_duration_ms: 9_130 })
+  await bench.drained()
+})
+
+test('a producer that beats is alive, however quiet its trace', async () => {
+  const producer = new FrameProducer(bench.redis)
+  const other = new FrameProducer(bench.redis)
+  const t = newTraceId(Date.now())
+  const dead = newTraceId(Date.now())
+  await producer.send({ t, b: 1, k: 'quiet', s: [[1, 'think', 0]], n: [1, 0] })
+  await other.send({ t: dead, b: 1, k: 'dead', n: [0, 0] })
+  // The dead one shows that the time has passed.
+  await waitFor(
+    async () => {
+      await producer.send()
+      return (await rowOf(dead))?.status === 'timeout'
+    },
+    { what: 'the silent one times out', timeoutMs: 20_000, intervalMs: 200 },
+  )
+  expect((await rowOf(dead))?.error_message).toBe('No sign of life for 2 s, before its first step')
+  expect((await rowOf(t))?.status).toBe('running')
+  await producer.send({ t, k: 'quiet', n: [1, 0], e: ['f', 5, 5] })
+  await ended(t, 'failed')
+  await bench.drained()
+})
+
+test('a helper that lives on does not keep a dead run alive, unless a step of its own is open in it', async () => {
+  const owner = new FrameProducer(bench.redis)
+  const helper = new FrameProducer(bench.redis)
+  const t = newTraceId(Date.now())
+  await owner.send({ t, b: 1, k: 'left', s: [[1, 'delegate', 0, 5]], n: [1, 1] })
+  await helper.send({ t, s: [[`${helper.id}.1`, 'part', 1, 2]], n: [1, 1] })
+  await waitFor(
+    async () => {
+      await helper.send()
+      return (await rowOf(t))?.status === 'timeout'
+    },
+    { what: 'the run times out', timeoutMs: 20_000, intervalMs: 200 },
+  )
+})
+
+test('a run past its own limit times out, though its producer is alive', async () => {
+  const producer = new FrameProducer(bench.redis)
+  const t = newTraceId(Date.now())
+  await producer.send({ t, b: 1, k: 'limited', l: 700, s: [[1, 'slow', 10]], n: [1, 0] })
+  const row = await waitFor(
+    async () => {
+      await producer.send()
+      return (await rowOf(t))?.status === 'timeout' ? rowOf(t) : undefined
+    },
+    { what: 'the limit shows', timeoutMs: 3_000 },
+  )
+  expect(row).toMatchObject({
+    error_message: "Timed out after 700 ms, in step 'slow'",
+    total_duration_ms: 700,
+  })
+})

@@ -1,0 +1,98 @@
+import { newTraceId, type StepTuple } from '@stepwell/protocol'
+import { spawnProcess, waitFor } from '@stepwell/testkit'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FrameProducer, wholeDelta } from './frame-producer.ts'
+import { type Bench, makeBench } from './harness.ts'
+
+const TRACES = 50_000
+const PER_FRAME = 50
+
+let bench: Bench
+
+beforeAll(async () => {
+  bench = await makeBench()
+})
+afterAll(() => bench[Symbol.asyncDispose]())
+
+const spawnWorker = () =>
+  spawnProcess(new URL('../src/main.ts', import.meta.url), [], {
+    REDIS_URL: bench.redisUrl,
+    DATABASE_URL: bench.database.url,
+    STEPWELL_MIGRATE: 'off',
+    STEPWELL_STALE_S: '2',
+    STEPWELL_HEALTH_PORT: '0',
+  })
+
+const storedCount = async (): Promise<number> =>
+  Number((await bench.rows<{ n: string }>('select count(*) n from execution_traces'))[0]?.n)
+
+test('a worker killed -9 in the middle of 50,000 traces: another takes over, each is there once and whole', {
+  timeout: 120_000,
+}, async () => {
+  const producer = new FrameProducer(bench.redis)
+  const sent: string[] = []
+  await using first = spawnWorker()
+  for (let i = 0; i < TRACES; i += PER_FRAME) {
+    // Every fifth trace is open over two frames; the others are whole.
+    const deltas = Array.from({ length: PER_FRAME }, () => wholeDelta('killed', 3))
+    const split = deltas.splice(0, PER_FRAME / 5).map(({ s, e, n, ...head }) => ({
+      begin: { ...head, s: s?.slice(0, 2), n: [2, 2] },
+      end: { t: head.t, k: 'killed', s: s?.slice(2), n, e },
+    }))
+    sent.push(...deltas.map((d) => d.t), ...split.map((d) => d.begin.t))
+    void producer.send(...deltas, ...split.map((d) => d.begin))
+    await producer.send(...split.map((d) => d.end))
+  }
+  await waitFor(async () => (await storedCount()) > TRACES / 10, {
+    what: 'the first worker is at work',
+    timeoutMs: 60_000,
+  })
+  await first.kill('SIGKILL')
+  const before = await storedCount()
+  expect(before).toBeLessThan(TRACES)
+
+  await using second = spawnWorker()
+  await waitFor(async () => (await storedCount()) >= TRACES, {
+    what: 'all traces are stored',
+    timeoutMs: 90_000,
+    intervalMs: 200,
+  })
+  await bench.drained(60_000)
+  expect((await second.kill('SIGTERM')).code).toBe(0)
+  const rows = await bench.rows<{ trace_id: string }>(
+    `select trace_id from execution_traces where status = 'success' and step_count = 3 and missing_steps = 0 and metadata = '{"env":"test"}'`,
+  )
+  expect(rows.map((row) => row.trace_id).sort()).toEqual(sent.sort())
+  expect(await bench.rows('select * from execution_dead_letters')).toEqual([])
+  // Each entry was acked once, whoever did it.
+  expect(await bench.redis.hgetall('stepwell:{0}:counts')).toEqual({
+    stored: String((TRACES / PER_FRAME) * 2),
+  })
+})
+
+test('SIGTERM under load: what is in hand is committed and acked, the rest waits for the next worker', {
+  timeout: 60_000,
+}, async () => {
+  const producer = new FrameProducer(bench.redis)
+  const t0 = newTraceId(Date.now())
+  const steps: StepTuple[] = [[1, 'a', 0, 1]]
+  await using worker = spawnWorker()
+  for (let i = 0; i < 400; i++)
+    void producer.send(...Array.from({ length: 50 }, () => wholeDelta('drained', 3)))
+  await producer.send({ t: t0, b: 1, k: 'drained', s: steps, n: [1, 1], e: ['s', 1, 1] })
+  await waitFor(
+    async () => (await bench.rows("select 1 from execution_traces where skill_name = 'drained' limit 1"))[0],
+    {
+      what: 'the worker is at work',
+    },
+  )
+  const [end, again] = await Promise.all([worker.kill('SIGTERM'), worker.kill('SIGTERM')])
+  expect([end.code, again.code]).toEqual([0, 0])
+  const [pending] = (await bench.redis.xpending('stepwell:{0}:events', 'stepwell')) as [number]
+  expect(Number(pending)).toBe(0)
+  await bench.startWorker()
+  await bench.drained(30_000)
+  expect(
+    await bench.rows("select count(*)::int n from execution_traces where skill_name = 'drained'"),
+  ).toEqual([{ n: 20_001 }])
+})
