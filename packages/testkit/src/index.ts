@@ -1,1 +1,18 @@
-export {}
+export {
+  copyTemplate,
+  createTemplate,
+  type DatabaseTemplate,
+  dropDatabases,
+  type Migrate,
+  type TestDatabase,
+} from './create-database.ts'
+export { type FaultProxy, faultProxy } from './fault-proxy.ts'
+export { freePort } from './free-port.ts'
+export { leaseRedisDatabase } from './lease-redis-database.ts'
+export { type PostgresOptions, startPostgres } from './postgres-server.ts'
+export { type RedisOptions, startRedis } from './redis-server.ts'
+export { sweepLeftovers } from './server-folder.ts'
+export type { PrivateServer, Service } from './service.ts'
+export { type ProcessEnd, type SpawnedProcess, spawnProcess } from './spawn-process.ts'
+export { type Services, type ServicesOptions, startServices } from './start-services.ts'
+export { type Truthy, type WaitOptions, waitFor } from './wait-for.ts'
