@@ -1,12 +1,13 @@
 // A server as a child process: down → starting → up ⇄ paused → down. `kill` leads down and keeps the data, `restart` up
 // again; `stop` leads down for good and removes the folder. The child is detached, so that Ctrl-C reaches only us and the
-// tests can still clean up after themselves; whatever way this process ends short of SIGKILL, the server ends with it.
+// tests can still clean up after themselves; whatever way this process ends, a reaper ends the server after it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { PostgresUser } from './postgres-binaries.ts'
 import { childrenOf, endTreeSync, isAlive, signalAll } from './process-tree.ts'
+import { type Reaper, startReaper } from './reaper.ts'
 import { noteProcess, removeServerFolder } from './server-folder.ts'
 import type { PrivateServer } from './service.ts'
 import { waitFor } from './wait-for.ts'
@@ -16,12 +17,6 @@ const STOP_TIMEOUT_MS = 10_000
 const LOG_TAIL = 15
 
 type RunningProcess = ChildProcess & { pid: number }
-
-/** Ends the servers that still run when this process ends; one hook for all, Node warns of many. */
-const atExit = new Set<() => void>()
-process.on('exit', () => {
-  for (const endNow of atExit) endNow()
-})
 
 /** What to run and how to tell that it works. */
 export interface ServerProgram {
@@ -64,22 +59,28 @@ class LocalServer implements PrivateServer {
   readonly from: string
   readonly port: number
   readonly #program: ServerProgram
+  readonly #reaper: Reaper
   #child: ChildProcess | undefined
   #stopped: Promise<void> | undefined
 
   constructor(program: ServerProgram) {
     this.#program = program
+    this.#reaper = startReaper(program.folder)
     this.url = program.url
     this.from = program.from
     this.port = program.port
-    atExit.add(this.#endNow)
   }
 
   async restart(): Promise<void> {
     if (this.#stopped !== undefined) throw new Error(`${this.#program.name} was stopped for good`)
     await this.#shutDown()
-    this.#child = spawnServer(this.#program)
-    await becomesReady(this.#program, this.#child)
+    const child = spawnServer(this.#program)
+    this.#child = child
+    if (isRunning(child)) {
+      this.#reaper.guard(child.pid, this.#program.endSignal)
+      child.once('exit', () => this.#reaper.release())
+    }
+    await becomesReady(this.#program, child)
   }
 
   async kill(): Promise<void> {
@@ -108,7 +109,7 @@ class LocalServer implements PrivateServer {
   stop(): Promise<void> {
     this.#stopped ??= this.#shutDown().then(() => {
       removeServerFolder(this.#program.folder)
-      atExit.delete(this.#endNow)
+      this.#reaper.dismiss()
     })
     return this.#stopped
   }
@@ -125,12 +126,6 @@ class LocalServer implements PrivateServer {
     const late = setTimeout(() => endTreeSync(child.pid, 'SIGKILL'), STOP_TIMEOUT_MS)
     await ended(child)
     clearTimeout(late)
-  }
-
-  readonly #endNow = (): void => {
-    const child = this.#running()
-    if (child !== undefined) endTreeSync(child.pid, this.#program.endSignal)
-    removeServerFolder(this.#program.folder)
   }
 
   #running(): RunningProcess | undefined {

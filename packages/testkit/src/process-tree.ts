@@ -41,7 +41,7 @@ export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void
 }
 
 /**
- * Ends a process and its children and waits for it, without an event loop: for the exit of this process, and for sweeping.
+ * Ends a process and its children and waits for it, without giving way to anything else.
  * The process gets the signal (paused ones are woken for it) and a second to obey; what is left then is killed.
  */
 export function endTreeSync(pid: number, signal: NodeJS.Signals): void {

@@ -34,8 +34,8 @@ export function removeServerFolder(folder: string): void {
 }
 
 /**
- * Ends the servers and removes the folders of processes that are gone: one that was killed with SIGKILL could not do so
- * itself. Gives the folders that were removed. Safe while others do the same.
+ * Ends the servers and removes the folders of processes that are gone and that no reaper saw go. Gives the folders that were
+ * removed. Another user's are left alone. Safe while others do the same.
  */
 export function sweepLeftovers(): string[] {
   const parent = realpathSync(tmpdir())
@@ -43,12 +43,18 @@ export function sweepLeftovers(): string[] {
     const owner = NAME.exec(name)?.[2]
     return owner !== undefined && !isAlive(Number(owner))
   })
-  const folders = left.map((name) => join(parent, name))
-  for (const folder of folders) {
+  return left.map((name) => join(parent, name)).filter(sweep)
+}
+
+function sweep(folder: string): boolean {
+  try {
     endServerIn(folder)
     removeServerFolder(folder)
+    return true
+  } catch {
+    // Another user's: it is for that user to sweep, and no reason not to start.
+    return false
   }
-  return folders
 }
 
 function endServerIn(folder: string): void {

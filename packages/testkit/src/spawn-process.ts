@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { startReaper } from './reaper.ts'
 
 const OUTPUT_MAX_LENGTH = 4 * 1024 * 1024
 
@@ -41,13 +42,11 @@ export function spawnProcess(
   if (pid === undefined) throw new Error(`Could not start ${process.execPath} ${path}`)
   const stdout = collect(child.stdout)
   const stderr = collect(child.stderr)
-  const killAtExit = (): void => {
-    child.kill('SIGKILL')
-  }
-  process.once('exit', killAtExit)
+  const reaper = startReaper()
+  reaper.guard(pid, 'SIGKILL')
   // 'close' comes after the last output, 'exit' may come before it.
   const exited = once(child, 'close').then(([code, signal]): ProcessEnd => {
-    process.off('exit', killAtExit)
+    reaper.dismiss()
     return { code, signal }
   })
   const kill = (signal: NodeJS.Signals = 'SIGTERM'): Promise<ProcessEnd> => {

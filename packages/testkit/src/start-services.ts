@@ -26,8 +26,8 @@ export interface Services extends AsyncDisposable {
  * 2. a program of this machine: `redis-server` or `valkey-server` on PATH or Debian's package unpacked; the embedded Postgres
  * 3. Docker, by testcontainers; `STEPWELL_SERVICES=docker` takes it at once
  *
- * Throws a sentence that says what to install. Nothing that it starts outlives this process; what a process killed by SIGKILL
- * left behind is swept here first.
+ * Throws a sentence that says what to install. Nothing that it starts outlives this process. What earlier ones left behind
+ * all the same is swept here first.
  */
 export async function startServices(options: ServicesOptions = {}): Promise<Services> {
   const { durable = false } = options

@@ -1,7 +1,10 @@
-import { existsSync } from 'node:fs'
+import { readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { spawnProcess, sweepLeftovers, waitFor } from '@stepwell/testkit'
 import { expect, it } from 'vitest'
+import { childrenOf } from '../src/process-tree.ts'
 
 const OWNER = new URL('./owner-of-servers.ts', import.meta.url)
 
@@ -9,32 +12,60 @@ interface Started {
   ports: number[]
 }
 
-it('ends the servers and removes the folders of an owner that was killed', async () => {
+it('leaves nothing behind when the owner is killed', async () => {
   await using owner = spawnProcess(OWNER)
   const { ports } = await started(owner)
   await owner.kill('SIGKILL')
-  // Detached as they are, they outlive it.
+  await isClean(owner.pid, ports)
+})
+
+it('leaves nothing behind when the owner ends without stopping them, one being paused', async () => {
+  await using owner = spawnProcess(OWNER, ['pause', 'exit'])
+  const { ports } = await started(owner)
+  await owner.exited
+  await isClean(owner.pid, ports)
+})
+
+it('sweeps what is left when the reapers were killed too', async () => {
+  await using owner = spawnProcess(OWNER)
+  const { ports } = await started(owner)
+  process.kill(owner.pid, 'SIGSTOP')
+  const children = childrenOf(owner.pid)
+  const servers = foldersOf(owner.pid).map((folder) => serverIn(folder))
+  for (const reaper of children.filter((pid) => !servers.includes(pid))) process.kill(reaper, 'SIGKILL')
+  await owner.kill('SIGKILL')
   expect(await Promise.all(ports.map(listens))).toEqual([true, true])
-  const swept = sweepLeftovers().filter((folder) => folder.includes(`-${owner.pid}-`))
-  expect(swept).toHaveLength(2)
-  expect(swept.some(existsSync)).toBe(false)
-  expect(await Promise.all(ports.map(listens))).toEqual([false, false])
+  const folders = foldersOf(owner.pid)
+  expect(folders).toHaveLength(2)
+  expect(sweepLeftovers()).toEqual(expect.arrayContaining(folders))
+  await isClean(owner.pid, ports)
 })
 
 it('leaves the servers of an owner that lives alone', async () => {
   await using owner = spawnProcess(OWNER)
   const { ports } = await started(owner)
-  expect(sweepLeftovers().filter((folder) => folder.includes(`-${owner.pid}-`))).toEqual([])
+  sweepLeftovers()
+  expect(foldersOf(owner.pid)).toHaveLength(2)
   expect(await Promise.all(ports.map(listens))).toEqual([true, true])
 })
 
-it('has nothing to sweep after an owner that ended by itself without stopping them', async () => {
-  await using owner = spawnProcess(OWNER, ['exit'])
-  const { ports } = await started(owner)
-  await owner.exited
-  expect(await Promise.all(ports.map(listens))).toEqual([false, false])
-  expect(sweepLeftovers().filter((folder) => folder.includes(`-${owner.pid}-`))).toEqual([])
-})
+function foldersOf(owner: number): string[] {
+  const parent = realpathSync(tmpdir())
+  const names = readdirSync(parent).filter((name) => new RegExp(`^stepwell-[a-z]+-${owner}-`).test(name))
+  return names.map((name) => join(parent, name))
+}
+
+function serverIn(folder: string): number {
+  return (JSON.parse(readFileSync(join(folder, 'process.json'), 'utf8')) as { pid: number }).pid
+}
+
+async function isClean(owner: number, ports: number[]): Promise<void> {
+  const what = `the servers of ${owner} are gone with their folders`
+  await waitFor(
+    async () => foldersOf(owner).length === 0 && !(await Promise.all(ports.map(listens))).some(Boolean),
+    { what },
+  )
+}
 
 async function started(owner: { stdout(): string; stderr(): string }): Promise<Started> {
   const line = await waitFor(() => /^\{.*\}$/m.exec(owner.stdout())?.[0], {

@@ -1,7 +1,9 @@
-// A process that starts servers and then hangs, or with `exit` ends without stopping them.
+// A process that starts servers and then hangs; with `pause` it freezes one of them, with `exit` it ends without stopping them.
 import { startPostgres, startRedis } from '@stepwell/testkit'
 
+const wishes = process.argv.slice(2)
 const [redis, postgres] = await Promise.all([startRedis(), startPostgres()])
+if (wishes.includes('pause')) postgres.pause()
 console.log(JSON.stringify({ ports: [redis.port, postgres.port] }))
-if (process.argv[2] === 'exit') process.exit(0)
+if (wishes.includes('exit')) process.exit(0)
 setInterval(() => {}, 60_000)
