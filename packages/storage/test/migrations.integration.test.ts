@@ -1,0 +1,99 @@
+import { addMonths, monthOf, partitionName } from '@stepwell/protocol'
+import {
+  dropPartitionsBefore,
+  ensurePartitions,
+  listPartitions,
+  MONTHS_AHEAD,
+  migrateToLatest,
+  openDatabase,
+  SchemaTooNewError,
+  TraceStorage,
+} from '@stepwell/storage'
+import { createDatabase } from '@stepwell/testkit/vitest'
+import { expect, test } from 'vitest'
+
+test('migrations started by four at once run once; a second time there is nothing to do', async () => {
+  const database = await createDatabase({ empty: true })
+  const reports = await Promise.all(
+    Array.from({ length: 4 }, () => migrateToLatest({ connectionString: database.url })),
+  )
+  expect(reports.flatMap((report) => report.applied)).toEqual(['0001_execution_traces'])
+  expect((await migrateToLatest({ connectionString: database.url })).applied).toEqual([])
+  const opened = openDatabase(database.url)
+  expect((await listPartitions(opened)).map(partitionName)).toEqual(
+    Array.from({ length: MONTHS_AHEAD + 1 }, (_, i) => partitionName(addMonths(monthOf(Date.now()), i))),
+  )
+  await opened.close()
+  await database.drop()
+})
+
+test('a schema of its own: tables, partitions, migrations and traces lie there', async () => {
+  const database = await createDatabase({ empty: true })
+  await Promise.all(
+    Array.from({ length: 3 }, () => migrateToLatest({ connectionString: database.url, schema: 'tracing' })),
+  )
+  const opened = openDatabase(database.url)
+  const { rows } = await opened.pool.query(
+    `select distinct schemaname from pg_tables where tablename like 'execution%' or tablename like 'stepwell%'`,
+  )
+  expect(rows).toEqual([{ schemaname: 'tracing' }])
+  const storage = new TraceStorage(database.url, { schema: 'tracing' })
+  const trace = {
+    traceId: '6f1c2d3e-0000-4000-8000-0123456789ab',
+    skillName: 'placed',
+    startedAt: new Date('2021-05-05T00:00:00Z'),
+  }
+  await storage.finalizeTrace(trace, 'success')
+  expect((await storage.getTrace(trace.traceId))?.skillName).toBe('placed')
+  await storage.close()
+  await opened.close()
+  await database.drop()
+})
+
+test('a database of a newer Stepwell is refused with a sentence that says what to do', async () => {
+  const database = await createDatabase()
+  const opened = openDatabase(database.url)
+  await opened.pool.query(
+    `insert into stepwell_migrations (name, timestamp) values ('9999_from_the_future', now())`,
+  )
+  const error = await migrateToLatest({ connectionString: database.url }).catch((e: unknown) => e)
+  expect(error).toBeInstanceOf(SchemaTooNewError)
+  expect(error).toMatchObject({
+    code: 'SCHEMA_TOO_NEW',
+    message: expect.stringMatching(/9999_from_the_future.*upgrade this program/),
+  })
+  await opened.close()
+  await database.drop()
+})
+
+test('partitions: made by many at once, once; while a reader holds the table; dropped by month, and made again on demand', async () => {
+  const database = await createDatabase()
+  const opened = openDatabase(database.url)
+  const months = [
+    { year: 2019, month: 12 },
+    { year: 2020, month: 1 },
+  ]
+  const reader = await opened.pool.connect()
+  await reader.query('begin; select count(*) from execution_traces')
+  const made = await Promise.all(Array.from({ length: 6 }, () => ensurePartitions(opened, months)))
+  expect(made.flat().sort()).toEqual(['execution_traces_2019_12', 'execution_traces_2020_01'])
+  await reader.query('commit')
+  reader.release()
+  const storage = new TraceStorage(opened.pool)
+  const lastOfYear = {
+    traceId: '6f1c2d3e-0000-4000-8000-0123456789ab',
+    skillName: 'old',
+    startedAt: new Date('2019-12-31T23:59:59.999Z'),
+  }
+  await storage.finalizeTrace(lastOfYear, 'success')
+  const { rows } = await opened.pool.query('select tableoid::regclass::text p from execution_traces')
+  expect(rows).toEqual([{ p: 'execution_traces_2019_12' }])
+  expect(await dropPartitionsBefore(opened, Date.UTC(2020, 0, 1))).toEqual(['execution_traces_2019_12'])
+  expect(await dropPartitionsBefore(opened, Date.UTC(2020, 0, 1))).toEqual([])
+  expect(await storage.getTrace(lastOfYear.traceId)).toBeUndefined()
+  // Its writer believed the month to be there.
+  await storage.finalizeTrace(lastOfYear, 'failed').catch(() => storage.finalizeTrace(lastOfYear, 'failed'))
+  expect((await storage.getTrace(lastOfYear.traceId))?.status).toBe('failed')
+  await opened.close()
+  await database.drop()
+})
