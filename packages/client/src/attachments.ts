@@ -1,0 +1,150 @@
+import { InvalidInputError, parseTraceId, type TraceContextData, traceIdStart } from '@stepwell/protocol'
+import { AttachedTrace } from './handles.ts'
+import { OpenTrace } from './open-trace.ts'
+import type { Settings } from './options.ts'
+import type { Recording } from './recording.ts'
+import type { Sink } from './sink.ts'
+
+/** Traces that were attached to and let go are remembered, so that a next attachment goes on counting: this many. */
+const REMEMBERED_MAX = 1_000
+
+/**
+ * Traces of other producers that this one adds to. Unresolved (by execution id, looked for in the background) → attached →
+ * let go. Step ids count over all of them, so none is ever given twice in a trace.
+ */
+export class Attachments {
+  readonly #recording: Recording
+  readonly #sink: Sink
+  readonly #settings: Settings
+  readonly #producer: string
+  readonly #byTraceId = new Map<string, { trace: OpenTrace; holders: number }>()
+  #steps = 0
+
+  constructor(recording: Recording, sink: Sink, settings: Settings, producer: string) {
+    this.#recording = recording
+    this.#sink = sink
+    this.#settings = settings
+    this.#producer = producer
+  }
+
+  /** Whether a step is open in a trace of somebody else: then it must be known that we live. */
+  get hasOpenSteps(): boolean {
+    for (const { trace } of this.#byTraceId.values()) if (trace.open.size > 0) return true
+    return false
+  }
+
+  attach(context: TraceContextData | { executionId: string }): AttachedTrace {
+    if (
+      typeof context !== 'object' ||
+      context === null ||
+      !('traceId' in context || 'executionId' in context)
+    ) {
+      throw new InvalidInputError('attach needs the context of a trace (t.context()), or { executionId }')
+    }
+    if ('traceId' in context && context.traceId) return this.#attachTo(context)
+    const { executionId } = context as { executionId: string }
+    const trace = this.#newTrace('', 0, String(executionId))
+    void this.#resolve(trace, String(executionId))
+    return new AttachedTrace(this.#recording, trace, undefined, () => {})
+  }
+
+  #attachTo({ traceId, stepId, startedAt, executionId }: TraceContextData): AttachedTrace {
+    const id = parseTraceId(String(traceId))
+    const startMs = id === undefined ? undefined : (traceIdStart(id) ?? startedAt)
+    if (id === undefined || startMs === undefined) {
+      throw new InvalidInputError(
+        `attach: '${traceId}' must be a trace id; one that is not Stepwell's needs startedAt beside it`,
+      )
+    }
+    // Its owner adds to it as the owner.
+    const own = this.#recording.openTraces.get(id)
+    if (own !== undefined) return new AttachedTrace(this.#recording, own, stepId, () => {})
+    let known = this.#byTraceId.get(id)
+    if (known === undefined) {
+      known = { trace: this.#newTrace(id, startMs, executionId), holders: 0 }
+      this.#remember(id, known)
+    }
+    known.holders += 1
+    let isHeld = true
+    const letGo = (): void => {
+      if (isHeld) (known as { holders: number }).holders -= 1
+      isHeld = false
+    }
+    return new AttachedTrace(this.#recording, known.trace, stepId, letGo)
+  }
+
+  #remember(id: string, entry: { trace: OpenTrace; holders: number }): void {
+    this.#byTraceId.set(id, entry)
+    if (this.#byTraceId.size <= REMEMBERED_MAX) return
+    for (const [old, { trace, holders }] of this.#byTraceId) {
+      if (holders > 0 || trace.open.size > 0 || trace.dirtySincePerfMs !== undefined) continue
+      this.#byTraceId.delete(old)
+      if (this.#byTraceId.size <= REMEMBERED_MAX) return
+    }
+  }
+
+  #newTrace(traceId: string, startedAtMs: number, executionId: string | undefined): OpenTrace {
+    return new OpenTrace({
+      traceId,
+      startedAtMs,
+      skill: '',
+      executionId,
+      metadata: undefined,
+      parent: undefined,
+      limitMs: undefined,
+      idPrefix: `${this.#producer}.`,
+      isLive: false,
+      nextStepNumber: () => ++this.#steps,
+    })
+  }
+
+  async #resolve(trace: OpenTrace, executionId: string): Promise<void> {
+    const untilMs = performance.now() + this.#settings.resolveTimeoutMs
+    for (let pauseMs = 20; ; pauseMs *= 2) {
+      const traceId = await this.#known(executionId)
+      if (traceId !== undefined) return this.#resolved(trace, traceId)
+      const leftMs = untilMs - performance.now()
+      if (leftMs <= 0) break
+      await new Promise<void>((resolve) => {
+        setTimeout(resolve, Math.min(pauseMs, leftMs, 1_000)).unref()
+      })
+    }
+    const traceId = await this.#asked(executionId)
+    if (traceId === undefined) this.#recording.giveUp(trace)
+    else this.#resolved(trace, traceId)
+  }
+
+  #resolved(trace: OpenTrace, traceId: string): void {
+    const startMs = traceIdStart(traceId)
+    if (startMs === undefined) {
+      // An id that does not tell its start: offsets cannot be counted.
+      this.#recording.giveUp(trace)
+      return
+    }
+    this.#recording.resolve(trace, traceId, startMs)
+    if (!this.#byTraceId.has(traceId)) this.#remember(traceId, { trace, holders: 0 })
+  }
+
+  /** The trace id of an execution id, by whatever way there is. */
+  async lookUp(executionId: string): Promise<string | undefined> {
+    return (await this.#known(executionId)) ?? (await this.#asked(executionId))
+  }
+
+  async #known(executionId: string): Promise<string | undefined> {
+    let own: string | undefined
+    // The newest start owns the execution id.
+    for (const trace of this.#recording.openTraces.values())
+      if (trace.executionId === executionId) own = trace.traceId
+    if (own !== undefined) return own
+    return parseTraceId((await this.#sink.lookUp(executionId)) ?? '')
+  }
+
+  async #asked(executionId: string): Promise<string | undefined> {
+    try {
+      const traceId = await this.#settings.resolveTraceId?.(executionId)
+      return traceId === undefined || traceId === null ? undefined : parseTraceId(String(traceId))
+    } catch {
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import type { StepId } from '@stepwell/protocol'
+
+/** Milliseconds to the microsecond. */
+export const roundMs = (ms: number): number => Math.round(ms * 1000) / 1000
+
+const names = new Map<string, string>()
+const NAMES_MAX = 1_000
+
+/** A name as JSON text. Programs use few names and use them often. */
+export function nameText(name: string): string {
+  let text = names.get(name)
+  if (text === undefined) {
+    text = JSON.stringify(name)
+    if (names.size >= NAMES_MAX) names.clear()
+    names.set(name, text)
+  }
+  return text
+}
+
+/** A step as it travels (docs/PROTOCOL.md), defaults at the end left out. `durationMs` null: it is open. */
+export function stepText(
+  step: { id: StepId; name: string; parentId: StepId | undefined; attributes: string | undefined },
+  startMs: number,
+  durationMs: number | null,
+  status: number,
+  errorMessage: string | undefined,
+): string {
+  let text = `[${idText(step.id)},${nameText(step.name)},${startMs}`
+  const last =
+    step.attributes !== undefined
+      ? 7
+      : step.parentId !== undefined
+        ? 6
+        : errorMessage !== undefined
+          ? 5
+          : status !== 0
+            ? 4
+            : durationMs !== null
+              ? 3
+              : 2
+  if (last >= 3) text += `,${durationMs}`
+  if (last >= 4) text += `,${status}`
+  if (last >= 5) text += errorMessage === undefined ? ',null' : `,${JSON.stringify(errorMessage)}`
+  if (last >= 6) text += step.parentId === undefined ? ',null' : `,${idText(step.parentId)}`
+  if (last >= 7) text += `,${step.attributes}`
+  return `${text}]`
+}
+
+const idText = (id: StepId): string => (typeof id === 'number' ? String(id) : `"${id}"`)

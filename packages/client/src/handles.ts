@@ -1,0 +1,250 @@
+import type { FinalStatus, Step, StepId, StepStatus, TraceContextData } from '@stepwell/protocol'
+import { currentPlace, type Place, places } from './context.ts'
+import type { OpenStep, OpenTrace } from './open-trace.ts'
+import { errorText, type Recording, type StepOptions } from './recording.ts'
+
+/** What a callback of a step does. */
+export type StepCallback<T> = (step: StepHandle) => T
+
+/** Calls `step(name, fn)` and `step(name, options, fn)`. */
+export interface StepCall {
+  <T>(name: string, fn: StepCallback<T>): T
+  <T>(name: string, options: StepOptions, fn: StepCallback<T>): T
+}
+
+/** What traces and steps have in common: other steps run in them. */
+abstract class Scope {
+  /** @internal */
+  protected readonly recording: Recording
+  /** @internal */
+  protected readonly trace: OpenTrace
+  /** Id of the step that this is, undefined for the trace itself. */
+  abstract readonly id: StepId | undefined
+
+  constructor(recording: Recording, trace: OpenTrace) {
+    this.recording = recording
+    this.trace = trace
+  }
+
+  /** Id of the trace: a UUID. '' while an attached one is being looked for. */
+  get traceId(): string {
+    return this.trace.traceId
+  }
+
+  /**
+   * Runs `fn` as a step in this one. Returns what it returns; what it throws or rejects with ends the step as failed, and is
+   * thrown on unchanged.
+   */
+  step<T>(name: string, fn: StepCallback<T>): T
+  step<T>(name: string, options: StepOptions, fn: StepCallback<T>): T
+  step<T>(name: string, second: StepOptions | StepCallback<T>, third?: StepCallback<T>): T {
+    const [options, fn] =
+      typeof second === 'function' ? [{}, second] : [second ?? {}, third as StepCallback<T>]
+    const handle = this.startStep(name, options)
+    const place: Place = {
+      trace: this.trace,
+      recording: this.recording,
+      stepId: handle.id,
+      outer: places.getStore(),
+    }
+    return runIn(
+      place,
+      () => fn(handle),
+      () => handle.end(),
+      (error) => handle.fail(error),
+    )
+  }
+
+  /** Starts a step that `end` or `fail` of the handle completes. */
+  startStep(name: string, options: StepOptions = {}): StepHandle {
+    return new StepHandle(
+      this.recording,
+      this.trace,
+      this.recording.startStep(this.trace, name, options, this.id),
+    )
+  }
+
+  /** A step that took `durationMs` and ended now (or began at `startedAt`). Throws InvalidStatusError. */
+  recordStep(
+    name: string,
+    durationMs: number,
+    status: StepStatus = 'success',
+    errorMessage?: string,
+    options: StepOptions = {},
+  ): Step {
+    return this.recording.recordStep(this.trace, name, durationMs, status, errorMessage, options, this.id)
+  }
+
+  /** Where this is, small and serializable: give it to another process, and `attach` there. */
+  context(): TraceContextData {
+    const { traceId, executionId, parent, startedAtMs } = this.trace
+    const context: TraceContextData = { traceId, startedAt: startedAtMs }
+    if (this.id !== undefined) context.stepId = this.id
+    if (executionId !== undefined) context.executionId = executionId
+    if (parent !== undefined) context.rootTraceId = parent.rootTraceId ?? parent.traceId
+    return context
+  }
+}
+
+/** A step that is running. */
+export class StepHandle extends Scope {
+  readonly #step: OpenStep
+  #ended: Step | undefined
+
+  /** @internal */
+  constructor(recording: Recording, trace: OpenTrace, step: OpenStep) {
+    super(recording, trace)
+    this.#step = step
+  }
+
+  get id(): StepId {
+    return this.#step.id
+  }
+
+  /** Adds attributes, over those of the same name. After the end: nothing. */
+  set(attributes: Record<string, unknown>): void {
+    if (this.#ended === undefined) this.recording.setAttributes(this.trace, this.#step, attributes)
+  }
+
+  /** Completes the step. A second end changes nothing. Throws InvalidStatusError. */
+  end(status: StepStatus = 'success', errorMessage?: string): Step {
+    this.#ended ??= this.recording.endStep(this.trace, this.#step, status, errorMessage)
+    return this.#ended
+  }
+
+  /** Completes the step as failed, with the error's message. */
+  fail(error: unknown): Step {
+    return this.end('failed', errorText(error))
+  }
+}
+
+/** A trace of this process that is running. */
+export class TraceHandle extends Scope {
+  readonly id = undefined
+  #failure: string | undefined
+
+  get executionId(): string | undefined {
+    return this.trace.executionId
+  }
+
+  /** Adds to the metadata of the trace, over keys of the same name. */
+  set(metadata: Record<string, unknown>): void {
+    this.recording.setMetadata(this.trace, metadata)
+  }
+
+  /** The trace will end as failed, though its callback returns. */
+  fail(error: unknown): void {
+    this.#failure = errorText(error)
+  }
+
+  /** @internal Ends the trace as its callback ended. */
+  finish(error?: { thrown: unknown }): void {
+    const message = error === undefined ? this.#failure : errorText(error.thrown)
+    const status: FinalStatus = message === undefined ? 'success' : 'failed'
+    this.recording.end(this.trace, status, message)
+  }
+}
+
+/** A trace that another process (or an earlier part of this one) started. `await using` detaches. */
+export class AttachedTrace extends Scope implements AsyncDisposable {
+  readonly id: StepId | undefined
+  readonly #detach: () => void
+
+  /** @internal */
+  constructor(recording: Recording, trace: OpenTrace, stepId: StepId | undefined, detach: () => void) {
+    super(recording, trace)
+    this.id = stepId
+    this.#detach = detach
+  }
+
+  /** Runs `fn` in the trace: `step()` and recorders in it record there. */
+  run<T>(fn: () => T): T {
+    return places.run(
+      { trace: this.trace, recording: this.recording, stepId: this.id, outer: places.getStore() },
+      fn,
+    )
+  }
+
+  /** Ends the attachment; what was recorded is sent all the same. Idempotent; waits for nothing. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#detach()
+  }
+}
+
+/**
+ * Runs `fn` as a step of the trace that this flow is in, nested in the step that it is in. Without a trace `fn` just runs, with a
+ * step that records nothing: code that is traced need not know whether it is.
+ */
+export const step: StepCall = <T>(
+  name: string,
+  second: StepOptions | StepCallback<T>,
+  third?: StepCallback<T>,
+): T => {
+  const [options, fn] = typeof second === 'function' ? [{}, second] : [second ?? {}, third as StepCallback<T>]
+  const place = currentPlace()
+  if (place === undefined) return fn(noStep as unknown as StepHandle)
+  return new PlaceScope(place).step(name, options, fn)
+}
+
+/** The trace or step that the flow is in. */
+class PlaceScope extends Scope {
+  readonly id: StepId | undefined
+
+  constructor({ recording, trace, stepId }: Place) {
+    super(recording, trace)
+    this.id = stepId
+  }
+}
+
+/** Runs `fn` at a place; tells how it ended, when it has. */
+export function runIn<T>(
+  place: Place,
+  fn: () => T,
+  onReturn: () => void,
+  onThrow: (error: unknown) => void,
+): T {
+  let result: T
+  try {
+    result = places.run(place, fn)
+  } catch (error) {
+    onThrow(error)
+    throw error
+  }
+  if (!isPromise(result)) {
+    onReturn()
+    return result
+  }
+  return result.then(
+    (value) => {
+      onReturn()
+      return value
+    },
+    (error: unknown) => {
+      onThrow(error)
+      throw error
+    },
+  ) as T
+}
+
+const isPromise = (value: unknown): value is Promise<unknown> =>
+  typeof value === 'object' && value !== null && typeof (value as Promise<unknown>).then === 'function'
+
+const NO_STEP: Step = Object.freeze({ id: 0, name: '', status: 'success' })
+const NO_CONTEXT: TraceContextData = Object.freeze({ traceId: '00000000-0000-0000-0000-000000000000' })
+
+/** What callbacks get where nothing is recorded: every method of the handles, doing nothing. */
+export const noStep = Object.freeze({
+  id: undefined,
+  traceId: NO_CONTEXT.traceId,
+  executionId: undefined,
+  step: <T>(_name: string, second: unknown, third?: unknown): T =>
+    ((typeof second === 'function' ? second : third) as (step: unknown) => T)(noStep),
+  startStep: () => noStep,
+  recordStep: () => NO_STEP,
+  context: () => NO_CONTEXT,
+  set: () => {},
+  end: () => NO_STEP,
+  fail: () => NO_STEP,
+  run: <T>(fn: () => T): T => fn(),
+  [Symbol.asyncDispose]: async () => {},
+})

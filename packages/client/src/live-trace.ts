@@ -1,0 +1,42 @@
+import { compareStepIds, DELTA_OF_TRACE, END_TRACE, type Step, type TraceEnd } from '@stepwell/protocol'
+import { type OpenStep, type OpenTrace, RECENT_STEPS } from './open-trace.ts'
+import type { LiveTrace } from './tracer.ts'
+
+/** A snapshot of an open trace for its host; `end` is called when it is finalized by another way than its tracer. */
+export function liveTrace(trace: OpenTrace, end: (end: TraceEnd) => void): LiveTrace {
+  const completed = trace.recent.slice(-RECENT_STEPS).map(({ step }) => step)
+  const steps = [...completed, ...[...trace.open.values()].map(openStepOf)].sort((a, b) =>
+    compareStepIds(a.id, b.id),
+  )
+  const { parent, executionId } = trace
+  return {
+    traceId: trace.traceId,
+    skillName: trace.skill,
+    ...(executionId === undefined ? {} : { executionId }),
+    status: 'running',
+    startedAt: new Date(trace.startedAtMs),
+    stepCount: trace.started,
+    missingSteps: 0,
+    metadata: trace.metadata,
+    ...(parent === undefined
+      ? {}
+      : { parentTraceId: parent.traceId, rootTraceId: parent.rootTraceId ?? parent.traceId }),
+    ...(parent?.stepId === undefined ? {} : { parentStepId: parent.stepId }),
+    steps,
+    stepsTruncated: steps.length < trace.started,
+    [DELTA_OF_TRACE]: () => trace.toDelta(),
+    [END_TRACE]: end,
+  }
+}
+
+function openStepOf(open: OpenStep): Step {
+  const step: Step = {
+    id: open.id,
+    name: open.name,
+    timestamp: new Date(open.startedAtMs),
+    status: 'running',
+  }
+  if (open.parentId !== undefined) step.parentId = open.parentId
+  if (open.attributes !== undefined) step.attributes = JSON.parse(open.attributes)
+  return step
+}

@@ -1,0 +1,366 @@
+import {
+  boundText,
+  type Delta,
+  ERROR_MAX_LENGTH,
+  type Expected,
+  encodeObject,
+  type FinalStatus,
+  type JsonObject,
+  METADATA_MAX_LENGTH,
+  NAME_MAX_LENGTH,
+  STEP_STATUSES,
+  type Step,
+  type StepId,
+  type StepStatus,
+  type StepTuple,
+  type TraceContextData,
+  type TraceEnd,
+  traceIdStart,
+} from '@stepwell/protocol'
+import type { DropReason } from './counters.ts'
+import { nameText, roundMs, stepText } from './encode-step.ts'
+
+/** Completed steps that a trace remembers for `getCurrentTrace()`. */
+export const RECENT_STEPS = 1_000
+// What a trace costs besides its texts, roughly.
+const TRACE_OVERHEAD = 512
+
+/** A step that has started and not ended. */
+export interface OpenStep {
+  id: StepId
+  name: string
+  /** Milliseconds since 1970, with fraction. */
+  startedAtMs: number
+  /** Monotonic clock at its start; undefined where the start was given. */
+  startedPerfMs: number | undefined
+  parentId: StepId | undefined
+  /** JSON text, or undefined. */
+  attributes: string | undefined
+  /** Whether its open form is on its way already. */
+  sent: boolean
+}
+
+/** What begins a trace. */
+export interface TraceBeginning {
+  traceId: string
+  startedAtMs: number
+  /** '' for a trace that this process only attached to. */
+  skill: string
+  executionId: string | undefined
+  metadata: unknown
+  parent: TraceContextData | undefined
+  limitMs: number | undefined
+  /** '' for the owner, else `<producer>.`: what its step ids begin with. */
+  idPrefix: string
+  /** The start is now: offsets follow the monotonic clock. */
+  isLive: boolean
+  nextStepNumber: () => number
+}
+
+/**
+ * One trace as its producer holds it. Begun → (steps start and end; texts gather until the next flush) → ended → flushed and
+ * forgotten. Everything is encoded when it is recorded: a snapshot, with an exact size. What was taken for a frame is gone
+ * from here; only the latest steps stay, for `getCurrentTrace()`.
+ */
+export class OpenTrace {
+  /** '' until it is resolved. */
+  traceId: string
+  startedAtMs: number
+  readonly skill: string
+  readonly executionId: string | undefined
+  readonly parent: TraceContextData | undefined
+  readonly isOwner: boolean
+  /** Open steps by id, in the order of their starts. */
+  readonly open = new Map<StepId, OpenStep>()
+  /** The latest completed steps. */
+  recent: { step: Step; text: string }[] = []
+  started = 0
+  completed = 0
+  end: TraceEnd | undefined
+  /** Why nothing of it is sent, if that is so. */
+  dropReason: DropReason | undefined
+  /** There was no room for its end: it stays running until a worker gives it up. */
+  isEndDropped = false
+  /** Whether its beginning has been taken for a frame. */
+  isBegun = false
+  /** Monotonic clock when the oldest waiting event was recorded; undefined if none waits. */
+  dirtySincePerfMs: number | undefined
+  /** Events that wait to be taken. */
+  events = 0
+  /** UTF-16 units that wait to be taken, overhead included. */
+  bytes = 0
+  #texts: string[] = []
+  #metadata: JsonObject
+  #metadataText: string
+  #metadataRevision = 0
+  #metadataWaits = false
+  #attributesLeft = METADATA_MAX_LENGTH
+  #isEndTaken = false
+  #deferred: (() => string)[] = []
+  #head = ''
+  readonly #limitMs: number | undefined
+  readonly #startPerfMs: number | undefined
+  readonly #idPrefix: string
+  readonly #nextStepNumber: () => number
+
+  constructor(beginning: TraceBeginning) {
+    this.traceId = beginning.traceId
+    this.startedAtMs = Math.floor(beginning.startedAtMs)
+    this.skill = boundText(beginning.skill, NAME_MAX_LENGTH)
+    this.executionId =
+      beginning.executionId === undefined
+        ? undefined
+        : boundText(String(beginning.executionId), NAME_MAX_LENGTH)
+    this.parent = beginning.parent
+    this.isOwner = beginning.idPrefix === ''
+    this.#limitMs = beginning.limitMs
+    this.#startPerfMs = beginning.isLive ? performance.now() : undefined
+    this.#idPrefix = beginning.idPrefix
+    this.#nextStepNumber = beginning.nextStepNumber
+    this.#metadata = {}
+    this.#metadataText = beginning.metadata === undefined ? '{}' : encodeObject(beginning.metadata)
+    if (this.#metadataText !== '{}') {
+      this.#metadataRevision = 1
+      this.#metadataWaits = true
+    }
+    this.#setHead()
+    this.bytes = TRACE_OVERHEAD + this.#head.length + this.#metadataText.length
+  }
+
+  /** Whether it is known which trace this is: for one attached by execution id only after a while. */
+  get isResolved(): boolean {
+    return this.traceId !== ''
+  }
+
+  /** It is this trace: what was recorded so far can be encoded, for offsets count from its start. */
+  resolve(traceId: string, startedAtMs: number): void {
+    this.traceId = traceId
+    this.startedAtMs = startedAtMs
+    this.#setHead()
+    this.bytes = TRACE_OVERHEAD
+    for (const encode of this.#deferred.splice(0)) this.addText(encode())
+  }
+
+  #setHead(): void {
+    const at = traceIdStart(this.traceId) === undefined ? `,"at":${this.startedAtMs}` : ''
+    this.#head = `{"t":"${this.traceId}"${at}${this.isOwner ? `,"k":${nameText(this.skill)}` : ''}`
+  }
+
+  /** Milliseconds since 1970, with fraction: of a live trace by the monotonic clock from its start on. */
+  nowMs(): number {
+    return this.#startPerfMs === undefined
+      ? Date.now()
+      : this.startedAtMs + (performance.now() - this.#startPerfMs)
+  }
+
+  newStepId(): StepId {
+    const number = this.#nextStepNumber()
+    return this.#idPrefix === '' ? number : this.#idPrefix + number
+  }
+
+  /** The text of a step's attributes; of what goes over the trace's budget as much as fits, marked. */
+  encodeAttributes(attributes: unknown): string | undefined {
+    if (attributes === undefined) return undefined
+    const text = encodeObject(attributes, Math.max(64, this.#attributesLeft))
+    this.#attributesLeft -= text.length
+    return text === '{}' ? undefined : text
+  }
+
+  startStep(
+    name: string,
+    startedAtMs: number | undefined,
+    parentId: StepId | undefined,
+    attributes: string | undefined,
+  ): OpenStep {
+    const step: OpenStep = {
+      id: this.newStepId(),
+      name,
+      startedAtMs: startedAtMs ?? this.nowMs(),
+      startedPerfMs: startedAtMs === undefined ? performance.now() : undefined,
+      parentId,
+      attributes,
+      sent: false,
+    }
+    this.started += 1
+    this.open.set(step.id, step)
+    return step
+  }
+
+  /** Of the open steps of this name the one that started last. */
+  lastOpen(name: string): OpenStep | undefined {
+    let last: OpenStep | undefined
+    for (const step of this.open.values()) if (step.name === name) last = step
+    return last
+  }
+
+  /**
+   * Completes a step, its tuple being added to what waits unless `dropped`. Returns it, and its text's length: what it adds
+   * to the buffer.
+   */
+  complete(
+    step: Omit<OpenStep, 'startedPerfMs' | 'sent'>,
+    durationMs: number,
+    status: StepStatus,
+    errorMessage: string | undefined,
+  ): { step: Step; text: string; encode: () => string } {
+    const error = errorMessage === undefined ? undefined : boundText(errorMessage, ERROR_MAX_LENGTH)
+    const duration = roundMs(durationMs)
+    const statusIndex = STEP_STATUSES.indexOf(status)
+    const encode = (): string =>
+      stepText(step, roundMs(step.startedAtMs - this.startedAtMs), duration, statusIndex, error)
+    const text = encode()
+    const completed: Step = {
+      id: step.id,
+      name: step.name,
+      timestamp: new Date(step.startedAtMs),
+      durationMs: duration,
+      status,
+    }
+    if (error !== undefined) completed.errorMessage = error
+    if (step.parentId !== undefined) completed.parentId = step.parentId
+    if (step.attributes !== undefined) completed.attributes = JSON.parse(step.attributes)
+    this.open.delete(step.id)
+    this.completed += 1
+    if (this.recent.push({ step: completed, text }) >= 2 * RECENT_STEPS)
+      this.recent = this.recent.slice(-RECENT_STEPS)
+    return { step: completed, text, encode }
+  }
+
+  /** Adds an event's text to what waits; until the trace is resolved, how to make it. */
+  addText(text: string, encode?: () => string): void {
+    if (!this.isResolved && encode !== undefined) {
+      this.#deferred.push(encode)
+      this.bytes += text.length + 1
+      return
+    }
+    this.#texts.push(text)
+    this.bytes += text.length + 1
+  }
+
+  setMetadata(patch: unknown): void {
+    this.#metadata = { ...this.metadata, ...JSON.parse(encodeObject(patch)) }
+    const before = this.#metadataText.length
+    this.#metadataText = encodeObject(this.#metadata)
+    this.#metadataRevision = Math.max(1, this.#metadataRevision) + 1
+    this.#metadataWaits = true
+    this.bytes += this.#metadataText.length - before
+  }
+
+  get metadata(): JsonObject {
+    // Parsed when first asked for: most traces never are.
+    if (this.#metadataText !== '{}' && Object.keys(this.#metadata).length === 0)
+      this.#metadata = JSON.parse(this.#metadataText)
+    return this.#metadata
+  }
+
+  endWith(
+    status: FinalStatus,
+    errorMessage: string | undefined,
+    times: { completedAtMs?: number; durationMs?: number },
+  ): TraceEnd {
+    const completedAtMs = Math.floor(times.completedAtMs ?? Date.now())
+    this.end = {
+      status,
+      completedAtMs,
+      durationMs: roundMs(
+        Math.max(
+          0,
+          times.durationMs ??
+            (times.completedAtMs === undefined ? this.nowMs() : times.completedAtMs) - this.startedAtMs,
+        ),
+      ),
+      errorMessage: errorMessage === undefined ? null : boundText(errorMessage, ERROR_MAX_LENGTH),
+    }
+    return this.end
+  }
+
+  /** Open steps that nobody was told of yet. */
+  *#newlyOpen(): Generator<OpenStep> {
+    for (const step of this.open.values()) if (!step.sent) yield step
+  }
+
+  /**
+   * Takes what waits as one delta of at most `maxBytes`, or as much of it as fits, in which case the end stays for the next.
+   * Whoever takes it MUST send it.
+   */
+  take(maxBytes: number): { text: string; events: number; rest: boolean } {
+    let text = this.#head
+    let events = 0
+    if (this.isOwner && !this.isBegun) {
+      text += this.#beginning()
+      this.isBegun = true
+      events += 1
+    }
+    if (this.#metadataWaits) {
+      text += `,"m":${this.#metadataText},"r":${this.#metadataRevision}`
+      this.#metadataWaits = false
+    }
+    const { steps, taken, rest } = this.#takeSteps(maxBytes - text.length - 256)
+    events += taken
+    if (steps !== '') text += `,"s":[${steps}]`
+    text += `,"n":[${this.started},${this.completed}]`
+    if (this.end !== undefined && !this.isEndDropped && !rest) {
+      text += this.#ending(this.end)
+      if (!this.#isEndTaken) events += 1
+      this.#isEndTaken = true
+    }
+    this.events -= events
+    if (!rest) {
+      this.bytes = 0
+      this.dirtySincePerfMs = undefined
+    } else this.bytes = Math.max(0, this.bytes - text.length)
+    return { text: `${text}}`, events, rest }
+  }
+
+  #takeSteps(maxBytes: number): { steps: string; taken: number; rest: boolean } {
+    let size = 0
+    let count = 0
+    while (count < this.#texts.length) {
+      size += (this.#texts[count] as string).length + 1
+      // One at least: a frame takes the largest step alone.
+      if (size > maxBytes && count > 0) break
+      count += 1
+    }
+    const rest = count < this.#texts.length
+    const texts = rest ? this.#texts.slice(0, count) : this.#texts
+    this.#texts = rest ? this.#texts.slice(count) : []
+    if (!rest) {
+      for (const step of this.#newlyOpen()) {
+        step.sent = true
+        texts.push(this.#openText(step))
+      }
+    }
+    return { steps: texts.join(','), taken: count, rest }
+  }
+
+  #openText(step: OpenStep): string {
+    return stepText(step, roundMs(step.startedAtMs - this.startedAtMs), null, 0, undefined)
+  }
+
+  #beginning(): string {
+    let text = ',"b":1'
+    if (this.executionId !== undefined) text += `,"x":${JSON.stringify(this.executionId)}`
+    if (this.#limitMs !== undefined) text += `,"l":${this.#limitMs}`
+    if (this.parent !== undefined) {
+      text += `,"u":${JSON.stringify([this.parent.traceId, this.parent.stepId ?? null, this.parent.rootTraceId ?? this.parent.traceId])}`
+    }
+    return text
+  }
+
+  #ending(end: TraceEnd): string {
+    const offset = end.completedAtMs === null ? null : end.completedAtMs - this.startedAtMs
+    const error = end.errorMessage === null ? '' : `,${JSON.stringify(end.errorMessage)}`
+    return `,"e":["${end.status.charAt(0)}",${offset},${end.durationMs}${error}]`
+  }
+
+  /** All that is still known of it, as one delta: for whoever stores it by another way. */
+  toDelta(): Delta {
+    const n: Expected = [this.started, this.completed]
+    const tuples = this.recent.slice(-RECENT_STEPS).map(({ text }) => JSON.parse(text) as StepTuple)
+    for (const step of this.open.values()) tuples.push(JSON.parse(this.#openText(step)) as StepTuple)
+    const beginning = this.isOwner ? this.#beginning() : ''
+    const metadata =
+      this.#metadataRevision === 0 ? '' : `,"m":${this.#metadataText},"r":${this.#metadataRevision}`
+    return { ...JSON.parse(`${this.#head}${beginning}${metadata},"n":${JSON.stringify(n)}}`), s: tuples }
+  }
+}

@@ -1,0 +1,152 @@
+import { InvalidInputError } from '@stepwell/protocol'
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import { type TracerReport, warn } from './report.ts'
+import type { Sink } from './sink.ts'
+
+/** How a tracer is set up. One of `redis`, `sink` and `disabled` is needed. */
+export interface TracerOptions {
+  /**
+   * Where to send: a URL (`redis://…`, `rediss://…`), options of ioredis, or a connection that the host lends (Redis or
+   * Cluster): it is used only while it is ready, and never closed or changed.
+   */
+  redis?: string | RedisOptions | Redis | Cluster | undefined
+  /** Another place to send to, for tests. */
+  sink?: Sink | undefined
+  /** Record nothing; every call is a few nanoseconds. Default: false. */
+  disabled?: boolean | undefined
+  /** Goes into the metadata of each trace as `service`. */
+  service?: string | undefined
+  /** Prefix of all Redis keys, the same as the workers'. Default: `stepwell`. */
+  namespace?: string | undefined
+  /** Number of streams, the same as the workers'. Default: 1. */
+  shards?: number | undefined
+  /** Milliseconds after which an open trace's events are sent at the latest; ended ones go sooner. 5 to 60,000; default: 50. */
+  flushIntervalMs?: number | undefined
+  /** Most bytes (UTF-16 units of JSON) that wait to be sent. Over it steps are dropped, starts and ends at 9/8 of it. Default: 16 MiB. */
+  bufferMaxBytes?: number | undefined
+  /** Most traces open at once. Default: 100,000. */
+  openTracesMax?: number | undefined
+  /** Milliseconds between signs of life while a trace is open. Default: 10,000. */
+  heartbeatIntervalMs?: number | undefined
+  /** Milliseconds that `attach({ executionId })` looks for its trace. Default: 5,000. */
+  resolveTimeoutMs?: number | undefined
+  /** Milliseconds that `flush` and `close` take at most. Default: 2,000. */
+  closeTimeoutMs?: number | undefined
+  /** Packs frames: a third of the size for about twice the CPU. `zstd` needs Node ≥ 22.15 here. Default: `none`. */
+  compression?: 'none' | 'zstd' | undefined
+  /** Asked for an execution id that Redis does not know (any more), for example `(id) => query.getTraceId(id)`. */
+  resolveTraceId?: ((executionId: string) => Promise<string | undefined>) | undefined
+  /** Told of trouble, once when it begins and once when it is over. Default: `process.emitWarning`. */
+  report?: ((report: TracerReport) => void) | undefined
+}
+
+/** The options with their defaults. */
+export interface Settings {
+  disabled: boolean
+  service: string | undefined
+  namespace: string
+  shards: number
+  flushIntervalMs: number
+  bufferMaxBytes: number
+  openTracesMax: number
+  heartbeatIntervalMs: number
+  resolveTimeoutMs: number
+  closeTimeoutMs: number
+  compression: 'none' | 'zstd'
+  resolveTraceId: ((executionId: string) => Promise<string | undefined>) | undefined
+  report: (report: TracerReport) => void
+}
+
+const RANGES = {
+  shards: [1, 256, 1],
+  flushIntervalMs: [5, 60_000, 50],
+  bufferMaxBytes: [65_536, 2 ** 32, 16_777_216],
+  openTracesMax: [1, 10_000_000, 100_000],
+  heartbeatIntervalMs: [100, 30_000, 10_000],
+  resolveTimeoutMs: [0, 600_000, 5_000],
+  closeTimeoutMs: [0, 600_000, 2_000],
+} as const
+
+const KNOWN = new Set([
+  ...Object.keys(RANGES),
+  ...['redis', 'sink', 'disabled', 'service', 'namespace', 'compression', 'resolveTraceId', 'report'],
+])
+
+/** Checks the options and fills in defaults. Throws InvalidInputError that says which option and what it should be. */
+export function readOptions(options: TracerOptions): Settings {
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidInputError('The tracer needs options: { redis: url }')
+  for (const key of Object.keys(options)) {
+    if (!KNOWN.has(key))
+      throw new InvalidInputError(`Unknown option '${key}': known are ${[...KNOWN].join(', ')}`)
+  }
+  const {
+    redis,
+    sink,
+    disabled = false,
+    service,
+    namespace = 'stepwell',
+    compression = 'none',
+    resolveTraceId,
+    report = warn,
+  } = options
+  expect(typeof disabled === 'boolean', 'disabled', 'true or false')
+  expect(service === undefined || typeof service === 'string', 'service', 'text')
+  expect(
+    typeof namespace === 'string' && /^[A-Za-z0-9_.:-]{1,64}$/.test(namespace),
+    'namespace',
+    'up to 64 of A-Z a-z 0-9 _ . : -',
+  )
+  expect(resolveTraceId === undefined || typeof resolveTraceId === 'function', 'resolveTraceId', 'a function')
+  expect(typeof report === 'function', 'report', 'a function')
+  expect(compression === 'none' || compression === 'zstd', 'compression', "'none' or 'zstd'")
+  expect(
+    compression === 'none' || 'zstd' in process.versions,
+    'compression',
+    "'none' on this Node: zstd came with 22.15",
+  )
+  if (!disabled && redis === undefined && sink === undefined) {
+    throw new InvalidInputError(
+      'Nowhere to send traces: give redis (a URL, ioredis options or a connection), or disabled: true. Is REDIS_URL set?',
+    )
+  }
+  if (redis !== undefined) expectRedis(redis)
+  if (sink !== undefined)
+    expect(
+      typeof sink === 'object' && sink !== null && typeof sink.send === 'function',
+      'sink',
+      'an object with send()',
+    )
+  return {
+    disabled,
+    service,
+    namespace,
+    compression,
+    resolveTraceId,
+    report,
+    shards: inRange(options, 'shards'),
+    flushIntervalMs: inRange(options, 'flushIntervalMs'),
+    bufferMaxBytes: inRange(options, 'bufferMaxBytes'),
+    openTracesMax: inRange(options, 'openTracesMax'),
+    heartbeatIntervalMs: inRange(options, 'heartbeatIntervalMs'),
+    resolveTimeoutMs: inRange(options, 'resolveTimeoutMs'),
+    closeTimeoutMs: inRange(options, 'closeTimeoutMs'),
+  }
+}
+
+function expectRedis(redis: unknown): void {
+  if (typeof redis === 'string') expect(/^rediss?:\/\/./.test(redis), 'redis', 'a URL like redis://host:6379')
+  else
+    expect(typeof redis === 'object' && redis !== null, 'redis', 'a URL, options of ioredis, or a connection')
+}
+
+function inRange(options: TracerOptions, key: keyof typeof RANGES): number {
+  const [min, max, standard] = RANGES[key]
+  const value = options[key] ?? standard
+  expect(Number.isInteger(value) && value >= min && value <= max, key, `a whole number from ${min} to ${max}`)
+  return value
+}
+
+function expect(condition: boolean, option: string, what: string): void {
+  if (!condition) throw new InvalidInputError(`Option '${option}' must be ${what}`)
+}

@@ -1,0 +1,228 @@
+import {
+  boundText,
+  type FinalStatus,
+  InvalidStatusError,
+  NAME_MAX_LENGTH,
+  STEP_STATUSES,
+  type Step,
+  type StepId,
+  type StepStatus,
+  type TraceEnd,
+} from '@stepwell/protocol'
+import type { Counters, DropReason } from './counters.ts'
+import type { OpenStep, OpenTrace } from './open-trace.ts'
+import type { Sender } from './sender.ts'
+
+/** What a step may come with. */
+export interface StepOptions {
+  /** What the step says about itself, any value; see `encodeObject` of the protocol for what becomes of odd ones. */
+  attributes?: unknown
+  /** When it started: a Date or milliseconds since 1970. Default: now; for `recordStep` its duration ago. */
+  startedAt?: Date | number | undefined
+  /** The step that it ran in. Default: the step that the flow is in. */
+  parentId?: StepId | undefined
+}
+
+/**
+ * Puts events into traces: counts each, gives up those for which there is no room, and tells the sender. One per tracer;
+ * handles and recorders are thin forms over it. Nothing here throws for what is recorded, but for an unknown status.
+ */
+export class Recording {
+  readonly #sender: Sender
+  readonly #counters: Counters
+  /** Traces that this tracer started and that have not ended, by id. */
+  readonly openTraces = new Map<string, OpenTrace>()
+  #isClosed = false
+
+  constructor(sender: Sender, counters: Counters) {
+    this.#sender = sender
+    this.#counters = counters
+  }
+
+  /** From now on everything is dropped, as `closed`. */
+  close(): void {
+    this.#isClosed = true
+    this.openTraces.clear()
+  }
+
+  #dropReasonOf(trace: OpenTrace): DropReason | undefined {
+    return this.#isClosed ? 'closed' : trace.dropReason
+  }
+
+  begin(trace: OpenTrace, openTracesMax: number): void {
+    this.#counters.emitted += 1
+    if (this.#isClosed) trace.dropReason = 'closed'
+    if (this.openTraces.size >= openTracesMax) trace.dropReason ??= 'too_many_traces'
+    else if (!this.#sender.hasRoom(trace.bytes, 'edge')) trace.dropReason ??= 'buffer_full'
+    if (trace.dropReason !== undefined) this.#sender.drop(trace.dropReason, 1)
+    else {
+      trace.events += 1
+      this.openTraces.set(trace.traceId, trace)
+      this.#sender.noteNews(trace, trace.bytes)
+    }
+  }
+
+  startStep(trace: OpenTrace, name: string, options: StepOptions, parentId: StepId | undefined): OpenStep {
+    const step = trace.startStep(
+      nameOf(name),
+      timeOf(options.startedAt),
+      options.parentId ?? parentId,
+      trace.encodeAttributes(options.attributes),
+    )
+    if (this.#dropReasonOf(trace) === undefined) this.#sender.noteNews(trace, 0)
+    return step
+  }
+
+  /** Completes an open step, now or at `endedAt`. */
+  endStep(
+    trace: OpenTrace,
+    open: OpenStep,
+    status: StepStatus,
+    errorMessage: string | undefined,
+    options: { attributes?: unknown; endedAt?: Date | number | undefined } = {},
+  ): Step {
+    checkStatus(status)
+    if (options.attributes !== undefined) this.setAttributes(trace, open, options.attributes)
+    const endedAtMs = timeOf(options.endedAt)
+    const durationMs =
+      endedAtMs === undefined && open.startedPerfMs !== undefined
+        ? performance.now() - open.startedPerfMs
+        : Math.max(0, (endedAtMs ?? Date.now()) - open.startedAtMs)
+    return this.#complete(trace, open, durationMs, status, errorMessage)
+  }
+
+  /** A step that ended now and took `durationMs`, unless `startedAt` says when it began. */
+  recordStep(
+    trace: OpenTrace,
+    name: string,
+    durationMs: number,
+    status: StepStatus,
+    errorMessage: string | undefined,
+    options: StepOptions,
+    parentId: StepId | undefined,
+  ): Step {
+    checkStatus(status)
+    const duration = Number.isFinite(durationMs) && durationMs > 0 ? durationMs : 0
+    trace.started += 1
+    const step = {
+      id: trace.newStepId(),
+      name: nameOf(name),
+      startedAtMs: timeOf(options.startedAt) ?? trace.nowMs() - duration,
+      parentId: options.parentId ?? parentId,
+      attributes: trace.encodeAttributes(options.attributes),
+    }
+    return this.#complete(trace, step, duration, status, errorMessage)
+  }
+
+  #complete(
+    trace: OpenTrace,
+    open: Omit<OpenStep, 'startedPerfMs' | 'sent'>,
+    durationMs: number,
+    status: StepStatus,
+    errorMessage: string | undefined,
+  ): Step {
+    this.#counters.emitted += 1
+    const { step, text, encode } = trace.complete(open, durationMs, status, errorMessage)
+    const dropReason = this.#dropReasonOf(trace)
+    if (dropReason !== undefined) this.#sender.drop(dropReason, 1)
+    else if (!this.#sender.hasRoom(text.length + 1, 'step')) this.#sender.drop('buffer_full', 1)
+    else {
+      const before = trace.bytes
+      trace.addText(text, encode)
+      trace.events += 1
+      this.#sender.noteNews(trace, trace.bytes - before)
+    }
+    return step
+  }
+
+  /** Adds to the attributes of an open step. */
+  setAttributes(trace: OpenTrace, step: OpenStep, attributes: unknown): void {
+    const known = step.attributes === undefined ? {} : JSON.parse(step.attributes)
+    const added = trace.encodeAttributes(attributes)
+    if (added !== undefined) step.attributes = JSON.stringify({ ...known, ...JSON.parse(added) })
+  }
+
+  /** Adds to the metadata of the trace. */
+  setMetadata(trace: OpenTrace, patch: unknown): void {
+    const before = trace.bytes
+    trace.setMetadata(patch)
+    if (this.#dropReasonOf(trace) === undefined) this.#sender.noteNews(trace, trace.bytes - before)
+  }
+
+  /** Ends the trace. A second end is ignored. */
+  end(
+    trace: OpenTrace,
+    status: FinalStatus,
+    errorMessage: string | undefined,
+    times: { completedAtMs?: number; durationMs?: number } = {},
+  ): TraceEnd {
+    if (trace.end !== undefined) return trace.end
+    const end = trace.endWith(status, errorMessage, times)
+    this.#finish(trace, 128 + (end.errorMessage?.length ?? 0))
+    return end
+  }
+
+  /** Ends the trace with an end that was decided elsewhere. A second end is ignored. */
+  endAs(trace: OpenTrace, end: TraceEnd): void {
+    if (trace.end !== undefined) return
+    trace.end = end
+    this.#finish(trace, 128 + (end.errorMessage?.length ?? 0))
+  }
+
+  #finish(trace: OpenTrace, bytes: number): void {
+    this.#counters.emitted += 1
+    this.openTraces.delete(trace.traceId)
+    const dropReason = this.#dropReasonOf(trace)
+    if (dropReason !== undefined) {
+      this.#sender.drop(dropReason, 1)
+      return
+    }
+    if (this.#sender.hasRoom(bytes, 'edge')) {
+      trace.events += 1
+      trace.bytes += bytes
+    } else {
+      trace.isEndDropped = true
+      this.#sender.drop('buffer_full', 1)
+    }
+    this.#sender.noteEnd(trace, trace.isEndDropped ? 0 : bytes)
+  }
+
+  /** Nobody knows the trace that was attached to: what was recorded of it is lost. */
+  giveUp(trace: OpenTrace): void {
+    trace.dropReason = 'unresolved'
+    if (trace.events > 0) this.#sender.drop('unresolved', trace.events)
+    this.#sender.forget(trace)
+  }
+
+  /** The trace that was attached to is known now. */
+  resolve(trace: OpenTrace, traceId: string, startedAtMs: number): void {
+    const before = trace.bytes
+    trace.resolve(traceId, startedAtMs)
+    this.#sender.noteNews(trace, trace.bytes - before)
+  }
+}
+
+/** Throws InvalidStatusError for what is no status of a step. */
+export function checkStatus(status: string): void {
+  if (!STEP_STATUSES.includes(status as StepStatus)) throw new InvalidStatusError(status, STEP_STATUSES)
+}
+
+/** A usable name of whatever was passed. */
+export function nameOf(name: unknown): string {
+  return boundText(typeof name === 'string' ? name : String(name ?? ''), NAME_MAX_LENGTH) || 'unnamed'
+}
+
+/** Milliseconds since 1970, or undefined for what is no time. */
+export function timeOf(time: Date | number | undefined): number | undefined {
+  const ms = time instanceof Date ? time.getTime() : time
+  return typeof ms === 'number' && Number.isFinite(ms) ? ms : undefined
+}
+
+/** The message of whatever was thrown. Never throws. */
+export function errorText(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message || error.name : String(error)
+  } catch {
+    return 'unknown error'
+  }
+}

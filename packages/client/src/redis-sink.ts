@@ -1,0 +1,51 @@
+import { CORRELATION_TTL_S, correlationKey, encodeFrame, shardKeys } from '@stepwell/protocol'
+import { openRedis, type RedisTarget } from './redis-connection.ts'
+import type { Sink } from './sink.ts'
+
+const LOOK_UP_MAX_MS = 1_000
+
+/** Sends frames to Redis Streams: each with one XADD, many on their way at once. */
+export function redisSink(
+  target: RedisTarget,
+  options: { namespace: string; shards: number; compression: 'none' | 'zstd' },
+): Sink {
+  const connection = openRedis(target)
+  const { redis } = connection
+  const streams = Array.from(
+    { length: options.shards },
+    (_, shard) => shardKeys(options.namespace, shard).events,
+  )
+  return {
+    async send(frame) {
+      if (!connection.isReady()) throw connection.lastError() ?? new Error('not connected')
+      await redis.xadd(streams[frame.shard] as string, '*', ...encodeFrame(frame, options.compression))
+    },
+    isReady: connection.isReady,
+    onReady: connection.onReady,
+    correlate(executionId, traceId) {
+      if (!connection.isReady()) return
+      // The worker sets it too: here it is only sooner.
+      redis.set(correlationKey(executionId), traceId, 'EX', CORRELATION_TTL_S).catch(() => {})
+    },
+    async lookUp(executionId) {
+      if (!connection.isReady()) return undefined
+      return (await withinMs(LOOK_UP_MAX_MS, redis.get(correlationKey(executionId)))) ?? undefined
+    },
+    hold: connection.hold,
+    release: connection.release,
+    close: connection.close,
+  }
+}
+
+/** What the promise gives, or undefined if it fails or takes longer. */
+export async function withinMs<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined)
+  })
+  try {
+    return await Promise.race([promise.catch(() => undefined), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,67 @@
+import type { DropReason } from './counters.ts'
+
+/** What a tracer tells its host, at most twice an episode: when trouble begins, and when it is over. */
+export interface TracerReport {
+  kind: 'trouble' | 'recovered'
+  message: string
+  /** Events lost in this episode, by reason. */
+  dropped: Partial<Record<DropReason, number>>
+}
+
+/**
+ * One report at the beginning of trouble and one at its end. Quiet → in trouble (a frame could not be sent, or an event
+ * was dropped) → quiet (a frame got through).
+ */
+export class Episode {
+  readonly #report: (report: TracerReport) => void
+  #dropped: Partial<Record<DropReason, number>> = {}
+  #inTrouble = false
+
+  constructor(report: (report: TracerReport) => void) {
+    this.#report = report
+  }
+
+  sendFailed(error: unknown): void {
+    this.#begin(
+      `Redis does not take traces (${(error as Error)?.message ?? error}): they are kept in memory up to the limit, and sent when it does`,
+    )
+  }
+
+  dropped(reason: DropReason, events: number): void {
+    this.#dropped[reason] = (this.#dropped[reason] ?? 0) + events
+    // What was recorded after close is counted and nothing more: there is nobody to recover.
+    if (reason !== 'closed') this.#begin(`trace events are being dropped (${reason})`)
+  }
+
+  sendSucceeded(): void {
+    if (!this.#inTrouble) return
+    this.#inTrouble = false
+    const dropped = this.#dropped
+    this.#dropped = {}
+    const lost = Object.entries(dropped).map(([reason, events]) => `${events} ${reason}`)
+    this.#tell({
+      kind: 'recovered',
+      message: `traces are sent again; events lost meanwhile: ${lost.length === 0 ? 'none' : lost.join(', ')}`,
+      dropped,
+    })
+  }
+
+  #begin(message: string): void {
+    if (this.#inTrouble) return
+    this.#inTrouble = true
+    this.#tell({ kind: 'trouble', message, dropped: { ...this.#dropped } })
+  }
+
+  #tell(report: TracerReport): void {
+    try {
+      this.#report(report)
+    } catch {
+      // A reporter that throws must not reach the host's code that happened to record something.
+    }
+  }
+}
+
+/** Default reporter: a process warning. */
+export function warn({ message }: TracerReport): void {
+  process.emitWarning(message, 'StepwellWarning')
+}

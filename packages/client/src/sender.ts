@@ -1,0 +1,300 @@
+import { FRAME_MAX_BYTES, newProducerId, shardOf } from '@stepwell/protocol'
+import type { Counters, DropReason } from './counters.ts'
+import type { OpenTrace } from './open-trace.ts'
+import type { Settings } from './options.ts'
+import type { Episode } from './report.ts'
+import type { OutgoingFrame, Sink } from './sink.ts'
+
+const FRAME_MAX_EVENTS = 256
+/** Frames on their way at once: what a slow answer costs, and what is held besides the buffer. */
+const WINDOW = 16
+/** Starts and ends may fill the buffer to this share of its size, steps only to the whole of it. */
+const EDGE_SHARE = 9 / 8
+
+/** What waits of one shard. */
+interface Queue {
+  /** Ended traces, to be sent soon; before `from` they are gone. */
+  ended: OpenTrace[]
+  from: number
+  /** Open traces with news, to be sent when the news has waited long enough: most runs end before and travel whole. */
+  open: Set<OpenTrace>
+}
+
+/**
+ * Cuts what waits into frames and sees them through. An event waits (in its trace) → is in a frame, which has its number
+ * from then on and never changes → is on its way → acked; or, when it fails, the same frame again, after a while.
+ * Nothing is cut while the sink is not ready or the window is full: then what waits goes on being joined.
+ */
+export class Sender {
+  readonly producer = newProducerId()
+  readonly #sink: Sink
+  readonly #settings: Settings
+  readonly #counters: Counters
+  readonly #episode: Episode
+  readonly #queues: Queue[]
+  readonly #onTheWay = new Map<OutgoingFrame, number>()
+  #again: OutgoingFrame[] = []
+  #bytes = 0
+  #endedEvents = 0
+  #frameNumber = 0
+  #lastSentPerfMs: number[]
+  #timer: NodeJS.Timeout | undefined
+  #immediate: NodeJS.Immediate | undefined
+  #backoff: NodeJS.Timeout | undefined
+  #failures = 0
+  #flushes = new Set<() => void>()
+  #isClosed = false
+
+  constructor(sink: Sink, settings: Settings, counters: Counters, episode: Episode) {
+    this.#sink = sink
+    this.#settings = settings
+    this.#counters = counters
+    this.#episode = episode
+    this.#queues = Array.from({ length: settings.shards }, () => ({ ended: [], from: 0, open: new Set() }))
+    this.#lastSentPerfMs = this.#queues.map(() => 0)
+    sink.onReady(() => this.#retryNow())
+  }
+
+  /** Whether the buffer takes this much more: of a step, or of an edge, a start or an end. */
+  hasRoom(bytes: number, kind: 'step' | 'edge'): boolean {
+    const { bufferMaxBytes } = this.#settings
+    return this.#bytes + bytes <= (kind === 'step' ? bufferMaxBytes : bufferMaxBytes * EDGE_SHARE)
+  }
+
+  drop(reason: DropReason, events: number): void {
+    this.#counters.drop(reason, events)
+    this.#episode.dropped(reason, events)
+  }
+
+  /** The trace has news: `bytes` more of them, counted in `trace.bytes` already. */
+  noteNews(trace: OpenTrace, bytes: number): void {
+    this.#bytes += bytes
+    if (!trace.isResolved) return
+    if (trace.dirtySincePerfMs === undefined) {
+      trace.dirtySincePerfMs = performance.now()
+      const queue = this.#queueOf(trace)
+      // A step may still complete after the end of its trace.
+      if (trace.end === undefined) queue.open.add(trace)
+      else queue.ended.push(trace)
+      this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
+    }
+    // A busy trace need not wait: it will not travel whole anyway.
+    if (trace.bytes > FRAME_MAX_BYTES / 2) this.#soon()
+  }
+
+  /** The trace has ended: it goes as soon as there is enough for a frame, or when the time is up. */
+  noteEnd(trace: OpenTrace, bytes: number): void {
+    this.#bytes += bytes
+    const queue = this.#queueOf(trace)
+    queue.open.delete(trace)
+    queue.ended.push(trace)
+    trace.dirtySincePerfMs ??= performance.now()
+    this.#endedEvents += trace.events
+    if (this.#endedEvents >= FRAME_MAX_EVENTS) this.#soon()
+    else this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
+  }
+
+  /** What waits of this trace will not be sent. */
+  forget(trace: OpenTrace): void {
+    this.#bytes -= trace.bytes
+    trace.bytes = 0
+    trace.events = 0
+  }
+
+  /** Whether anything waits or is on its way. */
+  get hasNews(): boolean {
+    return !this.#isDone(Number.POSITIVE_INFINITY)
+  }
+
+  /** A sign of life on every shard that heard nothing for a while. */
+  beat(): void {
+    const before = performance.now() - this.#settings.heartbeatIntervalMs * 0.9
+    for (const [shard, lastMs] of this.#lastSentPerfMs.entries()) {
+      if (lastMs > before || !this.#canSend()) continue
+      this.#dispatch(this.#makeFrame(shard, [], 0))
+    }
+  }
+
+  /**
+   * Sends all that was recorded before now; resolves true when the sink has it, false when the time is up. Keeps an idle
+   * process alive meanwhile.
+   */
+  async flush(timeoutMs: number): Promise<boolean> {
+    const markMs = performance.now()
+    if (this.#isDone(markMs)) return true
+    this.#sink.hold()
+    try {
+      return await new Promise<boolean>((resolve) => {
+        const finish = (done: boolean): void => {
+          clearTimeout(timer)
+          this.#flushes.delete(check)
+          resolve(done)
+        }
+        const timer = setTimeout(() => finish(false), timeoutMs)
+        const check = (): void => {
+          if (this.#isDone(markMs)) finish(true)
+        }
+        this.#flushes.add(check)
+        this.#retryNow()
+      })
+    } finally {
+      this.#sink.release()
+    }
+  }
+
+  /** Stops; what is not acked by now is lost. */
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    clearTimeout(this.#backoff)
+    clearImmediate(this.#immediate)
+  }
+
+  /** Whether everything that waited or was on its way at `markMs` has arrived. */
+  #isDone(markMs: number): boolean {
+    if (this.#again.length > 0) return false
+    for (const cutMs of this.#onTheWay.values()) if (cutMs <= markMs) return false
+    for (const { ended, from, open } of this.#queues) {
+      for (let i = from; i < ended.length; i++)
+        if (((ended[i] as OpenTrace).dirtySincePerfMs ?? 0) <= markMs) return false
+      for (const trace of open) if ((trace.dirtySincePerfMs ?? 0) <= markMs) return false
+    }
+    return true
+  }
+
+  #queueOf(trace: OpenTrace): Queue {
+    return this.#queues[shardOf(trace.traceId, this.#queues.length)] as Queue
+  }
+
+  #tick(): void {
+    this.#timer = undefined
+    this.#pump(performance.now() - this.#settings.flushIntervalMs / 2)
+    if (this.#queues.some(({ ended, from, open }) => ended.length > from || open.size > 0)) {
+      this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
+    }
+  }
+
+  #soon(): void {
+    this.#immediate ??= setImmediate(() => {
+      this.#immediate = undefined
+      this.#pump(performance.now() - this.#settings.flushIntervalMs)
+    }).unref()
+  }
+
+  #retryNow(): void {
+    clearTimeout(this.#backoff)
+    this.#backoff = undefined
+    this.#pump(performance.now() - this.#settings.flushIntervalMs)
+  }
+
+  #canSend(): boolean {
+    return (
+      !this.#isClosed && this.#backoff === undefined && this.#onTheWay.size < WINDOW && this.#sink.isReady()
+    )
+  }
+
+  /** Sends ended traces, and open ones whose news are older than `openBeforePerfMs`. */
+  #pump(openBeforePerfMs: number): void {
+    const before = this.#flushes.size > 0 ? Number.POSITIVE_INFINITY : openBeforePerfMs
+    for (let shard = 0; shard < this.#queues.length; ) {
+      if (!this.#canSend()) return
+      const frame = this.#again.shift() ?? this.#cut(shard, before)
+      if (frame === undefined) shard += 1
+      else this.#dispatch(frame)
+    }
+  }
+
+  #cut(shard: number, openBeforePerfMs: number): OutgoingFrame | undefined {
+    const queue = this.#queues[shard] as Queue
+    const deltas: string[] = []
+    let events = 0
+    let size = 0
+    const add = (trace: OpenTrace): boolean => {
+      const before = trace.bytes
+      const isFirst = !trace.isBegun
+      const delta = trace.take(FRAME_MAX_BYTES - size)
+      this.#bytes -= before - trace.bytes
+      deltas.push(delta.text)
+      size += delta.text.length + 1
+      events += delta.events
+      if (isFirst && trace.end === undefined && trace.isOwner && trace.executionId !== undefined) {
+        this.#sink.correlate(trace.executionId, trace.traceId)
+      }
+      return !delta.rest
+    }
+    const hasRoom = (trace: OpenTrace): boolean =>
+      deltas.length === 0 ||
+      (size + trace.bytes <= FRAME_MAX_BYTES && events + trace.events <= FRAME_MAX_EVENTS)
+
+    for (
+      let trace = queue.ended[queue.from];
+      trace !== undefined && hasRoom(trace);
+      trace = queue.ended[queue.from]
+    ) {
+      this.#endedEvents -= trace.events
+      if (!add(trace)) {
+        this.#endedEvents += trace.events
+        return this.#makeFrame(shard, deltas, events)
+      }
+      queue.from += 1
+    }
+    if (queue.from === queue.ended.length) {
+      queue.ended = []
+      queue.from = 0
+    } else if (queue.from > 4096) {
+      queue.ended = queue.ended.slice(queue.from)
+      queue.from = 0
+    }
+    for (const trace of queue.open) {
+      if ((trace.dirtySincePerfMs ?? 0) > openBeforePerfMs || !hasRoom(trace)) break
+      if (!add(trace)) break
+      queue.open.delete(trace)
+    }
+    return deltas.length === 0 ? undefined : this.#makeFrame(shard, deltas, events)
+  }
+
+  #makeFrame(shard: number, deltas: string[], events: number): OutgoingFrame {
+    this.#frameNumber += 1
+    const { emitted, sent, dropped } = this.#counters.snapshot()
+    return {
+      producer: this.producer,
+      number: this.#frameNumber,
+      shard,
+      deltaCount: deltas.length,
+      counters: { emitted, acked: sent, dropped: dropped as Record<string, number> },
+      deltas: `[${deltas.join(',')}]`,
+      events,
+    }
+  }
+
+  #dispatch(frame: OutgoingFrame): void {
+    this.#onTheWay.set(frame, performance.now())
+    this.#lastSentPerfMs[frame.shard] = performance.now()
+    this.#sink.send(frame).then(
+      () => this.#arrived(frame),
+      (error: unknown) => this.#failed(frame, error),
+    )
+  }
+
+  #arrived(frame: OutgoingFrame): void {
+    this.#onTheWay.delete(frame)
+    if (this.#isClosed) return
+    this.#counters.sent += frame.events
+    this.#failures = 0
+    this.#episode.sendSucceeded()
+    this.#pump(performance.now() - this.#settings.flushIntervalMs)
+    for (const check of this.#flushes) check()
+  }
+
+  #failed(frame: OutgoingFrame, error: unknown): void {
+    this.#onTheWay.delete(frame)
+    if (this.#isClosed) return
+    // In the order of their numbers, as they were sent.
+    const at = this.#again.findIndex((other) => other.number > frame.number)
+    this.#again.splice(at < 0 ? this.#again.length : at, 0, frame)
+    this.#episode.sendFailed(error)
+    if (this.#backoff !== undefined) return
+    const ceilingMs = Math.min(5_000, 50 * 2 ** Math.min(this.#failures++, 10))
+    this.#backoff = setTimeout(() => this.#retryNow(), ceilingMs * (0.5 + Math.random() / 2)).unref()
+  }
+}

@@ -1,0 +1,79 @@
+import { CORRELATION_TTL_S, correlationKey, InvalidInputError, parseTraceId } from '@stepwell/protocol'
+import { openRedis, type RedisConnection, type RedisTarget } from './redis-connection.ts'
+import { withinMs } from './redis-sink.ts'
+
+const ANSWER_MAX_MS = 1_000
+
+/**
+ * The correlation of execution ids with trace ids, in Redis: `trace_context:{execution_id}` → trace id, for 3600 s from the last
+ * set. Neither call rejects because Redis is slow or gone; each takes a second at most.
+ */
+export class TraceContext {
+  readonly #connection: RedisConnection
+  #ready: Promise<void> | undefined
+
+  /** `redis`: URL, ioredis options, or a connection that is lent. Throws InvalidInputError. */
+  constructor(redis: RedisTarget) {
+    if (
+      typeof redis === 'string' ? !/^rediss?:\/\/./.test(redis) : typeof redis !== 'object' || redis === null
+    ) {
+      throw new InvalidInputError(
+        'TraceContext needs Redis: a URL like redis://host:6379, options of ioredis, or a connection',
+      )
+    }
+    this.#connection = openRedis(redis)
+  }
+
+  /** Remembers the trace for an hour. True when Redis has it, false when it could not be reached. Idempotent. */
+  async setTraceId(executionId: string, traceId: string): Promise<boolean> {
+    if (parseTraceId(String(traceId)) === undefined)
+      throw new InvalidInputError(`'${traceId}' is no trace id: a UUID is needed`)
+    return this.#withRedis(
+      async ({ redis }) =>
+        (await redis.set(correlationKey(String(executionId)), traceId, 'EX', CORRELATION_TTL_S)) === 'OK',
+      false,
+    )
+  }
+
+  /** The trace id, or undefined if it is unknown or Redis cannot be reached. */
+  async getTraceId(executionId: string): Promise<string | undefined> {
+    return this.#withRedis(
+      async ({ redis }) => (await redis.get(correlationKey(String(executionId)))) ?? undefined,
+      undefined,
+    )
+  }
+
+  /** Ends the connection, unless it was lent. Idempotent. */
+  close(): Promise<void> {
+    return this.#connection.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #withRedis<T>(ask: (connection: RedisConnection) => Promise<T>, otherwise: T): Promise<T> {
+    this.#connection.hold()
+    try {
+      return (
+        (await withinMs(
+          ANSWER_MAX_MS,
+          this.#whenReady().then(() => ask(this.#connection)),
+        )) ?? otherwise
+      )
+    } finally {
+      this.#connection.release()
+    }
+  }
+
+  #whenReady(): Promise<void> {
+    if (this.#connection.isReady()) return Promise.resolve()
+    this.#ready ??= new Promise((resolve) => {
+      this.#connection.onReady(() => {
+        this.#ready = undefined
+        resolve()
+      })
+    })
+    return this.#ready
+  }
+}

@@ -1,0 +1,331 @@
+import {
+  boundText,
+  DELTA_OF_TRACE,
+  type Delta,
+  EARLIEST_START_MS,
+  END_TRACE,
+  FINAL_STATUSES,
+  type FinalStatus,
+  InvalidInputError,
+  InvalidStatusError,
+  LATEST_START_AHEAD_MS,
+  NAME_MAX_LENGTH,
+  newTraceId,
+  parseTraceId,
+  type Trace,
+  type TraceContextData,
+  TraceContextError,
+  type TraceEnd,
+  traceIdStart,
+} from '@stepwell/protocol'
+import { Attachments } from './attachments.ts'
+import { currentPlace, type Place, places } from './context.ts'
+import { Counters, type TracerCounters } from './counters.ts'
+import { flushBeforeExit } from './exit-flush.ts'
+import { type AttachedTrace, noStep, runIn, TraceHandle } from './handles.ts'
+import { liveTrace } from './live-trace.ts'
+import { OpenTrace } from './open-trace.ts'
+import { readOptions, type Settings, type TracerOptions } from './options.ts'
+import { nameOf, Recording, timeOf } from './recording.ts'
+import { redisSink } from './redis-sink.ts'
+import { Episode } from './report.ts'
+import { Sender } from './sender.ts'
+import type { Sink } from './sink.ts'
+
+/** What a trace may come with. */
+export interface TraceOptions {
+  /** The caller's own name for the run; other processes and later questions find the trace by it. */
+  executionId?: string | null | undefined
+  /** What the trace says about itself, any value. */
+  metadata?: unknown
+  /** When it started: a Date or milliseconds since 1970, from 2000 to a day from now. Default: now. */
+  startedAt?: Date | number | undefined
+  /** An id of one's own, a UUID of any version. A UUIDv7's time must be the start. Default: a new one. */
+  traceId?: string | undefined
+  /** The trace, and step, that it was started from. Default for `trace()`: where the flow is; null: none. */
+  parent?: TraceContextData | null | undefined
+  /** Milliseconds after its start at which it counts as timed out. Default: never, while the process lives. */
+  timeoutMs?: number | undefined
+}
+
+/** How a trace ends. */
+export interface EndOptions {
+  errorMessage?: string | undefined
+  /** Default: now. */
+  completedAt?: Date | number | undefined
+  /** Milliseconds. Default: from its start to its end. */
+  durationMs?: number | undefined
+  /** Default: the current trace. */
+  traceId?: string | undefined
+}
+
+/** A snapshot of a running trace: up to 1,000 of its latest steps. */
+export interface LiveTrace extends Trace {
+  /** Whether earlier steps are left out. */
+  stepsTruncated: boolean
+  [DELTA_OF_TRACE](): Delta
+  [END_TRACE](end: TraceEnd): void
+}
+
+/**
+ * Emits traces, fire and forget. After construction no call blocks, throws or rejects because Redis is slow, full or gone: memory
+ * is bounded, what does not fit is counted by reason and reported once. Wrong use (a status that is none, a step that was
+ * never started) throws, and touches nothing else. Close it at the end; a process that ends by itself is flushed.
+ */
+export class ExecutionTracer implements AsyncDisposable {
+  readonly #settings: Settings
+  readonly #counters = new Counters()
+  readonly #sink: Sink | undefined
+  readonly #sender: Sender | undefined
+  readonly #recording: Recording | undefined
+  readonly #attachments: Attachments | undefined
+  readonly #heartbeat: NodeJS.Timeout | undefined
+  readonly #stopExitFlush: (() => void) | undefined
+  #closing: Promise<TracerCounters> | undefined
+  #hasTriedAtExit = false
+
+  /** Throws InvalidInputError for options that cannot be used. Connecting happens behind it. */
+  constructor(options: TracerOptions) {
+    this.#settings = readOptions(options)
+    if (this.#settings.disabled) return
+    const { namespace, shards, compression } = this.#settings
+    const sink =
+      options.sink ??
+      redisSink(options.redis as NonNullable<TracerOptions['redis']>, { namespace, shards, compression })
+    const episode = new Episode(this.#settings.report)
+    this.#sink = sink
+    this.#sender = new Sender(sink, this.#settings, this.#counters, episode)
+    this.#recording = new Recording(this.#sender, this.#counters)
+    this.#attachments = new Attachments(this.#recording, sink, this.#settings, this.#sender.producer)
+    this.#heartbeat = setInterval(() => {
+      if ((this.#recording?.openTraces.size ?? 0) > 0 || this.#attachments?.hasOpenSteps) this.#sender?.beat()
+    }, this.#settings.heartbeatIntervalMs).unref()
+    this.#stopExitFlush = flushBeforeExit(() => this.#flushAtExit())
+  }
+
+  /**
+   * Runs `fn` as a trace of the skill. Returns what it returns; what it throws or rejects with ends the trace as failed, and is
+   * thrown on unchanged. Throws InvalidInputError for a start or an id that cannot be used, before `fn` runs.
+   */
+  trace<T>(skillName: string, fn: (trace: TraceHandle) => T): T
+  trace<T>(skillName: string, options: TraceOptions, fn: (trace: TraceHandle) => T): T
+  trace<T>(
+    skillName: string,
+    second: TraceOptions | ((trace: TraceHandle) => T),
+    third?: (trace: TraceHandle) => T,
+  ): T {
+    const [options, fn] =
+      typeof second === 'function' ? [{}, second] : [second ?? {}, third as (trace: TraceHandle) => T]
+    if (this.#recording === undefined) return fn(noStep as unknown as TraceHandle)
+    const outer = places.getStore()
+    const around = options.parent === undefined ? currentPlace() : undefined
+    const parent = around === undefined ? (options.parent ?? undefined) : contextOf(around)
+    const trace = this.#begin(skillName, { ...options, parent })
+    const handle = new TraceHandle(this.#recording, trace)
+    return runIn(
+      { trace, recording: this.#recording, stepId: undefined, outer },
+      () => fn(handle),
+      () => handle.finish(),
+      (thrown) => handle.finish({ thrown }),
+    )
+  }
+
+  /**
+   * Starts a trace and returns its id at once. It is the current trace for what follows in the same flow, until `endTrace`, or
+   * `finalizeTrace` of a TraceStorage. What a caller sees after an `await` differs between versions of Node: there the tracer's
+   * only open trace is meant; with several use `trace(fn)` or `recorder.bind(traceId)`.
+   */
+  startTrace(skillName: string, executionId?: string | null, metadata?: unknown): string
+  startTrace(skillName: string, options: TraceOptions): string
+  startTrace(skillName: string, second?: string | null | TraceOptions, metadata?: unknown): string {
+    const options: TraceOptions =
+      typeof second === 'object' && second !== null ? second : { executionId: second, metadata }
+    if (this.#recording === undefined) return noStep.traceId
+    const trace = this.#begin(skillName, options)
+    places.enterWith({ trace, recording: this.#recording, stepId: undefined, outer: currentPlace() })
+    return trace.traceId
+  }
+
+  /** Ends the current trace, or the one named. Throws InvalidStatusError, TraceContextError. A second end changes nothing. */
+  endTrace(status: FinalStatus = 'success', options: EndOptions = {}): void {
+    if (!FINAL_STATUSES.includes(status)) throw new InvalidStatusError(status, FINAL_STATUSES)
+    if (this.#recording === undefined) return
+    const trace =
+      options.traceId === undefined
+        ? this.currentPlace()?.trace
+        : this.#recording.openTraces.get(options.traceId.toLowerCase())
+    if (trace === undefined) {
+      if (options.traceId === undefined) throw new TraceContextError(0)
+      return
+    }
+    const completedAtMs = timeOf(options.completedAt)
+    const { durationMs, errorMessage } = options
+    this.#recording.end(trace, status, errorMessage, {
+      ...(completedAtMs === undefined ? {} : { completedAtMs }),
+      ...(durationMs === undefined ? {} : { durationMs }),
+    })
+  }
+
+  /** Id of the current trace, or undefined. Throws TraceContextError where several could be meant. */
+  getTraceId(): string | undefined
+  /**
+   * Id of the trace with this execution id: of this process, else by Redis for an hour from its last sign of life, else by
+   * `resolveTraceId`; undefined if it is unknown. Never rejects; a second or two at most, but for `resolveTraceId`.
+   */
+  getTraceId(executionId: string): Promise<string | undefined>
+  getTraceId(executionId?: string): string | undefined | Promise<string | undefined> {
+    if (executionId === undefined) return this.currentPlace()?.trace.traceId || undefined
+    return this.#attachments?.lookUp(executionId) ?? Promise.resolve(undefined)
+  }
+
+  /** The current trace as it is now, or undefined. Throws TraceContextError where several could be meant. */
+  getCurrentTrace(): LiveTrace | undefined {
+    const place = this.currentPlace()
+    return place && liveTrace(place.trace, (end) => place.recording.endAs(place.trace, end))
+  }
+
+  /**
+   * Continues a trace of another process: by its context exactly, or by its execution id, which is looked for in the background for
+   * up to 5 s; steps wait meanwhile, and are dropped as `unresolved` if nobody knows it.
+   */
+  attach(context: TraceContextData | { executionId: string }): AttachedTrace {
+    if (this.#attachments === undefined) return noStep as unknown as AttachedTrace
+    return this.#attachments.attach(context)
+  }
+
+  /** Resolves true when all that was recorded before is with Redis, false after the time-out. Never rejects. */
+  async flush(options: { timeoutMs?: number } = {}): Promise<boolean> {
+    return (await this.#sender?.flush(options.timeoutMs ?? this.#settings.closeTimeoutMs)) ?? true
+  }
+
+  /** What was counted so far. At all times emitted = sent + dropped + buffered. */
+  counters(): TracerCounters {
+    return this.#counters.snapshot()
+  }
+
+  /**
+   * Sends what waits, at most for `timeoutMs`, and ends connections of the tracer's own. Traces still open stay `running` until a
+   * worker times them out. Idempotent; never rejects. What is recorded afterwards is counted as dropped, `closed`.
+   */
+  close(options: { timeoutMs?: number } = {}): Promise<TracerCounters> {
+    this.#closing ??= this.#close(options.timeoutMs ?? this.#settings.closeTimeoutMs)
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(timeoutMs: number): Promise<TracerCounters> {
+    this.#stopExitFlush?.()
+    clearInterval(this.#heartbeat)
+    await this.#sender?.flush(timeoutMs)
+    this.#sender?.close()
+    const { buffered } = this.#counters
+    if (buffered > 0) this.#sender?.drop('unsent', buffered)
+    await this.#sink?.close()
+    this.#recording?.close()
+    return this.counters()
+  }
+
+  #flushAtExit(): Promise<unknown> | undefined {
+    if (this.#hasTriedAtExit || !this.#sender?.hasNews) return undefined
+    return this.#sender.flush(this.#settings.closeTimeoutMs).then((done) => {
+      // Redis is away: once is enough, the process wants to end.
+      this.#hasTriedAtExit = !done
+    })
+  }
+
+  #begin(skillName: string, options: TraceOptions): OpenTrace {
+    const startedAtMs = startOf(options.startedAt)
+    const traceId =
+      options.traceId === undefined
+        ? newTraceId(startedAtMs ?? Date.now())
+        : ownId(options.traceId, startedAtMs)
+    const { service } = this.#settings
+    const { executionId, metadata, parent, timeoutMs } = options
+    let steps = 0
+    const trace = new OpenTrace({
+      traceId,
+      startedAtMs: traceIdStart(traceId) ?? startedAtMs ?? Date.now(),
+      skill: nameOf(skillName),
+      executionId:
+        executionId === undefined || executionId === null || executionId === ''
+          ? undefined
+          : boundText(String(executionId), NAME_MAX_LENGTH),
+      metadata:
+        service === undefined
+          ? metadata
+          : { service, ...(typeof metadata === 'object' ? metadata : { value: metadata }) },
+      parent: parent ?? undefined,
+      limitMs:
+        timeoutMs !== undefined && Number.isFinite(timeoutMs) && timeoutMs > 0
+          ? Math.ceil(timeoutMs)
+          : undefined,
+      idPrefix: '',
+      isLive: startedAtMs === undefined && options.traceId === undefined,
+      nextStepNumber: () => ++steps,
+    })
+    this.#recording?.begin(trace, this.#settings.openTracesMax)
+    return trace
+  }
+
+  /**
+   * Where the flow is among this tracer's traces; without that, its only open trace. Throws TraceContextError where several
+   * are open and none is meant. For recorders.
+   * @internal
+   */
+  currentPlace(): Place | undefined {
+    const recording = this.#recording
+    if (recording === undefined) return undefined
+    for (let place = currentPlace(); place !== undefined; place = place.outer) {
+      if (place.recording === recording && place.trace.end === undefined) return place
+    }
+    const { openTraces } = recording
+    if (openTraces.size > 1) throw new TraceContextError(openTraces.size)
+    const [only] = openTraces.values()
+    return only && { trace: only, recording, stepId: undefined, outer: undefined }
+  }
+
+  /**
+   * The open trace with this id, as a place.
+   * @internal
+   */
+  placeOf(traceId: string): Place | undefined {
+    const trace = this.#recording?.openTraces.get(traceId.toLowerCase())
+    return trace && { trace, recording: this.#recording as Recording, stepId: undefined, outer: undefined }
+  }
+
+  /** Whether it records nothing. */
+  get isDisabled(): boolean {
+    return this.#recording === undefined
+  }
+}
+
+function startOf(startedAt: Date | number | undefined): number | undefined {
+  if (startedAt === undefined) return undefined
+  const ms = timeOf(startedAt)
+  if (ms === undefined || ms < EARLIEST_START_MS || ms > Date.now() + LATEST_START_AHEAD_MS) {
+    throw new InvalidInputError(
+      `startedAt (${String(startedAt)}) must be a time from 2000-01-01 to a day from now`,
+    )
+  }
+  return ms
+}
+
+function ownId(traceId: string, startedAtMs: number | undefined): string {
+  const id = parseTraceId(String(traceId))
+  if (id === undefined) throw new InvalidInputError(`traceId '${traceId}' is no UUID`)
+  const told = traceIdStart(id)
+  if (told !== undefined && startedAtMs !== undefined && told !== Math.floor(startedAtMs)) {
+    throw new InvalidInputError(
+      `traceId '${traceId}' is a UUIDv7 of another time than startedAt: leave one of them out`,
+    )
+  }
+  return id
+}
+
+function contextOf({ trace, stepId }: Place): TraceContextData {
+  const root = trace.parent === undefined ? trace.traceId : (trace.parent.rootTraceId ?? trace.parent.traceId)
+  return { traceId: trace.traceId, rootTraceId: root, ...(stepId === undefined ? {} : { stepId }) }
+}
