@@ -48,7 +48,7 @@ export function assemble(said: readonly Said[], stored?: TraceState, maxSteps = 
   const state =
     stored === undefined
       ? emptyState((said[0] as Said).delta)
-      : { ...stored, expected: { ...stored.expected } }
+      : { ...stored, expected: Object.assign(byProducer(), stored.expected) }
   for (const { producer, delta } of said) mergeHead(state, producer, delta)
   state.steps = mergeSteps(state.steps, said, maxSteps)
   return state
@@ -65,10 +65,13 @@ function emptyState(delta: Delta): TraceState {
     metadataRevision: 0,
     end: null,
     steps: [],
-    expected: {},
+    expected: byProducer(),
     limitMs: null,
   }
 }
+
+// Without a prototype: a producer may be called `constructor` or `__proto__`.
+const byProducer = (): Record<string, Expected> => Object.create(null)
 
 /** Everything but the steps. */
 function mergeHead(state: TraceState, producer: string, delta: Delta): void {
@@ -195,7 +198,7 @@ export function canonicalStep(step: StepTuple): StepTuple {
 
 /** What a producer's steps, as they are there, account for. */
 export function countSteps(steps: readonly StepTuple[]): Record<string, Expected> {
-  const counts: Record<string, Expected> = {}
+  const counts = byProducer()
   for (const step of steps) {
     const producer = producerOfStep(step[0])
     counts[producer] ??= [0, 0]

@@ -47,11 +47,12 @@ export function cleanJson<T extends Json>(value: T): T {
  * would write it; the rest becomes the nearest thing that JSON and Postgres can hold: BigInt, NaN, Infinity, symbols and
  * functions as text; Date as ISO text; Map as object; Set as array; Error as {name, message}; bytes as `[n bytes]`;
  * a circle as `[circular]`; a getter or `toJSON` that throws as `[unreadable]`; NUL and lone surrogates as U+FFFD.
- * Over `maxLength` the properties that do not fit are left out and `stepwell.truncated` tells the whole length.
+ * Over `maxLength` the properties that do not fit are left out and `stepwell.truncated` tells the whole length. The work
+ * is bounded too: of a property that cannot fit not all is read (`[too large]`), and then that length is a lower bound.
  */
 export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH): string {
   if (value === undefined || value === null) return '{}'
-  const plain = toPlain(value, 0, new Set())
+  const plain = toPlain(value, 0, { path: new Set(), left: maxLength, total: 4 * maxLength, maxLength })
   const object: JsonObject =
     typeof plain === 'object' && plain !== null && !Array.isArray(plain) ? plain : { value: plain }
   const text = JSON.stringify(object)
@@ -68,52 +69,70 @@ function truncateObject(object: JsonObject, wholeLength: number, maxLength: numb
   return `${text}${mark}}`
 }
 
-function toPlain(value: unknown, depth: number, path: Set<object>): Json {
+/**
+ * The way through a user's value. Objects that lead to each other in many ways would otherwise be written once for each
+ * way: 2^31 times for 31 objects with two references to the next each.
+ */
+interface Walk {
+  /** The objects that lead to where we are. */
+  path: Set<object>
+  /** Units that may still be read: one a member and one a character, so never more than its JSON text has. */
+  left: number
+  /** Of those, for all properties of the outermost object together; `maxLength` for each, and in any case a few. */
+  total: number
+  maxLength: number
+}
+
+const PROPERTY_MIN_UNITS = 1_024
+
+function toPlain(value: unknown, depth: number, walk: Walk): Json {
   switch (typeof value) {
     case 'string':
+      walk.left -= value.length
       return cleanText(value)
     case 'number':
       return Number.isFinite(value) ? value : String(value)
     case 'boolean':
       return value
     case 'object':
-      return value === null ? null : objectToPlain(value, depth, path)
+      return value === null ? null : objectToPlain(value, depth, walk)
     case 'undefined':
       return null
     case 'function':
       return '[function]'
     default:
-      return String(value)
+      return cleanText(String(value))
   }
 }
 
-function objectToPlain(value: object, depth: number, path: Set<object>): Json {
-  if (path.has(value)) return '[circular]'
+function objectToPlain(value: object, depth: number, walk: Walk): Json {
+  if (walk.path.has(value)) return '[circular]'
   if (depth >= DEPTH_MAX) return '[too deep]'
-  path.add(value)
+  walk.path.add(value)
   try {
-    return convert(value, depth + 1, path)
+    return convert(value, depth + 1, walk)
   } catch {
     return '[unreadable]'
   } finally {
-    path.delete(value)
+    walk.path.delete(value)
   }
 }
 
-function convert(value: object, depth: number, path: Set<object>): Json {
-  if (Array.isArray(value)) return Array.from(value, (item) => toPlain(item, depth, path))
+function convert(value: object, depth: number, walk: Walk): Json {
+  if (Array.isArray(value)) return itemsToPlain(value, depth, walk)
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString()
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.byteLength} bytes]`
-  if (value instanceof Map) return entriesToPlain([...value], depth, path)
-  if (value instanceof Set) return Array.from(value, (item) => toPlain(item, depth, path))
-  if (value instanceof Error) return { name: cleanText(value.name), message: cleanText(value.message) }
-  if ('toJSON' in value && typeof value.toJSON === 'function') return toPlain(value.toJSON(), depth, path)
+  if (value instanceof Map) return entriesToPlain(value, depth, walk)
+  if (value instanceof Set) return itemsToPlain(value, depth, walk)
+  if (value instanceof Error)
+    return { name: cleanText(String(value.name)), message: cleanText(String(value.message)) }
+  if ('toJSON' in value && typeof value.toJSON === 'function') return toPlain(value.toJSON(), depth, walk)
   if (value instanceof RegExp || value instanceof URLSearchParams) return cleanText(String(value))
-  return entriesToPlain(
-    Object.keys(value).map((key) => [key, readProperty(value, key)]),
-    depth,
-    path,
-  )
+  return entriesToPlain(properties(value), depth, walk)
+}
+
+function* properties(value: object): Generator<[string, unknown]> {
+  for (const key of Object.keys(value)) yield [key, readProperty(value, key)]
 }
 
 function readProperty(value: object, key: string): unknown {
@@ -124,10 +143,34 @@ function readProperty(value: object, key: string): unknown {
   }
 }
 
-function entriesToPlain(entries: [unknown, unknown][], depth: number, path: Set<object>): JsonObject {
+function itemsToPlain(items: Iterable<unknown>, depth: number, walk: Walk): Json[] {
+  const plain: Json[] = []
+  for (const item of items) {
+    if (walk.left <= 0) {
+      plain.push('[too large]')
+      break
+    }
+    walk.left -= 1
+    plain.push(toPlain(item, depth, walk))
+  }
+  return plain
+}
+
+function entriesToPlain(entries: Iterable<[unknown, unknown]>, depth: number, walk: Walk): JsonObject {
   const plain: [string, Json][] = []
   for (const [key, item] of entries) {
-    if (item !== undefined) plain.push([cleanText(String(key)), toPlain(item, depth, path)])
+    if (depth === 1) walk.left = Math.max(Math.min(walk.maxLength, walk.total), PROPERTY_MIN_UNITS)
+    if (walk.left <= 0) {
+      plain.push(['…', '[too large]'])
+      break
+    }
+    const before = walk.left
+    if (item !== undefined) {
+      const name = cleanText(String(key))
+      walk.left -= 1 + name.length
+      plain.push([name, toPlain(item, depth, walk)])
+    }
+    if (depth === 1) walk.total -= before - walk.left
   }
   // fromEntries defines properties, so a key `__proto__` stays a key.
   return Object.fromEntries(plain)
