@@ -63,7 +63,8 @@ async function isClean(owner: number, ports: number[]): Promise<void> {
   const what = `the servers of ${owner} are gone with their folders`
   await waitFor(
     async () => foldersOf(owner).length === 0 && !(await Promise.all(ports.map(listens))).some(Boolean),
-    { what },
+    // A second to obey, five until a zombie that nobody collects is given up, and a busy machine.
+    { what, timeoutMs: 20_000 },
   )
 }
 
