@@ -32,7 +32,9 @@ export class Sender {
   readonly #counters: Counters
   readonly #episode: Episode
   readonly #queues: Queue[]
-  readonly #onTheWay = new Map<OutgoingFrame, number>()
+  readonly #onTheWay = new Set<OutgoingFrame>()
+  /** When the oldest event in a frame was recorded, by the monotonic clock. */
+  readonly #recordedPerfMs = new WeakMap<OutgoingFrame, number>()
   #again: OutgoingFrame[] = []
   #bytes = 0
   #endedEvents = 0
@@ -111,7 +113,7 @@ export class Sender {
     const before = performance.now() - this.#settings.heartbeatIntervalMs * 0.9
     for (const [shard, lastMs] of this.#lastSentPerfMs.entries()) {
       if (lastMs > before || !this.#canSend()) continue
-      this.#dispatch(this.#makeFrame(shard, [], 0))
+      this.#dispatch(this.#makeFrame(shard, [], 0, Number.POSITIVE_INFINITY))
     }
   }
 
@@ -152,8 +154,8 @@ export class Sender {
 
   /** Whether everything that waited or was on its way at `markMs` has arrived. */
   #isDone(markMs: number): boolean {
-    if (this.#again.length > 0) return false
-    for (const cutMs of this.#onTheWay.values()) if (cutMs <= markMs) return false
+    const isOlder = (frame: OutgoingFrame): boolean => (this.#recordedPerfMs.get(frame) ?? 0) <= markMs
+    if (this.#again.some(isOlder) || [...this.#onTheWay].some(isOlder)) return false
     for (const { ended, from, open } of this.#queues) {
       for (let i = from; i < ended.length; i++)
         if (((ended[i] as OpenTrace).dirtySincePerfMs ?? 0) <= markMs) return false
@@ -209,8 +211,10 @@ export class Sender {
     const deltas: string[] = []
     let events = 0
     let size = 0
+    let recordedMs = Number.POSITIVE_INFINITY
     const add = (trace: OpenTrace): boolean => {
       const before = trace.bytes
+      recordedMs = Math.min(recordedMs, trace.dirtySincePerfMs ?? 0)
       const isFirst = !trace.isBegun
       const delta = trace.take(FRAME_MAX_BYTES - size)
       this.#bytes -= before - trace.bytes
@@ -234,7 +238,7 @@ export class Sender {
       this.#endedEvents -= trace.events
       if (!add(trace)) {
         this.#endedEvents += trace.events
-        return this.#makeFrame(shard, deltas, events)
+        return this.#makeFrame(shard, deltas, events, recordedMs)
       }
       queue.from += 1
     }
@@ -250,13 +254,13 @@ export class Sender {
       if (!add(trace)) break
       queue.open.delete(trace)
     }
-    return deltas.length === 0 ? undefined : this.#makeFrame(shard, deltas, events)
+    return deltas.length === 0 ? undefined : this.#makeFrame(shard, deltas, events, recordedMs)
   }
 
-  #makeFrame(shard: number, deltas: string[], events: number): OutgoingFrame {
+  #makeFrame(shard: number, deltas: string[], events: number, recordedPerfMs: number): OutgoingFrame {
     this.#frameNumber += 1
     const { emitted, sent, dropped } = this.#counters.snapshot()
-    return {
+    const frame: OutgoingFrame = {
       producer: this.producer,
       number: this.#frameNumber,
       shard,
@@ -265,10 +269,12 @@ export class Sender {
       deltas: `[${deltas.join(',')}]`,
       events,
     }
+    this.#recordedPerfMs.set(frame, recordedPerfMs)
+    return frame
   }
 
   #dispatch(frame: OutgoingFrame): void {
-    this.#onTheWay.set(frame, performance.now())
+    this.#onTheWay.add(frame)
     this.#lastSentPerfMs[frame.shard] = performance.now()
     this.#sink.send(frame).then(
       () => this.#arrived(frame),
