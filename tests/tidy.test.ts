@@ -15,7 +15,7 @@ const APP_ARROWS = ['packages/protocol', 'packages/client', 'packages/storage', 
 
 /** The only files of packages and apps that make connections; a file that is not there yet does no harm. */
 const MAKE_CONNECTIONS = [
-  'packages/client/src/connection.ts',
+  'packages/client/src/redis-connection.ts',
   'packages/storage/src/database.ts',
   'packages/query/src/database.ts',
   'apps/worker/src/connections.ts',
