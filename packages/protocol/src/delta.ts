@@ -49,6 +49,7 @@ export interface Delta {
   e?: DeltaEnd
 }
 
+/** How a trace ended: status (success, failed, timeout), milliseconds from its start by the wall clock, duration, message. */
 export type DeltaEnd = [
   status: 's' | 'f' | 't',
   offsetMs: number | null,

@@ -1,0 +1,233 @@
+import {
+  type StepTuple,
+  type SummaryRow,
+  summaryOfRow,
+  type Trace,
+  type TraceStatus,
+  type TraceSummary,
+  traceIdStart,
+  traceOfRow,
+} from '@stepwell/protocol'
+import { sql } from 'kysely'
+import { type DatabaseConfig, openForReading, type QueryOptions, type ReadDatabase } from './database.ts'
+import { allTraces, type FoundTraces, findPage } from './find-traces.ts'
+import {
+  bySkillSchema,
+  findSchema,
+  parseInput,
+  plainText,
+  similarSchema,
+  skillsSchema,
+  traceId,
+} from './input.ts'
+import { findSimilar, type SimilarFailure } from './similar-failures.ts'
+import { SUMMARY_COLUMNS } from './tables.ts'
+
+/** A time: a Date, an ISO 8601 text, or milliseconds since 1970. */
+export type Time = Date | string | number
+
+/** What `findTraces` filters by; all that are given must match. */
+export interface TraceFilters {
+  /** Exact name of the skill. */
+  skill?: string
+  /** One status, or several of which any matches. */
+  status?: TraceStatus | TraceStatus[]
+  /** Started at this time or later. */
+  since?: Time
+  /** Started at this time or earlier. */
+  until?: Time
+  /** Total duration, milliseconds, inclusive. A running trace has none. */
+  minDurationMs?: number
+  maxDurationMs?: number
+  /** What the metadata must contain, nested where needed: `{ env: 'prod' }`, `{ git: { branch: 'main' } }`. */
+  metadata?: Record<string, unknown>
+  /** Exact name of a step that the trace must have. */
+  stepName?: string
+  executionId?: string
+  parentTraceId?: string
+  rootTraceId?: string
+  /** Traces a page, 1 to 1,000. Default: 100. */
+  limit?: number
+  /** `nextCursor` of a page with the same filters. */
+  cursor?: string
+}
+
+/** A skill and what its runs came to. */
+export interface SkillSummary {
+  skillName: string
+  traceCount: number
+  successCount: number
+  failedCount: number
+  timeoutCount: number
+  runningCount: number
+  lastStartedAt: Date
+}
+
+/**
+ * Asks Postgres for traces. The database is a connection string, `{ host, port, database, user, … }` or a `pg` Pool, which stays
+ * the caller's. Input is validated: InvalidInputError says which argument is wrong and what it should be. Database errors
+ * surface as `pg` gives them. Lists hold summaries, without steps, and are bounded.
+ */
+export class TraceQuery implements AsyncDisposable {
+  readonly #database: ReadDatabase
+  readonly #table: ReturnType<typeof sql.table>
+
+  constructor(database: DatabaseConfig, options: QueryOptions = {}) {
+    this.#database = openForReading(database, options)
+    this.#table = sql.table(
+      options.schema === undefined ? 'execution_traces' : `${options.schema}.execution_traces`,
+    )
+  }
+
+  /**
+   * Runs of a skill, newest first, that started from `startDate` (default: 30 days ago) to `endDate` (default: now), both
+   * inclusive; at most `limit` (default: 100). Also as `queryBySkill(name, startDate, endDate, limit)`. Reads an index.
+   */
+  queryBySkill(
+    skillName: string,
+    options?: { startDate?: Time; endDate?: Time; limit?: number },
+  ): Promise<TraceSummary[]>
+  queryBySkill(
+    skillName: string,
+    startDate?: Time | null,
+    endDate?: Time | null,
+    limit?: number,
+  ): Promise<TraceSummary[]>
+  async queryBySkill(
+    skillName: string,
+    second?: { startDate?: Time; endDate?: Time; limit?: number } | Time | null,
+    endDate?: Time | null,
+    limit?: number,
+  ): Promise<TraceSummary[]> {
+    const isOptions = typeof second === 'object' && second !== null && !(second instanceof Date)
+    const given = isOptions
+      ? second
+      : { startDate: second ?? undefined, endDate: endDate ?? undefined, limit }
+    const name = parseInput(plainText, skillName, 'skillName')
+    const options = parseInput(bySkillSchema, given, 'options')
+    const rows = await this.#database.db
+      .selectFrom('execution_traces')
+      .select(SUMMARY_COLUMNS)
+      .where('skill_name', '=', name)
+      .where('started_at', '>=', options.startDate)
+      .where('started_at', '<=', options.endDate)
+      .orderBy('started_at', 'desc')
+      .orderBy('trace_id', 'desc')
+      .limit(options.limit)
+      .execute()
+    return rows.map(summaryOfRow)
+  }
+
+  /**
+   * Failed traces whose error message is like the text, most similar first, then newest: Jaccard similarity of the sets of
+   * words (separated by white space, in lower case), exact, over all failures of the window. `threshold` (default: 0.3) is
+   * inclusive; at most `limit` (default: 10). Costs a pass over those failures.
+   */
+  async findSimilarFailures(
+    errorPattern: string,
+    options: number | { limit?: number; threshold?: number; skill?: string; since?: Time; until?: Time } = {},
+  ): Promise<SimilarFailure[]> {
+    const pattern = parseInput(plainText, errorPattern, 'errorPattern')
+    const parsed = parseInput(
+      similarSchema,
+      typeof options === 'number' ? { limit: options } : options,
+      'options',
+    )
+    return findSimilar(this.#database.db, this.#table, { pattern, ...parsed })
+  }
+
+  /** The trace with its steps, or undefined. For ids that Stepwell made one partition is looked at, for others all. */
+  async getTrace(id: string): Promise<Trace | undefined> {
+    const wanted = parseInput(traceId, id, 'traceId')
+    const startMs = traceIdStart(wanted)
+    let query = this.#whole().where('trace_id', '=', wanted)
+    if (startMs !== undefined) query = query.where('started_at', '=', new Date(startMs))
+    return whole(await query.executeTakeFirst())
+  }
+
+  /** The newest trace with this execution id, or undefined. */
+  async getTraceByExecutionId(executionId: string): Promise<Trace | undefined> {
+    const wanted = parseInput(plainText, executionId, 'executionId')
+    return whole(await this.#whole().where('execution_id', '=', wanted).executeTakeFirst())
+  }
+
+  /** Id of the newest trace with this execution id, or undefined: what `resolveTraceId` of a tracer needs. */
+  async getTraceId(executionId: string): Promise<string | undefined> {
+    const wanted = parseInput(plainText, executionId, 'executionId')
+    const row = await this.#database.db
+      .selectFrom('execution_traces')
+      .select('trace_id')
+      .where('execution_id', '=', wanted)
+      .orderBy('started_at', 'desc')
+      .limit(1)
+      .executeTakeFirst()
+    return row?.trace_id
+  }
+
+  /**
+   * Traces that match all filters, newest first. Awaited it is a page, with the cursor of the next; in `for await` all of them,
+   * stable while others arrive. Rejects with InvalidInputError for filters that cannot be used.
+   */
+  findTraces(filters: TraceFilters = {}): FoundTraces {
+    const page = async (cursor: string | undefined): ReturnType<typeof findPage> => {
+      const given = cursor === undefined ? filters : { ...filters, cursor }
+      return findPage(this.#database.db, parseInput(findSchema, given, 'filters'))
+    }
+    const first = page(undefined)
+    return Object.assign(first, { [Symbol.asyncIterator]: () => allTraces(first, page) })
+  }
+
+  /** The skills that ran, by number of runs, then by name; at most `limit` (default: 100). Counts the traces of the window. */
+  async listSkills(options: { since?: Time; until?: Time; limit?: number } = {}): Promise<SkillSummary[]> {
+    const { since, until, limit } = parseInput(skillsSchema, options, 'options')
+    let query = this.#database.db
+      .selectFrom('execution_traces')
+      .select('skill_name as skillName')
+      .select([
+        sql<string>`count(*)`.as('traceCount'),
+        sql<string>`count(*) filter (where status = 'success')`.as('successCount'),
+        sql<string>`count(*) filter (where status = 'failed')`.as('failedCount'),
+        sql<string>`count(*) filter (where status = 'timeout')`.as('timeoutCount'),
+        sql<string>`count(*) filter (where status = 'running')`.as('runningCount'),
+        sql<Date>`max(started_at)`.as('lastStartedAt'),
+      ])
+      // Parts whose beginning has not come yet belong to no skill.
+      .where('skill_name', '<>', '')
+      .groupBy('skill_name')
+      .orderBy(sql`count(*)`, 'desc')
+      .orderBy('skill_name')
+      .limit(limit)
+    if (since !== undefined) query = query.where('started_at', '>=', since)
+    if (until !== undefined) query = query.where('started_at', '<=', until)
+    return (await query.execute()).map((row) => ({
+      skillName: row.skillName,
+      traceCount: Number(row.traceCount),
+      successCount: Number(row.successCount),
+      failedCount: Number(row.failedCount),
+      timeoutCount: Number(row.timeoutCount),
+      runningCount: Number(row.runningCount),
+      lastStartedAt: row.lastStartedAt,
+    }))
+  }
+
+  /** Closes the connections; a lent pool stays open. Idempotent. */
+  close(): Promise<void> {
+    return this.#database.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #whole() {
+    return this.#database.db
+      .selectFrom('execution_traces')
+      .select([...SUMMARY_COLUMNS, 'steps'])
+      .orderBy('started_at', 'desc')
+      .limit(1)
+  }
+}
+
+function whole(row: (SummaryRow & { steps: unknown }) | undefined): Trace | undefined {
+  return row && traceOfRow({ ...row, steps: row.steps as StepTuple[] })
+}
