@@ -1,0 +1,402 @@
+import { newTraceId } from '@stepwell/protocol'
+import { TraceQuery } from '@stepwell/query'
+import { TraceStorage } from '@stepwell/storage'
+import type { TestDatabase } from '@stepwell/testkit'
+import { createDatabase } from '@stepwell/testkit/vitest'
+import fc from 'fast-check'
+import pg from 'pg'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+
+let database: TestDatabase
+let pool: pg.Pool
+let storage: TraceStorage
+let query: TraceQuery
+
+beforeAll(async () => {
+  database = await createDatabase()
+  pool = new pg.Pool({ connectionString: database.url })
+  storage = new TraceStorage(pool)
+  query = new TraceQuery(pool)
+})
+beforeEach(() => pool.query('truncate execution_traces'))
+afterAll(async () => {
+  await query.close()
+  await pool.end()
+  await database.drop()
+})
+
+interface Stored {
+  skill?: string
+  at?: number
+  status?: 'success' | 'failed' | 'timeout'
+  error?: string
+  durationMs?: number
+  executionId?: string
+  metadata?: Record<string, unknown>
+  steps?: string[]
+  traceId?: string
+}
+
+const HOUR = 3_600_000
+const now = Date.now()
+
+async function store({
+  skill = 'skill',
+  at = now - HOUR,
+  status = 'success',
+  error,
+  durationMs = 5,
+  steps = [],
+  ...rest
+}: Stored): Promise<string> {
+  const traceId = rest.traceId ?? newTraceId(at)
+  await storage.finalizeTrace(
+    {
+      traceId,
+      skillName: skill,
+      startedAt: new Date(at),
+      completedAt: new Date(at + durationMs),
+      totalDurationMs: durationMs,
+      steps: steps.map((name) => ({ name, status: 'success' as const, durationMs: 1 })),
+      ...(error === undefined ? {} : { errorMessage: error }),
+      ...(rest.executionId === undefined ? {} : { executionId: rest.executionId }),
+      ...(rest.metadata === undefined ? {} : { metadata: rest.metadata as never }),
+    },
+    status,
+  )
+  return traceId
+}
+
+describe('queryBySkill', () => {
+  test('summaries of the last 30 days, newest first, 100 at most', async () => {
+    for (let i = 0; i < 105; i++) await store({ at: now - i * HOUR })
+    await store({ at: now - 31 * 24 * HOUR })
+    await store({ skill: 'other' })
+    const traces = await query.queryBySkill('skill')
+    expect(traces).toHaveLength(100)
+    expect(traces.map((t) => t.startedAt.getTime())).toEqual(
+      Array.from({ length: 100 }, (_, i) => now - i * HOUR),
+    )
+    expect(traces[0]).toEqual({
+      traceId: expect.any(String),
+      skillName: 'skill',
+      status: 'success',
+      startedAt: new Date(now),
+      completedAt: new Date(now + 5),
+      totalDurationMs: 5,
+      stepCount: 0,
+      missingSteps: 0,
+      metadata: {},
+    })
+  })
+
+  test('a window and a limit, as options or in place; both ends belong to it', async () => {
+    for (let i = 0; i < 10; i++) await store({ at: now - i * HOUR })
+    const options = { startDate: new Date(now - 5 * HOUR), endDate: new Date(now - 2 * HOUR), limit: 3 }
+    const traces = await query.queryBySkill('skill', options)
+    expect(traces.map((t) => (now - t.startedAt.getTime()) / HOUR)).toEqual([2, 3, 4])
+    expect(await query.queryBySkill('skill', options.startDate, options.endDate, 3)).toEqual(traces)
+    expect(
+      await query.queryBySkill('skill', {
+        ...options,
+        startDate: options.startDate.toISOString(),
+        limit: 100,
+      }),
+    ).toHaveLength(4)
+    expect(await query.queryBySkill('nobody')).toEqual([])
+  })
+
+  test.each([
+    [['skill', { limit: 0 }], /limit must be a whole number from 1 to 1000/],
+    [['skill', { limit: 1.5 }], /limit/],
+    [['skill', { startDate: new Date(Number.NaN) }], /startDate must be/],
+    [['skill', { startDate: 'yesterday' }], /startDate must be a valid date/],
+    [['skill', { startDate: now, endDate: now - 1 }], /startDate must not be after endDate/],
+    [['skill', { from: now }], /does not know 'from'/],
+    [[17], /skillName must be text/],
+    [['a\0b'], /skillName must not contain a NUL/],
+  ])('%o is refused', async (input, message) => {
+    await expect(query.queryBySkill(...(input as [string]))).rejects.toThrow(message)
+    await expect(query.queryBySkill(...(input as [string]))).rejects.toMatchObject({ code: 'INVALID_INPUT' })
+  })
+})
+
+describe('findSimilarFailures', () => {
+  test('failed traces with their similarity, most similar first, then newest; 0.3 belongs', async () => {
+    await store({
+      status: 'failed',
+      error: 'Connection TIMEOUT redis',
+      at: now - 3 * HOUR,
+      executionId: 'exec',
+    })
+    await store({ status: 'failed', error: 'connection timeout redis', at: now - 2 * HOUR })
+    await store({ status: 'failed', error: 'connection timeout postgres', at: now })
+    await store({ status: 'failed', error: 'connection timeout redis d e f g h i j', at: now })
+    await store({ status: 'failed', error: 'connection a b c d e f g h i', at: now })
+    await store({ status: 'success', error: 'connection timeout redis', at: now })
+    await store({ status: 'failed', at: now })
+    const similar = await query.findSimilarFailures('connection timeout redis')
+    expect(similar.map((s) => [s.similarityScore, s.errorMessage])).toEqual([
+      [1, 'connection timeout redis'],
+      [1, 'Connection TIMEOUT redis'],
+      [0.5, 'connection timeout postgres'],
+      [0.3, 'connection timeout redis d e f g h i j'],
+    ])
+    expect(similar[1]).toEqual({
+      traceId: expect.any(String),
+      similarityScore: 1,
+      errorMessage: 'Connection TIMEOUT redis',
+      skillName: 'skill',
+      startedAt: new Date(now - 3 * HOUR),
+      executionId: 'exec',
+    })
+    expect(await query.findSimilarFailures('connection timeout redis', 2)).toEqual(similar.slice(0, 2))
+    expect(
+      await query.findSimilarFailures('connection timeout redis', {
+        threshold: 0.5,
+        since: now - 2.5 * HOUR,
+        until: now,
+      }),
+    ).toEqual([similar[0], similar[2]])
+    expect(await query.findSimilarFailures('connection timeout redis', { skill: 'other' })).toEqual([])
+    expect(await query.findSimilarFailures('   ')).toEqual([])
+  })
+
+  test('equals brute force over all failures, order and all', { timeout: 60_000 }, async () => {
+    const words = fc.array(fc.constantFrom('a', 'b', 'C', 'd', 'é', 'redis', 'Timeout', '17'), {
+      minLength: 1,
+      maxLength: 6,
+    })
+    const failure = fc.record({ error: words.map((w) => w.join(' ')), at: fc.integer({ min: 0, max: 4 }) })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(failure, { minLength: 1, maxLength: 25 }),
+        words,
+        fc.integer({ min: 1, max: 8 }),
+        fc.constantFrom(0, 0.25, 0.3, 0.5, 1),
+        async (failures, pattern, limit, threshold) => {
+          await pool.query('truncate execution_traces')
+          const all = await Promise.all(
+            failures.map(async ({ error, at }) => ({
+              error,
+              at,
+              id: await store({ status: 'failed', error, at: now - at }),
+            })),
+          )
+          const set = (text: string): Set<string> => new Set(text.toLowerCase().split(' '))
+          const wanted = set(pattern.join(' '))
+          const expected = all
+            .map(({ error, at, id }) => {
+              const other = set(error)
+              const common = [...wanted].filter((w) => other.has(w)).length
+              return { id, at, score: common / new Set([...wanted, ...other]).size }
+            })
+            .filter(({ score }) => score >= threshold)
+            .sort((a, b) => b.score - a.score || a.at - b.at || (a.id < b.id ? 1 : -1))
+            .slice(0, limit)
+          const found = await query.findSimilarFailures(pattern.join(' '), { limit, threshold })
+          expect(found.map((f) => [f.traceId, f.similarityScore])).toEqual(
+            expected.map((e) => [e.id, e.score]),
+          )
+        },
+      ),
+      { numRuns: 30 },
+    )
+  })
+
+  test.each([[{ limit: -1 }], [{ threshold: 2 }], [{ since: 'x' }], [0], ['all']])(
+    '%o is refused',
+    async (options) => {
+      await expect(query.findSimilarFailures('x', options as never)).rejects.toMatchObject({
+        code: 'INVALID_INPUT',
+      })
+    },
+  )
+})
+
+describe('getTrace', () => {
+  test('the whole trace, or undefined; upper case is fine; other ids are looked for in all months', async () => {
+    const id = await store({ steps: ['a', 'b'], metadata: { env: 'prod' } })
+    expect(await query.getTrace(id.toUpperCase())).toMatchObject({
+      traceId: id,
+      stepCount: 2,
+      steps: [
+        { id: 1, name: 'a' },
+        { id: 2, name: 'b' },
+      ],
+    })
+    expect(await query.getTrace(newTraceId(now))).toBeUndefined()
+    const foreign = await store({ traceId: '6f1c2d3e-0000-4000-8000-0123456789ab', at: Date.UTC(2023, 1, 1) })
+    expect((await query.getTrace(foreign))?.startedAt).toEqual(new Date(Date.UTC(2023, 1, 1)))
+    await expect(query.getTrace('x')).rejects.toThrow('traceId must be a trace id: a UUID')
+  })
+
+  test('by execution id: the newest', async () => {
+    await store({ executionId: 'exec', at: now - HOUR })
+    const newest = await store({ executionId: 'exec', at: now, steps: ['a'] })
+    expect(await query.getTraceByExecutionId('exec')).toMatchObject({
+      traceId: newest,
+      steps: [{ name: 'a' }],
+    })
+    expect(await query.getTraceId('exec')).toBe(newest)
+    expect(await query.getTraceByExecutionId('nobody')).toBeUndefined()
+    expect(await query.getTraceId('nobody')).toBeUndefined()
+  })
+})
+
+describe('findTraces', () => {
+  test('each filter alone, and together', async () => {
+    const a = await store({
+      skill: 'a',
+      status: 'failed',
+      durationMs: 100,
+      metadata: { env: 'prod', git: { branch: 'main' } },
+      steps: ['load', "o'build"],
+      executionId: 'exec',
+      at: now - 3 * HOUR,
+    })
+    const b = await store({
+      skill: 'b',
+      status: 'timeout',
+      durationMs: 200,
+      metadata: { env: 'dev' },
+      at: now - 2 * HOUR,
+    })
+    const c = await store({ skill: 'a', durationMs: 300, at: now - HOUR })
+    const ids = async (filters: Parameters<TraceQuery['findTraces']>[0]) =>
+      (await query.findTraces(filters)).traces.map((t) => t.traceId)
+    expect(await ids({})).toEqual([c, b, a])
+    expect(await ids({ skill: 'a' })).toEqual([c, a])
+    expect(await ids({ status: 'failed' })).toEqual([a])
+    expect(await ids({ status: ['failed', 'timeout'] })).toEqual([b, a])
+    expect(await ids({ since: now - 2 * HOUR })).toEqual([c, b])
+    expect(await ids({ until: new Date(now - 2 * HOUR) })).toEqual([b, a])
+    expect(await ids({ minDurationMs: 200 })).toEqual([c, b])
+    expect(await ids({ maxDurationMs: 200 })).toEqual([b, a])
+    expect(await ids({ metadata: { env: 'prod' } })).toEqual([a])
+    expect(await ids({ metadata: { git: { branch: 'main' } } })).toEqual([a])
+    expect(await ids({ stepName: "o'build" })).toEqual([a])
+    expect(await ids({ stepName: 'build' })).toEqual([])
+    expect(await ids({ executionId: 'exec' })).toEqual([a])
+    expect(
+      await ids({ skill: 'a', minDurationMs: 100, metadata: { env: 'prod' }, stepName: 'load' }),
+    ).toEqual([a])
+    expect((await query.findTraces({ skill: 'a' })).traces[0]).not.toHaveProperty('steps')
+  })
+
+  test('pages by cursor are the whole list, each trace once, also where many started together', async () => {
+    for (let i = 0; i < 47; i++) await store({ at: now - (i % 4) })
+    const { traces: all, nextCursor } = await query.findTraces({ limit: 1_000 })
+    expect(nextCursor).toBeUndefined()
+    expect(all).toHaveLength(47)
+    const paged: string[] = []
+    for (let cursor: string | undefined; ; ) {
+      const page = await query.findTraces({ limit: 10, ...(cursor === undefined ? {} : { cursor }) })
+      paged.push(...page.traces.map((t) => t.traceId))
+      cursor = page.nextCursor
+      if (cursor === undefined) break
+    }
+    expect(paged).toEqual(all.map((t) => t.traceId))
+    const iterated: string[] = []
+    for await (const trace of query.findTraces({ limit: 7 })) iterated.push(trace.traceId)
+    expect(iterated).toEqual(paged)
+  })
+
+  test('traces that arrive meanwhile do not shift the pages', async () => {
+    for (let i = 0; i < 6; i++) await store({ at: now - i * 1_000 })
+    const first = await query.findTraces({ limit: 3 })
+    await store({ at: now + 1_000 })
+    const second = await query.findTraces({ limit: 3, cursor: first.nextCursor as string })
+    expect(new Set([...first.traces, ...second.traces].map((t) => t.traceId)).size).toBe(6)
+  })
+
+  test.each([
+    [{ cursor: 'x' }, /cursor must be the nextCursor of a page/],
+    [{ cursor: Buffer.from('[1,"",1,""]').toString('base64url') }, /cursor must be/],
+    [{ status: 'done' }, /status must be one of running, success, failed, timeout/],
+    [{ limit: 1_001 }, /limit/],
+    [{ minDurationMs: -1 }, /minDurationMs must be milliseconds/],
+    [{ metadata: 'env' }, /metadata/],
+    [{ metadata: { a: () => {} } }, /metadata/],
+    [{ metadata: { a: '\0' } }, /NUL/],
+    [{ parentTraceId: 'x' }, /parentTraceId must be a trace id/],
+    [{ skil: 'a' }, /does not know 'skil'/],
+  ])('%o is refused', async (filters, message) => {
+    await expect(query.findTraces(filters as never)).rejects.toThrow(message)
+  })
+
+  test('a cursor of other filters is refused', async () => {
+    for (let i = 0; i < 3; i++) await store({ at: now - i })
+    const { nextCursor } = await query.findTraces({ limit: 1, skill: 'skill' })
+    await expect(
+      query.findTraces({ limit: 1, skill: 'other', cursor: nextCursor as string }),
+    ).rejects.toThrow(/other filters/)
+  })
+})
+
+test('listSkills: what each came to, most runs first', async () => {
+  for (const status of ['success', 'failed', 'timeout'] as const)
+    await store({ skill: 'a', status, at: now - HOUR })
+  await store({ skill: 'b', at: now })
+  expect(await query.listSkills()).toEqual([
+    {
+      skillName: 'a',
+      traceCount: 3,
+      successCount: 1,
+      failedCount: 1,
+      timeoutCount: 1,
+      runningCount: 0,
+      lastStartedAt: new Date(now - HOUR),
+    },
+    {
+      skillName: 'b',
+      traceCount: 1,
+      successCount: 1,
+      failedCount: 0,
+      timeoutCount: 0,
+      runningCount: 0,
+      lastStartedAt: new Date(now),
+    },
+  ])
+  expect(await query.listSkills({ since: now - 1, limit: 1 })).toMatchObject([{ skillName: 'b' }])
+  await expect(query.listSkills({ limit: 0 })).rejects.toThrow(/limit/)
+})
+
+test('nothing that is passed becomes SQL', async () => {
+  await store({ skill: 'kept' })
+  const hostile = `'; drop table execution_traces; --`
+  await query.queryBySkill(hostile)
+  await query.findSimilarFailures(hostile, { skill: hostile })
+  await query.getTraceByExecutionId(hostile)
+  await query.findTraces({
+    skill: hostile,
+    stepName: hostile,
+    executionId: hostile,
+    metadata: { [hostile]: hostile },
+  })
+  await expect(query.getTrace(hostile)).rejects.toMatchObject({ code: 'INVALID_INPUT' })
+  expect(() => new TraceQuery(pool, { schema: hostile })).toThrow(/schema name/)
+  expect(await query.queryBySkill('kept')).toHaveLength(1)
+})
+
+test('the database as a connection string, as options, as a Pool; close is idempotent, a lent pool stays open', async () => {
+  await store({ skill: 'kept' })
+  const url = new URL(database.url)
+  const options = {
+    host: url.hostname,
+    port: Number(url.port),
+    database: url.pathname.slice(1),
+    user: url.username,
+  }
+  for (const config of [database.url, { connectionString: database.url }, options, pool]) {
+    const one = new TraceQuery(config)
+    expect(await one.queryBySkill('kept')).toHaveLength(1)
+    await one.close()
+    await one.close()
+  }
+  expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+  expect(() => new TraceQuery(undefined as never)).toThrow(/connection string/)
+  expect(() => new TraceQuery('localhost')).toThrow(/connection string/)
+  await using nowhere = new TraceQuery({ host: '127.0.0.1', port: 1, user: 'x' })
+  await expect(nowhere.queryBySkill('kept')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+})
