@@ -1,0 +1,117 @@
+import { TraceQuery } from '@stepwell/query'
+import { TraceStorage } from '@stepwell/storage'
+import { spawnProcess, type TestDatabase, waitFor } from '@stepwell/testkit'
+import { createDatabase, redisForFile } from '@stepwell/testkit/vitest'
+import { createWorker, type StepwellWorker } from '@stepwell/worker'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+let database: TestDatabase
+let redisUrl: string
+let worker: StepwellWorker
+let query: TraceQuery
+
+beforeAll(async () => {
+  database = await createDatabase()
+  redisUrl = await redisForFile()
+  worker = await createWorker({
+    redis: redisUrl,
+    database: database.url,
+    migrate: false,
+    checkpointMs: 200,
+    silenceMs: 1_000,
+  })
+  query = new TraceQuery(database.url)
+})
+afterAll(async () => {
+  await worker.close()
+  await query.close()
+  await database.drop()
+})
+
+async function run(example: string): Promise<string> {
+  const program = spawnProcess(new URL(`../examples/${example}.ts`, import.meta.url), [], {
+    REDIS_URL: redisUrl,
+    DATABASE_URL: database.url,
+  })
+  expect(await program.exited).toEqual({ code: 0, signal: null })
+  expect(program.stderr()).toBe('')
+  return program.stdout()
+}
+
+/** Everything that was emitted has been dealt with, and the time in which a silent producer would be given up has passed. */
+async function settled(): Promise<void> {
+  const redis = new Redis(redisUrl)
+  await waitFor(async () => (await redis.zcard('stepwell:{0}:producers')) === 0, {
+    what: 'the producers are known to be silent',
+    timeoutMs: 20_000,
+  })
+  await waitFor(async () => (await redis.exists('stepwell:{0}:due')) === 0, { what: 'no trace is open' })
+  redis.disconnect()
+}
+
+test('record-and-finalize: emitted and finalized directly is one row, whole, with no later timeout', async () => {
+  expect(await run('record-and-finalize')).toMatch(/^[0-9a-f-]{36}: success in \d+\.\d ms\n$/)
+  await settled()
+  const { traces } = await query.findTraces()
+  expect(traces).toHaveLength(1)
+  const trace = await query.getTraceByExecutionId('exec-123')
+  expect(trace).toMatchObject({
+    traceId: traces[0]?.traceId,
+    skillName: 'docker-build',
+    status: 'success',
+    metadata: { env: 'prod' },
+    stepCount: 2,
+    missingSteps: 0,
+    steps: [
+      { id: 1, name: 'load-config', durationMs: 100, status: 'success' },
+      { id: 2, name: 'build-image', durationMs: 200, status: 'success' },
+    ],
+  })
+})
+
+test('risky-operation: the step ends failed with the message, and so does the trace', async () => {
+  expect(await run('risky-operation')).toMatch(/: failed\n$/)
+  await settled()
+  const [summary] = await query.queryBySkill('risky-skill')
+  expect(summary).toMatchObject({
+    status: 'failed',
+    missingSteps: 0,
+    errorMessage: 'connect ECONNREFUSED 127.0.0.1:1',
+  })
+  expect((await query.getTrace(summary?.traceId as string))?.steps).toMatchObject([
+    { name: 'risky-step', status: 'failed', errorMessage: 'connect ECONNREFUSED 127.0.0.1:1' },
+  ])
+})
+
+test('p95-of-a-skill: of the last 100 runs', async () => {
+  const storage = new TraceStorage(database.url)
+  for (let i = 1; i <= 120; i++) {
+    const startedAt = new Date(Date.now() - i * 1_000)
+    const hex = startedAt.getTime().toString(16).padStart(12, '0')
+    const traceId = `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`
+    await storage.finalizeTrace(
+      { traceId, skillName: 'docker-build', startedAt, totalDurationMs: i * 10 },
+      'success',
+    )
+  }
+  await storage.close()
+  // The newest is that of the first example; of the 99 others the 94th and 95th lie at 940 and 950 ms.
+  expect(await run('p95-of-a-skill')).toMatch(/^docker-build: 100 runs, p95 9[45]0\.0 ms\n$/)
+})
+
+test('similar-failures: each with skill, message and similarity', async () => {
+  const storage = new TraceStorage(database.url)
+  const failures = ['connection timeout redis', 'Connection timeout to redis at 10.0.0.1', 'disk full']
+  for (const [i, errorMessage] of failures.entries()) {
+    const traceId = `0199a0b0-c0d0-7000-8000-00000000000${i}`
+    await storage.finalizeTrace(
+      { traceId, skillName: 'sync', startedAt: new Date(0x0199a0b0c0d0), errorMessage },
+      'failed',
+    )
+  }
+  await storage.close()
+  expect(await run('similar-failures')).toBe(
+    'sync: connection timeout redis (100 % similar)\nsync: Connection timeout to redis at 10.0.0.1 (50 % similar)\n',
+  )
+})
