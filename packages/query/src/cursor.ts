@@ -1,56 +1,48 @@
 import { createHash } from 'node:crypto'
-import { canonicalJson, InvalidInputError, type Json } from '@stepwell/protocol'
-import { traceIdSchema } from '@stepwell/protocol/schema'
-import * as z from 'zod'
+import { canonicalJson, InvalidInputError, type Json, parseTraceId } from '@stepwell/protocol'
 
-/** The last trace of a page: the next one begins after it. */
+/** The last trace of a page: what comes after it is the next. */
 export interface Position {
-  /** ISO text in UTC with microseconds, as Postgres wrote it. */
-  startedText: string
+  /** Microseconds since 1970, decimal: as exact as Postgres. */
+  startedUs: string
   traceId: string
 }
 
 const VERSION = 1
 
-const cursorSchema = z.strictObject({
-  v: z.literal(VERSION),
-  f: z.string(),
-  // In a form that Postgres reads, and within its years.
-  s: z.iso.datetime({ precision: 6 }).refine((text) => text >= '1970'),
-  t: traceIdSchema,
-})
-
-/** A short text that is the same for the same filters only. */
-export function fingerprint(filters: Json): string {
-  return createHash('sha256').update(canonicalJson(filters)).digest('base64url').slice(0, 16)
+/** An opaque text for a position in the list that these filters make. */
+export function encodeCursor({ startedUs, traceId }: Position, filters: Json): string {
+  return Buffer.from(JSON.stringify([VERSION, fingerprint(filters), startedUs, traceId])).toString(
+    'base64url',
+  )
 }
 
-/** A position as opaque text, bound to the filters. */
-export function encodeCursor({ startedText, traceId }: Position, filtersPrint: string): string {
-  const text = JSON.stringify({ v: VERSION, f: filtersPrint, s: startedText, t: traceId })
-  return Buffer.from(text).toString('base64url')
-}
-
-/** The position that a cursor tells. Throws InvalidInputError for what is no cursor, and for a cursor of other filters. */
-export function decodeCursor(cursor: string, filtersPrint: string): Position {
-  const { success, data } = cursorSchema.safeParse(parseJson(Buffer.from(cursor, 'base64url').toString()))
-  if (!success) {
+/** The position in a cursor. Throws InvalidInputError for what is none, and for one of other filters. */
+export function decodeCursor(cursor: string, filters: Json): Position {
+  const [version, print, startedUs, traceId] = parse(cursor)
+  const isOurs =
+    version === VERSION &&
+    typeof startedUs === 'string' &&
+    /^-?\d{1,18}$/.test(startedUs) &&
+    typeof traceId === 'string' &&
+    parseTraceId(traceId) === traceId
+  if (!isOurs) throw new InvalidInputError('cursor must be the nextCursor of a page, unchanged')
+  if (print !== fingerprint(filters)) {
     throw new InvalidInputError(
-      'findTraces: cursor: not one of ours; give the nextCursor of a page as it was',
+      'cursor belongs to a list with other filters: use it with the filters of its page',
     )
   }
-  if (data.f !== filtersPrint) {
-    throw new InvalidInputError(
-      'findTraces: cursor: it belongs to other filters; repeat those of the page it came with, or leave it out',
-    )
-  }
-  return { startedText: data.s, traceId: data.t }
+  return { startedUs, traceId }
 }
 
-function parseJson(text: string): unknown {
+function parse(cursor: string): unknown[] {
   try {
-    return JSON.parse(text)
+    const value: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
+    return Array.isArray(value) ? value : []
   } catch {
-    return undefined
+    return []
   }
 }
+
+const fingerprint = (filters: Json): string =>
+  createHash('sha256').update(canonicalJson(filters)).digest('base64url').slice(0, 12)

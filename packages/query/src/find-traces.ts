@@ -1,73 +1,87 @@
-import type { Json } from '@stepwell/protocol'
-import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
-import { decodeCursor, encodeCursor, fingerprint, type Position } from './cursor.ts'
-import type { ValidFilters } from './options.ts'
-import { SUMMARY_COLUMNS, summaryOf } from './summary-columns.ts'
-import type { Tables } from './tables.ts'
-import type { TracePage } from './trace-list.ts'
+import {
+  type Json,
+  type SummaryRow,
+  summaryOfRow,
+  type TraceStatus,
+  type TraceSummary,
+} from '@stepwell/protocol'
+import { type Kysely, sql } from 'kysely'
+import type * as z from 'zod'
+import { decodeCursor, encodeCursor } from './cursor.ts'
+import type { findSchema } from './input.ts'
+import { SUMMARY_COLUMNS, type Tables } from './tables.ts'
 
-/** Anything that selects from the traces. */
-type Selection<O> = SelectQueryBuilder<Tables, 'execution_traces', O>
+/** A page of traces, newest first. */
+export interface TracePage {
+  traces: TraceSummary[]
+  /** Gives the next page; absent on the last one. */
+  nextCursor?: string
+}
 
-/** One page of the traces that pass the filters, newest first, of equals the greater id first. */
-export async function fetchPage(
+/** The first page, when awaited; all traces, page by page, in `for await`. */
+export type FoundTraces = Promise<TracePage> & AsyncIterable<TraceSummary>
+
+type Filters = z.output<typeof findSchema>
+
+/** One page of the traces that match all filters, by keyset on (started_at, trace_id). */
+export async function findPage(
   db: Kysely<Tables>,
-  filters: ValidFilters,
-  cursor: string | undefined,
+  { cursor, limit, ...filters }: Filters,
 ): Promise<TracePage> {
-  const print = fingerprintOf(filters)
-  let query = filtered(db.selectFrom('execution_traces'), filters)
-  if (cursor !== undefined) query = after(query, decodeCursor(cursor, print))
-  const rows = await query
-    .select(SUMMARY_COLUMNS)
-    .orderBy('started_at', 'desc')
-    .orderBy('trace_id', 'desc')
-    // One more tells whether there is another page.
-    .limit(filters.limit + 1)
+  const list = JSON.parse(JSON.stringify(filters)) as Json
+  const rows = await pageQuery(db, filters)
+    .$if(cursor !== undefined, (query) => {
+      const { startedUs, traceId } = decodeCursor(cursor as string, list)
+      const startedAt = sql`(timestamptz 'epoch' + ${startedUs}::bigint * interval '1 microsecond')`
+      return query.where(sql<boolean>`(started_at, trace_id) < (${startedAt}, ${traceId}::uuid)`)
+    })
+    // One more than asked for tells whether there is a next page.
+    .limit(limit + 1)
     .execute()
-  const page: TracePage = { traces: rows.slice(0, filters.limit).map(summaryOf) }
-  const last = rows[filters.limit - 1]
-  if (rows.length > filters.limit && last !== undefined) {
-    page.nextCursor = encodeCursor({ startedText: last.started_text, traceId: last.trace_id }, print)
+  const page: TracePage = { traces: rows.slice(0, limit).map((row) => summaryOfRow(row as SummaryRow)) }
+  const last = rows[limit - 1]
+  if (rows.length > limit && last !== undefined) {
+    page.nextCursor = encodeCursor({ startedUs: last.started_us, traceId: last.trace_id }, list)
   }
   return page
 }
 
-// Pages may differ in size, so `limit` is none of it.
-function fingerprintOf({ cursor: _, limit: __, ...filters }: ValidFilters): string {
-  return fingerprint(JSON.parse(JSON.stringify(filters)) as Json)
-}
-
-function after<O>(query: Selection<O>, { startedText, traceId }: Position): Selection<O> {
-  return query.where(sql<boolean>`(started_at, trace_id) < (${startedText}::timestamptz, ${traceId}::uuid)`)
-}
-
-function filtered<O>(query: Selection<O>, filters: ValidFilters): Selection<O> {
-  const { skill, status, since, until, executionId, parentTraceId, rootTraceId } = filters
-  let q = query
-  if (skill !== undefined) q = q.where('skill_name', '=', skill)
-  // The index of failures serves `=` alone.
-  if (status !== undefined) {
-    q = status.length === 1 ? q.where('status', '=', status[0] as never) : q.where('status', 'in', status)
-  }
-  if (since !== undefined) q = q.where('started_at', '>=', since)
-  if (until !== undefined) q = q.where('started_at', '<', until)
-  if (executionId !== undefined) q = q.where('execution_id', '=', executionId)
-  if (parentTraceId !== undefined) q = q.where('parent_trace_id', '=', parentTraceId)
-  if (rootTraceId !== undefined) q = q.where('root_trace_id', '=', rootTraceId)
-  return filteredByContent(q, filters)
-}
-
-function filteredByContent<O>(query: Selection<O>, filters: ValidFilters): Selection<O> {
-  const { minDurationMs, maxDurationMs, metadata, stepName } = filters
-  let q = query
-  if (minDurationMs !== undefined) q = q.where('total_duration_ms', '>=', minDurationMs)
-  if (maxDurationMs !== undefined) q = q.where('total_duration_ms', '<=', maxDurationMs)
-  if (metadata !== undefined) q = q.where(sql<boolean>`metadata @> ${metadata}::jsonb`)
+function pageQuery(db: Kysely<Tables>, filters: Omit<Filters, 'cursor' | 'limit'>) {
+  let query = db
+    .selectFrom('execution_traces')
+    .select(SUMMARY_COLUMNS)
+    .select(sql<string>`(extract(epoch from started_at) * 1000000)::bigint::text`.as('started_us'))
+    .orderBy('started_at', 'desc')
+    .orderBy('trace_id', 'desc')
+  const { skill, status, since, until, minDurationMs, maxDurationMs, metadata, stepName } = filters
+  if (skill !== undefined) query = query.where('skill_name', '=', skill)
+  if (status !== undefined) query = query.where('status', 'in', [status].flat() as TraceStatus[])
+  if (since !== undefined) query = query.where('started_at', '>=', since)
+  if (until !== undefined) query = query.where('started_at', '<=', until)
+  if (minDurationMs !== undefined) query = query.where('total_duration_ms', '>=', minDurationMs)
+  if (maxDurationMs !== undefined) query = query.where('total_duration_ms', '<=', maxDurationMs)
+  if (metadata !== undefined)
+    query = query.where(sql<boolean>`metadata @> ${JSON.stringify(metadata)}::jsonb`)
+  if (filters.executionId !== undefined) query = query.where('execution_id', '=', filters.executionId)
+  if (filters.parentTraceId !== undefined) query = query.where('parent_trace_id', '=', filters.parentTraceId)
+  if (filters.rootTraceId !== undefined) query = query.where('root_trace_id', '=', filters.rootTraceId)
+  // A step is an array; its second element is the name (docs/PROTOCOL.md).
   if (stepName !== undefined) {
-    q = q.where(
-      sql<boolean>`exists (select from json_array_elements(steps) as s(step) where s.step ->> 1 = ${stepName}::text)`,
+    query = query.where(
+      sql<boolean>`exists (select from json_array_elements(steps) as step where step ->> 1 = ${stepName})`,
     )
   }
-  return q
+  return query
+}
+
+/** The traces of the first page and of all that follow. */
+export async function* allTraces(
+  first: Promise<TracePage>,
+  next: (cursor: string) => Promise<TracePage>,
+): AsyncGenerator<TraceSummary, void> {
+  for (let page = await first; ; ) {
+    yield* page.traces
+    if (page.nextCursor === undefined) return
+    page = await next(page.nextCursor)
+  }
 }

@@ -1,13 +1,5 @@
-export type { SkillSummary } from './list-skills.ts'
-export {
-  type BySkillOptions,
-  LIMIT_MAX,
-  type ListSkillsOptions,
-  type SimilarFailuresOptions,
-  type TraceFilters,
-  type TraceQueryOptions,
-} from './options.ts'
-export type { DatabaseConfig } from './pool.ts'
+export { InvalidInputError, type Step, type Trace, type TraceSummary } from '@stepwell/protocol'
+export type { DatabaseConfig, QueryOptions } from './database.ts'
+export type { FoundTraces, TracePage } from './find-traces.ts'
 export type { SimilarFailure } from './similar-failures.ts'
-export type { TraceList, TracePage } from './trace-list.ts'
-export { TraceQuery } from './trace-query.ts'
+export { type SkillSummary, type Time, type TraceFilters, TraceQuery } from './trace-query.ts'

@@ -1,14 +1,11 @@
-import { type Kysely, sql, type Transaction } from 'kysely'
-import type * as z from 'zod'
-import type { similarFailuresOptions } from './options.ts'
-import { Ranking, type Winner } from './similarity.ts'
-import { timeText } from './summary-columns.ts'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { BestMessages, jaccard, wordsOf } from './similarity.ts'
 import type { Tables } from './tables.ts'
 
-/** A failed trace, and how similar its error message is to what was asked for. */
+/** A failed trace whose message is like the one asked for. */
 export interface SimilarFailure {
   traceId: string
-  /** |common words| / |all words| of both texts: 0 to 1. */
+  /** Jaccard similarity of the two sets of words, 0 to 1. */
   similarityScore: number
   errorMessage: string
   skillName: string
@@ -16,108 +13,85 @@ export interface SimilarFailure {
   executionId?: string
 }
 
-type Options = z.infer<typeof similarFailuresOptions>
+/** What is looked for. */
+export interface SimilarRequest {
+  pattern: string
+  limit: number
+  threshold: number
+  skill?: string | undefined
+  since?: Date | undefined
+  until?: Date | undefined
+}
 
-// Messages are at most 16 KiB, so a batch is at most 32 MiB and commonly a few hundred KiB.
-const BATCH_MESSAGES = 2_000
+const BATCH = 5_000
+
+interface FailureRow {
+  trace_id: string
+  skill_name: string
+  started_at: Date
+  execution_id: string | null
+  error_message: string
+}
 
 /**
- * All failures, exactly: reads each distinct message once, in batches, ranks them here, and fetches the newest traces of
- * those that win. Both within one snapshot.
+ * Exact, over all failures: the distinct messages come by a cursor, in batches, and are scored here; then the newest traces of the
+ * best messages are fetched. Costs a pass over the failures of the window; memory holds a batch and the best messages.
  */
-export function fetchSimilarFailures(db: Kysely<Tables>, options: Options): Promise<SimilarFailure[]> {
+export async function findSimilar(
+  db: Kysely<Tables>,
+  table: RawBuilder<unknown>,
+  request: SimilarRequest,
+): Promise<SimilarFailure[]> {
+  const { pattern, limit, threshold, skill, since, until } = request
+  const conditions = [
+    sql`status = 'failed' and error_message is not null`,
+    ...(skill === undefined ? [] : [sql`skill_name = ${skill}`]),
+    ...(since === undefined ? [] : [sql`started_at >= ${since}`]),
+    ...(until === undefined ? [] : [sql`started_at <= ${until}`]),
+  ]
+  const where = sql.join(conditions, sql` and `)
+  const wanted = wordsOf(pattern)
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (trx) => {
-      const winners = await rank(trx, options)
-      return winners.length === 0 ? [] : fetchTraces(trx, options, winners)
+      const best = new BestMessages(limit)
+      await sql`declare messages no scroll cursor for
+      select error_message as message, (extract(epoch from max(started_at)) * 1000000)::bigint::text as newest_us
+        from ${table} where ${where} group by error_message`.execute(trx)
+      for (;;) {
+        const { rows } = await sql<{
+          message: string
+          newest_us: string
+        }>`fetch ${sql.lit(BATCH)} from messages`.execute(trx)
+        for (const { message, newest_us } of rows) {
+          const similarity = jaccard(wanted, wordsOf(message))
+          if (similarity >= threshold) best.add({ message, similarity, newestUs: Number(newest_us) })
+        }
+        if (rows.length < BATCH) break
+      }
+      const messages = best.list()
+      if (messages.length === 0) return []
+      const similarity = new Map(messages.map((each) => [each.message, each.similarity]))
+      const { rows } = await sql<FailureRow>`
+      select trace_id, skill_name, started_at, execution_id, error_message
+        from (select *, row_number() over (partition by error_message order by started_at desc, trace_id desc) as place
+                from ${table} where ${where} and error_message = any(${messages.map((each) => each.message)})) newest
+       where place <= ${limit}
+       order by started_at desc, trace_id desc`.execute(trx)
+      const score = (row: FailureRow): number => similarity.get(row.error_message) ?? 0
+      // Sorting is stable: within one score the order of the query stays.
+      return rows
+        .sort((a, b) => score(b) - score(a))
+        .slice(0, limit)
+        .map((row) => ({
+          traceId: row.trace_id,
+          similarityScore: score(row),
+          errorMessage: row.error_message,
+          skillName: row.skill_name,
+          startedAt: row.started_at,
+          ...(row.execution_id === null ? {} : { executionId: row.execution_id }),
+        }))
     })
-}
-
-async function rank(trx: Transaction<Tables>, options: Options): Promise<Winner[]> {
-  const ranking = new Ranking(options.errorPattern, options.limit, options.threshold)
-  const messages = failures(trx, options)
-    .select((eb) => [
-      'error_message as message',
-      eb.fn.countAll<string>().as('count'),
-      sql<string>`floor(extract(epoch from max(started_at)) * 1000)::bigint`.as('newest_ms'),
-    ])
-    .groupBy('error_message')
-  // All rows will be read, so the plan that is best for the first few of them, a cursor's default, is the wrong one.
-  await sql`set local cursor_tuple_fraction = 1`.execute(trx)
-  await sql`declare stepwell_messages no scroll cursor for ${messages}`.execute(trx)
-  for (;;) {
-    const { rows } = await sql<{ message: string; count: string; newest_ms: string }>`
-      fetch ${sql.lit(BATCH_MESSAGES)} from stepwell_messages`.execute(trx)
-    for (const { message, count, newest_ms } of rows) {
-      ranking.add({ message, count: Number(count), newestMs: Number(newest_ms) })
-    }
-    if (rows.length < BATCH_MESSAGES) break
-  }
-  await sql`close stepwell_messages`.execute(trx)
-  return ranking.winners()
-}
-
-function failures(trx: Transaction<Tables>, { since, until, skill }: Options) {
-  let query = trx
-    .selectFrom('execution_traces')
-    .where('status', '=', 'failed')
-    .where('error_message', 'is not', null)
-  if (since !== undefined) query = query.where('started_at', '>=', since)
-  if (until !== undefined) query = query.where('started_at', '<', until)
-  if (skill !== undefined) query = query.where('skill_name', '=', skill)
-  return query
-}
-
-async function fetchTraces(
-  trx: Transaction<Tables>,
-  options: Options,
-  winners: readonly Winner[],
-): Promise<SimilarFailure[]> {
-  const places = failures(trx, options)
-    .innerJoin(winnersTable(winners), (join) => join.onRef('w.message', '=', 'error_message'))
-    .select((eb) => [
-      'trace_id',
-      'execution_id',
-      'skill_name',
-      'w.position',
-      'w.tier',
-      'w.need',
-      timeText('started_at').as('started_text'),
-      eb.fn
-        .agg<string>('row_number')
-        .over((over) => over.partitionBy('w.tier').orderBy('started_at', 'desc').orderBy('trace_id'))
-        .as('place'),
-    ])
-  const rows = await trx
-    .selectFrom(places.as('p'))
-    .selectAll()
-    .whereRef('place', '<=', 'need')
-    .orderBy('tier')
-    .orderBy('place')
-    .limit(options.limit)
-    .execute()
-  return rows.map((row) => {
-    const winner = winners[row.position] as Winner
-    const failure: SimilarFailure = {
-      traceId: row.trace_id,
-      similarityScore: winner.similarity,
-      errorMessage: winner.message,
-      skillName: row.skill_name,
-      startedAt: new Date(row.started_text),
-    }
-    if (row.execution_id !== null) failure.executionId = row.execution_id
-    return failure
-  })
-}
-
-function winnersTable(winners: readonly Winner[]) {
-  const messages = winners.map(({ message }) => message)
-  const tiers = winners.map(({ tier }) => tier)
-  const needs = winners.map(({ need }) => need)
-  return sql<{ message: string; tier: number; need: number; position: number }>`
-    (select message, tier, need, (row_number() over ())::int - 1 as position
-       from unnest(${messages}::text[], ${tiers}::int[], ${needs}::int[]) as u(message, tier, need))`.as('w')
 }

@@ -1,91 +1,51 @@
-/** The words of a text: what stands between white space, in lower case, each once. */
+/** The set of words of a text: what white space separates, in lower case. */
 export function wordsOf(text: string): Set<string> {
-  const words = new Set(text.toLowerCase().split(/\s+/))
-  words.delete('')
-  return words
+  return new Set(text.toLowerCase().split(/\s+/).filter(Boolean))
 }
 
-/** Jaccard similarity of two sets, |intersection| / |union|: 0 to 1. Of two empty sets 0. */
-export function similarityOf(a: ReadonlySet<string>, b: ReadonlySet<string>): number {
-  const [fewer, more] = a.size <= b.size ? [a, b] : [b, a]
+/**
+ * Jaccard similarity (Jaccard 1901): |a ∩ b| / |a ∪ b|, from 0 to 1. Two empty sets have nothing in common: 0. The quotient is
+ * rounded correctly (IEEE 754), so 3 of 10 is the number that 0.3 is: a threshold is inclusive without further ado.
+ */
+export function jaccard(a: ReadonlySet<string>, b: ReadonlySet<string>): number {
+  const [small, large] = a.size <= b.size ? [a, b] : [b, a]
   let common = 0
-  for (const word of fewer) if (more.has(word)) common += 1
+  for (const word of small) if (large.has(word)) common += 1
   const union = a.size + b.size - common
   return union === 0 ? 0 : common / union
 }
 
-// A division is rounded to the nearest double, as a written 0.3 is: 3/10 reaches 0.3 exactly. The tolerance is for
-// thresholds that were computed (0.1 + 0.2); fractions of sets of words lie farther apart.
-const TOLERANCE = 1e-12
-
-/** A failure's message, how many traces failed with it, and when the newest of them started (milliseconds). */
-export interface Candidate {
-  message: string
-  count: number
-  newestMs: number
-}
-
-/** A message whose traces are among the most similar. */
-export interface Winner {
+/** A distinct message, how similar it is, and when it last occurred (microseconds since 1970, as text of equal length). */
+export interface ScoredMessage {
   message: string
   similarity: number
-  /** 0, 1, …: messages of equal similarity share one, a smaller one is more similar. */
-  tier: number
-  /** How many of the newest traces of the tier are needed. */
-  need: number
+  newestUs: number
 }
 
 /**
- * Ranks messages by similarity, of equals those with the newer trace first, and keeps only those that can reach the
- * `limit` best traces: as many, for whoever comes after them has at least `limit` traces before its best; and those
- * that tie with the last of them.
+ * Of many messages those that the `limit` best traces can come from, best first: more similar, then newer. Messages level with
+ * the last one stay too: between them the traces decide.
  */
-export class Ranking {
-  readonly #pattern: Set<string>
+export class BestMessages {
   readonly #limit: number
-  readonly #least: number
-  #kept: (Candidate & { similarity: number })[] = []
+  #kept: ScoredMessage[] = []
 
-  /** `pattern` MUST have a word. */
-  constructor(pattern: string, limit: number, threshold: number) {
-    this.#pattern = wordsOf(pattern)
+  constructor(limit: number) {
     this.#limit = limit
-    this.#least = threshold - TOLERANCE
   }
 
-  /** Each message MUST be added once. */
-  add(candidate: Candidate): void {
-    const similarity = similarityOf(this.#pattern, wordsOf(candidate.message))
-    if (similarity < this.#least) return
-    this.#kept.push({ ...candidate, similarity })
-    if (this.#kept.length >= 4 * this.#limit + 1_000) this.#prune()
+  add(message: ScoredMessage): void {
+    this.#kept.push(message)
+    if (this.#kept.length > 4 * this.#limit + 1_000) this.#kept = this.list()
   }
 
-  /** The messages to look for, most similar first. */
-  winners(): Winner[] {
-    this.#prune()
-    const winners: Winner[] = []
-    let [tier, need, inTier] = [-1, this.#limit, 0]
-    let last: number | undefined
-    for (const { message, similarity, count } of this.#kept) {
-      if (similarity !== last) {
-        need -= inTier
-        if (need <= 0) break
-        ;[tier, inTier, last] = [tier + 1, 0, similarity]
-      }
-      inTier += count
-      winners.push({ message, similarity, tier, need })
-    }
-    return winners
-  }
-
-  #prune(): void {
-    const kept = this.#kept
-    kept.sort((a, b) => b.similarity - a.similarity || b.newestMs - a.newestMs)
-    const last = kept[this.#limit - 1]
-    if (last === undefined) return
-    let end = this.#limit
-    while (kept[end]?.similarity === last.similarity && kept[end]?.newestMs === last.newestMs) end += 1
-    kept.length = Math.min(end, kept.length)
+  list(): ScoredMessage[] {
+    const sorted = this.#kept.toSorted((a, b) => b.similarity - a.similarity || b.newestUs - a.newestUs)
+    const last = sorted[this.#limit - 1]
+    if (last === undefined) return sorted
+    return sorted.filter(
+      (each, i) =>
+        i < this.#limit || (each.similarity === last.similarity && each.newestUs === last.newestUs),
+    )
   }
 }

@@ -1,25 +1,29 @@
-import type { JsonObject, StepTuple, TraceStatus } from '@stepwell/protocol'
+import type { SummaryRow } from '@stepwell/protocol'
 
-/** The columns of `execution_traces` that are read. Times are read as text: see `timeText`. */
-export interface ExecutionTracesTable {
-  trace_id: string
-  started_at: Date
-  skill_name: string
-  execution_id: string | null
-  status: TraceStatus
-  completed_at: Date | null
-  total_duration_ms: number | null
-  steps: StepTuple[]
-  step_count: number
-  missing_steps: number
-  error_message: string | null
-  metadata: JsonObject
-  parent_trace_id: string | null
-  parent_step_id: string | null
-  root_trace_id: string | null
+/** `execution_traces`, as far as it is read. */
+export interface ExecutionTracesTable extends SummaryRow {
+  steps: unknown
 }
 
-/** The tables that this package knows. */
+/** The tables that the query package knows. */
 export interface Tables {
   execution_traces: ExecutionTracesTable
 }
+
+/** The columns of a summary: everything but the steps, which lists never load. */
+export const SUMMARY_COLUMNS = [
+  'trace_id',
+  'started_at',
+  'skill_name',
+  'execution_id',
+  'status',
+  'completed_at',
+  'total_duration_ms',
+  'step_count',
+  'missing_steps',
+  'error_message',
+  'metadata',
+  'parent_trace_id',
+  'parent_step_id',
+  'root_trace_id',
+] as const

@@ -1,182 +1,233 @@
 import {
-  InvalidInputError,
+  type StepTuple,
+  type SummaryRow,
+  summaryOfRow,
   type Trace,
+  type TraceStatus,
   type TraceSummary,
   traceIdStart,
   traceOfRow,
 } from '@stepwell/protocol'
-import type { Kysely } from 'kysely'
-import { fetchPage } from './find-traces.ts'
-import { fetchSkills, type SkillSummary } from './list-skills.ts'
+import { sql } from 'kysely'
+import { type DatabaseConfig, openForReading, type QueryOptions, type ReadDatabase } from './database.ts'
+import { allTraces, type FoundTraces, findPage } from './find-traces.ts'
 import {
-  type BySkillOptions,
-  bySkillOptions,
-  executionId,
-  type ListSkillsOptions,
-  listSkillsOptions,
-  type SimilarFailuresOptions,
-  similarFailuresOptions,
-  type TraceFilters,
-  type TraceQueryOptions,
-  traceFilters,
+  bySkillSchema,
+  findSchema,
+  parseInput,
+  plainText,
+  similarSchema,
+  skillsSchema,
   traceId,
-} from './options.ts'
-import { type Connection, type DatabaseConfig, openConnection } from './pool.ts'
-import { fetchSimilarFailures, type SimilarFailure } from './similar-failures.ts'
-import { SUMMARY_COLUMNS, summaryOf, withTimes } from './summary-columns.ts'
-import type { Tables } from './tables.ts'
-import { TraceList } from './trace-list.ts'
-import { validate } from './validate.ts'
+} from './input.ts'
+import { findSimilar, type SimilarFailure } from './similar-failures.ts'
+import { SUMMARY_COLUMNS } from './tables.ts'
 
-const DAY_MS = 86_400_000
-const LATEST_MS = Date.UTC(9999, 11, 31)
+/** A time: a Date, an ISO 8601 text, or milliseconds since 1970. */
+export type Time = Date | string | number
+
+/** What `findTraces` filters by; all that are given must match. */
+export interface TraceFilters {
+  /** Exact name of the skill. */
+  skill?: string
+  /** One status, or several of which any matches. */
+  status?: TraceStatus | TraceStatus[]
+  /** Started at this time or later. */
+  since?: Time
+  /** Started at this time or earlier. */
+  until?: Time
+  /** Total duration, milliseconds, inclusive. A running trace has none. */
+  minDurationMs?: number
+  maxDurationMs?: number
+  /** What the metadata must contain, nested where needed: `{ env: 'prod' }`, `{ git: { branch: 'main' } }`. */
+  metadata?: Record<string, unknown>
+  /** Exact name of a step that the trace must have. */
+  stepName?: string
+  executionId?: string
+  parentTraceId?: string
+  rootTraceId?: string
+  /** Traces a page, 1 to 1,000. Default: 100. */
+  limit?: number
+  /** `nextCursor` of a page with the same filters. */
+  cursor?: string
+}
+
+/** A skill and what its runs came to. */
+export interface SkillSummary {
+  skillName: string
+  traceCount: number
+  successCount: number
+  failedCount: number
+  timeoutCount: number
+  runningCount: number
+  lastStartedAt: Date
+}
 
 /**
- * Asks stored traces. Only reads. Safe to share: calls run side by side, up to the pool's connections.
- *
- * Every method rejects with InvalidInputError for an argument that cannot be used, before anything is asked, and with the
- * error of `pg` where the database fails. Names and texts are taken as producers' are: cut at their limits, NUL and
- * lone surrogates as U+FFFD; so a name finds what was recorded under it. Lists are bounded and never carry steps.
+ * Asks Postgres for traces. The database is a connection string, `{ host, port, database, user, … }` or a `pg` Pool, which stays
+ * the caller's. Input is validated: InvalidInputError says which argument is wrong and what it should be. Database errors
+ * surface as `pg` gives them. Lists hold summaries, without steps, and are bounded.
  */
-export class TraceQuery {
-  readonly #connection: Connection
-  #closing: Promise<void> | undefined
+export class TraceQuery implements AsyncDisposable {
+  readonly #database: ReadDatabase
+  readonly #table: ReturnType<typeof sql.table>
 
-  /**
-   * Connects lazily. `config` is a connection string, options of `pg` (`{ host, port, database, user, password }`,
-   * `{ connectionString }`) or a pool, which stays the caller's: its time-outs, its errors, its end. An own pool lets the
-   * process exit while it idles. Throws InvalidInputError.
-   */
-  constructor(config: DatabaseConfig, options: TraceQueryOptions = {}) {
-    this.#connection = openConnection(config, options)
-  }
-
-  /**
-   * Runs of a skill, newest first by start. Default: those of the last 30 days, at most 100. One index range in the months
-   * of that time. The form (skillName, startDate, endDate, limit) means the same.
-   */
-  queryBySkill(skillName: string, options?: BySkillOptions): Promise<TraceSummary[]>
-  queryBySkill(skillName: string, startDate?: Date, endDate?: Date, limit?: number): Promise<TraceSummary[]>
-  async queryBySkill(
-    skillName: string,
-    second?: BySkillOptions | Date,
-    endDate?: Date,
-    limit?: number,
-  ): Promise<TraceSummary[]> {
-    const named = typeof second === 'object' && !(second instanceof Date)
-    const given = named ? second : { startDate: second, endDate, limit }
-    const asked = validate('queryBySkill', bySkillOptions, { ...given, skillName })
-    const now = Date.now()
-    const end = asked.endDate ?? new Date(now)
-    const start = asked.startDate ?? new Date(Math.min(now, end.getTime()) - 30 * DAY_MS)
-    const rows = await this.#db
-      .selectFrom('execution_traces')
-      .select(SUMMARY_COLUMNS)
-      .where('skill_name', '=', asked.skillName)
-      .where('started_at', '>=', start)
-      .where('started_at', '<=', end)
-      .orderBy('started_at', 'desc')
-      .orderBy('trace_id', 'desc')
-      .limit(asked.limit)
-      .execute()
-    return rows.map(summaryOf)
-  }
-
-  /**
-   * Failed traces whose error message is like a text: the share of words, split at white space and in lower case, that
-   * both have (Jaccard). The most similar first, then the newest, then by trace id. Default: the 10 best of at least
-   * 0.3, of all failures there are; exact. Reads every distinct message once: its cost grows with the failures, so give
-   * `since` or `skill` where there are millions. A number instead of options is the limit.
-   */
-  async findSimilarFailures(
-    errorPattern: string,
-    options: SimilarFailuresOptions | number = {},
-  ): Promise<SimilarFailure[]> {
-    const given = typeof options === 'number' ? { limit: options } : options
-    return fetchSimilarFailures(
-      this.#db,
-      validate('findSimilarFailures', similarFailuresOptions, { ...given, errorPattern }),
+  constructor(database: DatabaseConfig, options: QueryOptions = {}) {
+    this.#database = openForReading(database, options)
+    this.#table = sql.table(
+      options.schema === undefined ? 'execution_traces' : `${options.schema}.execution_traces`,
     )
   }
 
   /**
-   * A trace with its steps, or undefined. For an id of ours one look-up in one month; other ids are looked for in every
-   * month, and of several starts under one id the newest is taken.
+   * Runs of a skill, newest first, that started from `startDate` (default: 30 days ago) to `endDate` (default: now), both
+   * inclusive; at most `limit` (default: 100). Also as `queryBySkill(name, startDate, endDate, limit)`. Reads an index.
    */
+  queryBySkill(
+    skillName: string,
+    options?: { startDate?: Time; endDate?: Time; limit?: number },
+  ): Promise<TraceSummary[]>
+  queryBySkill(
+    skillName: string,
+    startDate?: Time | null,
+    endDate?: Time | null,
+    limit?: number,
+  ): Promise<TraceSummary[]>
+  async queryBySkill(
+    skillName: string,
+    second?: { startDate?: Time; endDate?: Time; limit?: number } | Time | null,
+    endDate?: Time | null,
+    limit?: number,
+  ): Promise<TraceSummary[]> {
+    const isOptions = typeof second === 'object' && second !== null && !(second instanceof Date)
+    const given = isOptions
+      ? second
+      : { startDate: second ?? undefined, endDate: endDate ?? undefined, limit }
+    const name = parseInput(plainText, skillName, 'skillName')
+    const options = parseInput(bySkillSchema, given, 'options')
+    const rows = await this.#database.db
+      .selectFrom('execution_traces')
+      .select(SUMMARY_COLUMNS)
+      .where('skill_name', '=', name)
+      .where('started_at', '>=', options.startDate)
+      .where('started_at', '<=', options.endDate)
+      .orderBy('started_at', 'desc')
+      .orderBy('trace_id', 'desc')
+      .limit(options.limit)
+      .execute()
+    return rows.map(summaryOfRow)
+  }
+
+  /**
+   * Failed traces whose error message is like the text, most similar first, then newest: Jaccard similarity of the sets of
+   * words (separated by white space, in lower case), exact, over all failures of the window. `threshold` (default: 0.3) is
+   * inclusive; at most `limit` (default: 10). Costs a pass over those failures.
+   */
+  async findSimilarFailures(
+    errorPattern: string,
+    options: number | { limit?: number; threshold?: number; skill?: string; since?: Time; until?: Time } = {},
+  ): Promise<SimilarFailure[]> {
+    const pattern = parseInput(plainText, errorPattern, 'errorPattern')
+    const parsed = parseInput(
+      similarSchema,
+      typeof options === 'number' ? { limit: options } : options,
+      'options',
+    )
+    return findSimilar(this.#database.db, this.#table, { pattern, ...parsed })
+  }
+
+  /** The trace with its steps, or undefined. For ids that Stepwell made one partition is looked at, for others all. */
   async getTrace(id: string): Promise<Trace | undefined> {
-    const asked = validate('getTrace', traceId, id)
-    const startMs = traceIdStart(asked)
-    if (startMs !== undefined && startMs > LATEST_MS) return undefined
-    let query = this.#db.selectFrom('execution_traces').where('trace_id', '=', asked)
+    const wanted = parseInput(traceId, id, 'traceId')
+    const startMs = traceIdStart(wanted)
+    let query = this.#whole().where('trace_id', '=', wanted)
     if (startMs !== undefined) query = query.where('started_at', '=', new Date(startMs))
-    const row = await query
-      .select([...SUMMARY_COLUMNS, 'steps'])
+    return whole(await query.executeTakeFirst())
+  }
+
+  /** The newest trace with this execution id, or undefined. */
+  async getTraceByExecutionId(executionId: string): Promise<Trace | undefined> {
+    const wanted = parseInput(plainText, executionId, 'executionId')
+    return whole(await this.#whole().where('execution_id', '=', wanted).executeTakeFirst())
+  }
+
+  /** Id of the newest trace with this execution id, or undefined: what `resolveTraceId` of a tracer needs. */
+  async getTraceId(executionId: string): Promise<string | undefined> {
+    const wanted = parseInput(plainText, executionId, 'executionId')
+    const row = await this.#database.db
+      .selectFrom('execution_traces')
+      .select('trace_id')
+      .where('execution_id', '=', wanted)
       .orderBy('started_at', 'desc')
       .limit(1)
-      .executeTakeFirst()
-    return row && traceOfRow(withTimes(row))
-  }
-
-  /** The newest trace with an execution id, with its steps, or undefined. One index look-up in every month. */
-  async getTraceByExecutionId(id: string): Promise<Trace | undefined> {
-    const row = await this.#newestOf(validate('getTraceByExecutionId', executionId, id))
-      .select([...SUMMARY_COLUMNS, 'steps'])
-      .executeTakeFirst()
-    return row && traceOfRow(withTimes(row))
-  }
-
-  /** The id of the newest trace with an execution id, or undefined: also after the hour that Redis remembers it. */
-  async getTraceId(id: string): Promise<string | undefined> {
-    const row = await this.#newestOf(validate('getTraceId', executionId, id))
-      .select('trace_id')
       .executeTakeFirst()
     return row?.trace_id
   }
 
-  #newestOf(id: string) {
-    return this.#db
+  /**
+   * Traces that match all filters, newest first. Awaited it is a page, with the cursor of the next; in `for await` all of them,
+   * stable while others arrive. Rejects with InvalidInputError for filters that cannot be used.
+   */
+  findTraces(filters: TraceFilters = {}): FoundTraces {
+    const page = async (cursor: string | undefined): ReturnType<typeof findPage> => {
+      const given = cursor === undefined ? filters : { ...filters, cursor }
+      return findPage(this.#database.db, parseInput(findSchema, given, 'filters'))
+    }
+    const first = page(undefined)
+    return Object.assign(first, { [Symbol.asyncIterator]: () => allTraces(first, page) })
+  }
+
+  /** The skills that ran, by number of runs, then by name; at most `limit` (default: 100). Counts the traces of the window. */
+  async listSkills(options: { since?: Time; until?: Time; limit?: number } = {}): Promise<SkillSummary[]> {
+    const { since, until, limit } = parseInput(skillsSchema, options, 'options')
+    let query = this.#database.db
       .selectFrom('execution_traces')
-      .where('execution_id', '=', id)
-      .orderBy('started_at', 'desc')
-      .orderBy('trace_id', 'desc')
-      .limit(1)
+      .select('skill_name as skillName')
+      .select([
+        sql<string>`count(*)`.as('traceCount'),
+        sql<string>`count(*) filter (where status = 'success')`.as('successCount'),
+        sql<string>`count(*) filter (where status = 'failed')`.as('failedCount'),
+        sql<string>`count(*) filter (where status = 'timeout')`.as('timeoutCount'),
+        sql<string>`count(*) filter (where status = 'running')`.as('runningCount'),
+        sql<Date>`max(started_at)`.as('lastStartedAt'),
+      ])
+      // Parts whose beginning has not come yet belong to no skill.
+      .where('skill_name', '<>', '')
+      .groupBy('skill_name')
+      .orderBy(sql`count(*)`, 'desc')
+      .orderBy('skill_name')
+      .limit(limit)
+    if (since !== undefined) query = query.where('started_at', '>=', since)
+    if (until !== undefined) query = query.where('started_at', '<=', until)
+    return (await query.execute()).map((row) => ({
+      skillName: row.skillName,
+      traceCount: Number(row.traceCount),
+      successCount: Number(row.successCount),
+      failedCount: Number(row.failedCount),
+      timeoutCount: Number(row.timeoutCount),
+      runningCount: Number(row.runningCount),
+      lastStartedAt: row.lastStartedAt,
+    }))
   }
 
-  /**
-   * Traces by any of their properties, newest first, of one start the greater id first: `await` it for a page with the
-   * cursor of the next, or iterate over all of them (`limit` is then the size of the pages). Pages follow a position,
-   * not a count: traces that come in meanwhile shift nothing. Errors show when it is awaited or iterated over.
-   */
-  findTraces(filters: TraceFilters = {}): TraceList {
-    // Taken now: what the caller does with the object later changes nothing.
-    const given = { ...filters }
-    return new TraceList(async (cursor) => {
-      const asked = validate('findTraces', traceFilters, given)
-      return fetchPage(this.#db, asked, cursor ?? asked.cursor)
-    })
-  }
-
-  /**
-   * The skills that ran, with how often and how it went, the one that ran last first. Default: those of the last 30 days,
-   * at most 100. Counts the traces of that time: its cost grows with them.
-   */
-  async listSkills(options: ListSkillsOptions = {}): Promise<SkillSummary[]> {
-    const asked = validate('listSkills', listSkillsOptions, options)
-    return fetchSkills(this.#db, { ...asked, since: asked.since ?? new Date(Date.now() - 30 * DAY_MS) })
-  }
-
-  /** Ends the connections after the queries that run, except those of a lent pool. Idempotent. Later calls reject. */
+  /** Closes the connections; a lent pool stays open. Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#connection.close()
-    return this.#closing
+    return this.#database.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
-  get #db(): Kysely<Tables> {
-    if (this.#closing !== undefined) throw new InvalidInputError('This TraceQuery is closed: make a new one')
-    return this.#connection.db
+  #whole() {
+    return this.#database.db
+      .selectFrom('execution_traces')
+      .select([...SUMMARY_COLUMNS, 'steps'])
+      .orderBy('started_at', 'desc')
+      .limit(1)
   }
+}
+
+function whole(row: (SummaryRow & { steps: unknown }) | undefined): Trace | undefined {
+  return row && traceOfRow({ ...row, steps: row.steps as StepTuple[] })
 }
