@@ -20,7 +20,7 @@ export function nameText(name: string): string {
 /** A step as it travels (docs/PROTOCOL.md), defaults at the end left out. `durationMs` null: it is open. */
 export function stepText(
   step: { id: StepId; name: string; parentId: StepId | undefined; attributes: string | undefined },
-  startMs: number,
+  startMs: number | null,
   durationMs: number | null,
   status: number,
   errorMessage: string | undefined,

@@ -33,9 +33,9 @@ function openStepOf(open: OpenStep): Step {
   const step: Step = {
     id: open.id,
     name: open.name,
-    timestamp: new Date(open.startedAtMs),
     status: 'running',
   }
+  if (open.startedAtMs !== null) step.timestamp = new Date(open.startedAtMs)
   if (open.parentId !== undefined) step.parentId = open.parentId
   if (open.attributes !== undefined) step.attributes = JSON.parse(open.attributes)
   return step

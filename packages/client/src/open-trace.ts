@@ -29,8 +29,8 @@ const TRACE_OVERHEAD = 512
 export interface OpenStep {
   id: StepId
   name: string
-  /** Milliseconds since 1970, with fraction. */
-  startedAtMs: number
+  /** Milliseconds since 1970, with fraction; null if unknown. */
+  startedAtMs: number | null
   /** Monotonic clock at its start; undefined where the start was given. */
   startedPerfMs: number | undefined
   parentId: StepId | undefined
@@ -38,6 +38,12 @@ export interface OpenStep {
   attributes: string | undefined
   /** Whether its open form is on its way already. */
   sent: boolean
+}
+
+/** When a trace ended and how long it took, in milliseconds; undefined: now; null: unknown. */
+export interface EndTimes {
+  completedAtMs?: number | null | undefined
+  durationMs?: number | null | undefined
 }
 
 /** What begins a trace. */
@@ -168,15 +174,15 @@ export class OpenTrace {
 
   startStep(
     name: string,
-    startedAtMs: number | undefined,
+    startedAtMs: number | null | undefined,
     parentId: StepId | undefined,
     attributes: string | undefined,
   ): OpenStep {
     const step: OpenStep = {
       id: this.newStepId(),
       name,
-      startedAtMs: startedAtMs ?? this.nowMs(),
-      startedPerfMs: startedAtMs === undefined ? performance.now() : undefined,
+      startedAtMs: startedAtMs === undefined ? this.nowMs() : startedAtMs,
+      startedPerfMs: startedAtMs === undefined || startedAtMs === null ? performance.now() : undefined,
       parentId,
       attributes,
       sent: false,
@@ -206,16 +212,15 @@ export class OpenTrace {
     const error = errorMessage === undefined ? undefined : boundText(errorMessage, ERROR_MAX_LENGTH)
     const duration = roundMs(durationMs)
     const statusIndex = STEP_STATUSES.indexOf(status)
-    const encode = (): string =>
-      stepText(step, roundMs(step.startedAtMs - this.startedAtMs), duration, statusIndex, error)
+    const encode = (): string => stepText(step, this.#offset(step.startedAtMs), duration, statusIndex, error)
     const text = encode()
     const completed: Step = {
       id: step.id,
       name: step.name,
-      timestamp: new Date(step.startedAtMs),
       durationMs: duration,
       status,
     }
+    if (step.startedAtMs !== null) completed.timestamp = new Date(step.startedAtMs)
     if (error !== undefined) completed.errorMessage = error
     if (step.parentId !== undefined) completed.parentId = step.parentId
     if (step.attributes !== undefined) completed.attributes = JSON.parse(step.attributes)
@@ -253,22 +258,13 @@ export class OpenTrace {
     return this.#metadata
   }
 
-  endWith(
-    status: FinalStatus,
-    errorMessage: string | undefined,
-    times: { completedAtMs?: number; durationMs?: number },
-  ): TraceEnd {
-    const completedAtMs = Math.floor(times.completedAtMs ?? Date.now())
+  endWith(status: FinalStatus, errorMessage: string | undefined, times: EndTimes): TraceEnd {
+    const completedAtMs = times.completedAtMs === null ? null : Math.floor(times.completedAtMs ?? Date.now())
+    const measured = (times.completedAtMs ?? this.nowMs()) - this.startedAtMs
     this.end = {
       status,
       completedAtMs,
-      durationMs: roundMs(
-        Math.max(
-          0,
-          times.durationMs ??
-            (times.completedAtMs === undefined ? this.nowMs() : times.completedAtMs) - this.startedAtMs,
-        ),
-      ),
+      durationMs: times.durationMs === null ? null : roundMs(Math.max(0, times.durationMs ?? measured)),
       errorMessage: errorMessage === undefined ? null : boundText(errorMessage, ERROR_MAX_LENGTH),
     }
     return this.end
@@ -333,8 +329,12 @@ export class OpenTrace {
     return { steps: texts.join(','), taken: count, rest }
   }
 
+  #offset(startedAtMs: number | null): number | null {
+    return startedAtMs === null ? null : roundMs(startedAtMs - this.startedAtMs)
+  }
+
   #openText(step: OpenStep): string {
-    return stepText(step, roundMs(step.startedAtMs - this.startedAtMs), null, 0, undefined)
+    return stepText(step, this.#offset(step.startedAtMs), null, 0, undefined)
   }
 
   #beginning(): string {

@@ -10,15 +10,15 @@ import {
   type TraceEnd,
 } from '@stepwell/protocol'
 import type { Counters, DropReason } from './counters.ts'
-import type { OpenStep, OpenTrace } from './open-trace.ts'
+import type { EndTimes, OpenStep, OpenTrace } from './open-trace.ts'
 import type { Sender } from './sender.ts'
 
 /** What a step may come with. */
 export interface StepOptions {
   /** What the step says about itself, any value; see `encodeObject` of the protocol for what becomes of odd ones. */
   attributes?: unknown
-  /** When it started: a Date or milliseconds since 1970. Default: now; for `recordStep` its duration ago. */
-  startedAt?: Date | number | undefined
+  /** When it started: a Date or milliseconds since 1970; null: unknown. Default: now; for `recordStep` its duration ago. */
+  startedAt?: Date | number | null | undefined
   /** The step that it ran in. Default: the step that the flow is in. */
   parentId?: StepId | undefined
 }
@@ -65,7 +65,7 @@ export class Recording {
   startStep(trace: OpenTrace, name: string, options: StepOptions, parentId: StepId | undefined): OpenStep {
     const step = trace.startStep(
       nameOf(name),
-      timeOf(options.startedAt),
+      options.startedAt === null ? null : timeOf(options.startedAt),
       options.parentId ?? parentId,
       trace.encodeAttributes(options.attributes),
     )
@@ -87,7 +87,7 @@ export class Recording {
     const durationMs =
       endedAtMs === undefined && open.startedPerfMs !== undefined
         ? performance.now() - open.startedPerfMs
-        : Math.max(0, (endedAtMs ?? Date.now()) - open.startedAtMs)
+        : Math.max(0, open.startedAtMs === null ? 0 : (endedAtMs ?? Date.now()) - open.startedAtMs)
     return this.#complete(trace, open, durationMs, status, errorMessage)
   }
 
@@ -102,12 +102,13 @@ export class Recording {
     parentId: StepId | undefined,
   ): Step {
     checkStatus(status)
-    const duration = Number.isFinite(durationMs) && durationMs > 0 ? durationMs : 0
+    const duration = durationOf(durationMs) ?? 0
     trace.started += 1
     const step = {
       id: trace.newStepId(),
       name: nameOf(name),
-      startedAtMs: timeOf(options.startedAt) ?? trace.nowMs() - duration,
+      startedAtMs:
+        options.startedAt === null ? null : (timeOf(options.startedAt) ?? trace.nowMs() - duration),
       parentId: options.parentId ?? parentId,
       attributes: trace.encodeAttributes(options.attributes),
     }
@@ -122,7 +123,7 @@ export class Recording {
     errorMessage: string | undefined,
   ): Step {
     this.#counters.emitted += 1
-    const { step, text, encode } = trace.complete(open, durationMs, status, errorMessage)
+    const { step, text, encode } = trace.complete(open, durationMs, status, messageOf(errorMessage))
     const dropReason = this.#dropReasonOf(trace)
     if (dropReason !== undefined) this.#sender.drop(dropReason, 1)
     else if (!this.#sender.hasRoom(text.length + 1, 'step')) this.#sender.drop('buffer_full', 1)
@@ -154,10 +155,10 @@ export class Recording {
     trace: OpenTrace,
     status: FinalStatus,
     errorMessage: string | undefined,
-    times: { completedAtMs?: number; durationMs?: number } = {},
+    times: EndTimes = {},
   ): TraceEnd {
     if (trace.end !== undefined) return trace.end
-    const end = trace.endWith(status, errorMessage, times)
+    const end = trace.endWith(status, messageOf(errorMessage), times)
     this.#finish(trace, 128 + (end.errorMessage?.length ?? 0))
     return end
   }
@@ -212,10 +213,24 @@ export function nameOf(name: unknown): string {
   return boundText(typeof name === 'string' ? name : String(name ?? ''), NAME_MAX_LENGTH) || 'unnamed'
 }
 
-/** Milliseconds since 1970, or undefined for what is no time. */
-export function timeOf(time: Date | number | undefined): number | undefined {
+// What the protocol takes, with room to spare: a start or an end outside would have the whole delta refused.
+const TIME_MAX_MS = 9e12
+
+/** Milliseconds since 1970, or undefined for what is no time, or none between 1970 and 2255. */
+export function timeOf(time: Date | number | null | undefined): number | undefined {
   const ms = time instanceof Date ? time.getTime() : time
-  return typeof ms === 'number' && Number.isFinite(ms) ? ms : undefined
+  return typeof ms === 'number' && ms >= 0 && ms <= TIME_MAX_MS ? ms : undefined
+}
+
+/** Milliseconds, or undefined for what is no duration. */
+export function durationOf(ms: number | null | undefined): number | undefined {
+  return typeof ms === 'number' && ms >= 0 ? Math.min(ms, TIME_MAX_MS) : undefined
+}
+
+// JavaScript callers pass the error itself, or null.
+function messageOf(message: unknown): string | undefined {
+  if (message === undefined || message === null) return undefined
+  return typeof message === 'string' ? message : errorText(message)
 }
 
 /** The message of whatever was thrown. Never throws. */

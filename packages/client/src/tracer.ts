@@ -26,7 +26,7 @@ import { type AttachedTrace, noStep, runIn, TraceHandle } from './handles.ts'
 import { liveTrace } from './live-trace.ts'
 import { OpenTrace } from './open-trace.ts'
 import { readOptions, type Settings, type TracerOptions } from './options.ts'
-import { nameOf, Recording, timeOf } from './recording.ts'
+import { durationOf, nameOf, Recording, timeOf } from './recording.ts'
 import { redisSink } from './redis-sink.ts'
 import { Episode } from './report.ts'
 import { Sender } from './sender.ts'
@@ -51,10 +51,10 @@ export interface TraceOptions {
 /** How a trace ends. */
 export interface EndOptions {
   errorMessage?: string | undefined
-  /** Default: now. */
-  completedAt?: Date | number | undefined
-  /** Milliseconds. Default: from its start to its end. */
-  durationMs?: number | undefined
+  /** Default: now; null: unknown. */
+  completedAt?: Date | number | null | undefined
+  /** Milliseconds. Default: from its start to its end; null: unknown. */
+  durationMs?: number | null | undefined
   /** Default: the current trace. */
   traceId?: string | undefined
 }
@@ -158,11 +158,9 @@ export class ExecutionTracer implements AsyncDisposable {
       if (options.traceId === undefined) throw new TraceContextError(0)
       return
     }
-    const completedAtMs = timeOf(options.completedAt)
-    const { durationMs, errorMessage } = options
-    this.#recording.end(trace, status, errorMessage, {
-      ...(completedAtMs === undefined ? {} : { completedAtMs }),
-      ...(durationMs === undefined ? {} : { durationMs }),
+    this.#recording.end(trace, status, options.errorMessage, {
+      completedAtMs: options.completedAt === null ? null : timeOf(options.completedAt),
+      durationMs: options.durationMs === null ? null : durationOf(options.durationMs),
     })
   }
 
