@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -66,13 +66,13 @@ async function build(i: number): Promise<void> {
 }
 
 /** HTTP on loopback; every third call goes where nobody listens. */
-async function callService(i: number, port: number): Promise<void> {
+async function callService(i: number, ports: { open: number; closed: number }): Promise<void> {
   await tracer.trace(
     'call-service',
     { executionId: `call-${role}-${i}`, metadata: { attempt: 1 } },
     async () => {
       const response = await step('request', { attributes: { 'http.method': 'GET' } }, async (s) => {
-        const answer = await fetch(`http://127.0.0.1:${i % 3 === 2 ? 1 : port}/${i}`).catch(
+        const answer = await fetch(`http://127.0.0.1:${i % 3 === 2 ? ports.closed : ports.open}/${i}`).catch(
           (error: Error) => {
             // What fetch itself says is no help: `fetch failed`.
             throw error.cause instanceof Error ? error.cause : error
@@ -87,14 +87,27 @@ async function callService(i: number, port: number): Promise<void> {
   )
 }
 
+function listen(server: Server): Promise<number> {
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port))
+  })
+}
+
+/** A port that nobody listens on any more. */
+async function closedPort(): Promise<number> {
+  const server = createServer()
+  const port = await listen(server)
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
 /** Quietly: the failures are what the demo shows afterwards. */
 const attempt = (work: Promise<void>): Promise<void> => work.catch(() => {})
 
 const server = createServer((request, response) => {
   response.end(Number(request.url?.slice(1)) % 5 === 4 ? '{"answer": 4' : '{"answer": 42}')
 })
-await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-const { port } = server.address() as AddressInfo
+const ports = { open: await listen(server), closed: await closedPort() }
 
 if (role === 'first') {
   // A run that both processes work on: the second one finds it by its execution id.
@@ -108,7 +121,7 @@ if (role === 'first') {
   await release.step('publish-elsewhere', () => run(process.execPath, ['-e', '']))
   for (let i = 0; i < 8; i++) await attempt(build(i))
 }
-for (let i = 0; i < 20; i++) await attempt(callService(i, port))
+for (let i = 0; i < 20; i++) await attempt(callService(i, ports))
 server.close()
 server.closeAllConnections()
 process.stdout.write(JSON.stringify(await tracer.close({ timeoutMs: 10_000 })))
