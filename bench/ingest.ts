@@ -41,7 +41,7 @@ async function measure(
   await waitFor(() => redis.exists(stream.events), { what: 'the worker reads' })
 
   const producers = Array.from({ length: PRODUCERS }, () =>
-    spawnProcess(new URL('ingest-producer.ts', import.meta.url), [redisUrl, String(traces), kind]),
+    spawnProcess(new URL('./ingest-producer.ts', import.meta.url), [redisUrl, String(traces), kind]),
   )
   const reports = await Promise.all(producers.map(report))
   await waitFor(() => isDrained(redis), { what: 'everything is stored', timeoutMs: 300_000, intervalMs: 50 })

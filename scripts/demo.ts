@@ -52,7 +52,7 @@ async function show(): Promise<void> {
     'Two processes run skills that do real work: files, compression, child processes, HTTP, refused connections',
   )
   const startMs = performance.now()
-  const producers = ['first', 'second'].map((role) => spawn('demo-producer.ts', [role]))
+  const producers = ['first', 'second'].map((role) => spawn('./demo-producer.ts', [role]))
   const counters = await Promise.all(producers.map(finished))
   const emitted = counters.reduce((sum, each) => sum + each.emitted, 0)
   console.log(

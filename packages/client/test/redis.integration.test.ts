@@ -171,7 +171,7 @@ describe('a connection that the host lends', () => {
 
 describe('the process', () => {
   const run = (what: string, target = url) =>
-    spawnProcess(new URL('program.ts', import.meta.url), [what, target])
+    spawnProcess(new URL('./program.ts', import.meta.url), [what, target])
 
   test('ends by itself, and what it recorded was sent', async () => {
     await using program = run('ends')

@@ -6,6 +6,7 @@ import { createDatabase } from '@stepwell/testkit/vitest'
 import fc from 'fast-check'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { HOUR, now, type Stored, store as storeIn } from './stored-traces.ts'
 
 let database: TestDatabase
 let pool: pg.Pool
@@ -25,47 +26,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-interface Stored {
-  skill?: string
-  at?: number
-  status?: 'success' | 'failed' | 'timeout'
-  error?: string
-  durationMs?: number
-  executionId?: string
-  metadata?: Record<string, unknown>
-  steps?: string[]
-  traceId?: string
-}
-
-const HOUR = 3_600_000
-const now = Date.now()
-
-async function store({
-  skill = 'skill',
-  at = now - HOUR,
-  status = 'success',
-  error,
-  durationMs = 5,
-  steps = [],
-  ...rest
-}: Stored): Promise<string> {
-  const traceId = rest.traceId ?? newTraceId(at)
-  await storage.finalizeTrace(
-    {
-      traceId,
-      skillName: skill,
-      startedAt: new Date(at),
-      completedAt: new Date(at + durationMs),
-      totalDurationMs: durationMs,
-      steps: steps.map((name) => ({ name, status: 'success' as const, durationMs: 1 })),
-      ...(error === undefined ? {} : { errorMessage: error }),
-      ...(rest.executionId === undefined ? {} : { executionId: rest.executionId }),
-      ...(rest.metadata === undefined ? {} : { metadata: rest.metadata as never }),
-    },
-    status,
-  )
-  return traceId
-}
+const store = (trace: Stored): Promise<string> => storeIn(storage, trace)
 
 describe('queryBySkill', () => {
   test('summaries of the last 30 days, newest first, 100 at most', async () => {
@@ -241,96 +202,6 @@ describe('getTrace', () => {
     expect(await query.getTraceId('exec')).toBe(newest)
     expect(await query.getTraceByExecutionId('nobody')).toBeUndefined()
     expect(await query.getTraceId('nobody')).toBeUndefined()
-  })
-})
-
-describe('findTraces', () => {
-  test('each filter alone, and together', async () => {
-    const a = await store({
-      skill: 'a',
-      status: 'failed',
-      durationMs: 100,
-      metadata: { env: 'prod', git: { branch: 'main' } },
-      steps: ['load', "o'build"],
-      executionId: 'exec',
-      at: now - 3 * HOUR,
-    })
-    const b = await store({
-      skill: 'b',
-      status: 'timeout',
-      durationMs: 200,
-      metadata: { env: 'dev' },
-      at: now - 2 * HOUR,
-    })
-    const c = await store({ skill: 'a', durationMs: 300, at: now - HOUR })
-    const ids = async (filters: Parameters<TraceQuery['findTraces']>[0]) =>
-      (await query.findTraces(filters)).traces.map((t) => t.traceId)
-    expect(await ids({})).toEqual([c, b, a])
-    expect(await ids({ skill: 'a' })).toEqual([c, a])
-    expect(await ids({ status: 'failed' })).toEqual([a])
-    expect(await ids({ status: ['failed', 'timeout'] })).toEqual([b, a])
-    expect(await ids({ since: now - 2 * HOUR })).toEqual([c, b])
-    expect(await ids({ until: new Date(now - 2 * HOUR) })).toEqual([b, a])
-    expect(await ids({ minDurationMs: 200 })).toEqual([c, b])
-    expect(await ids({ maxDurationMs: 200 })).toEqual([b, a])
-    expect(await ids({ metadata: { env: 'prod' } })).toEqual([a])
-    expect(await ids({ metadata: { git: { branch: 'main' } } })).toEqual([a])
-    expect(await ids({ stepName: "o'build" })).toEqual([a])
-    expect(await ids({ stepName: 'build' })).toEqual([])
-    expect(await ids({ executionId: 'exec' })).toEqual([a])
-    expect(
-      await ids({ skill: 'a', minDurationMs: 100, metadata: { env: 'prod' }, stepName: 'load' }),
-    ).toEqual([a])
-    expect((await query.findTraces({ skill: 'a' })).traces[0]).not.toHaveProperty('steps')
-  })
-
-  test('pages by cursor are the whole list, each trace once, also where many started together', async () => {
-    for (let i = 0; i < 47; i++) await store({ at: now - (i % 4) })
-    const { traces: all, nextCursor } = await query.findTraces({ limit: 1_000 })
-    expect(nextCursor).toBeUndefined()
-    expect(all).toHaveLength(47)
-    const paged: string[] = []
-    for (let cursor: string | undefined; ; ) {
-      const page = await query.findTraces({ limit: 10, ...(cursor === undefined ? {} : { cursor }) })
-      paged.push(...page.traces.map((t) => t.traceId))
-      cursor = page.nextCursor
-      if (cursor === undefined) break
-    }
-    expect(paged).toEqual(all.map((t) => t.traceId))
-    const iterated: string[] = []
-    for await (const trace of query.findTraces({ limit: 7 })) iterated.push(trace.traceId)
-    expect(iterated).toEqual(paged)
-  })
-
-  test('traces that arrive meanwhile do not shift the pages', async () => {
-    for (let i = 0; i < 6; i++) await store({ at: now - i * 1_000 })
-    const first = await query.findTraces({ limit: 3 })
-    await store({ at: now + 1_000 })
-    const second = await query.findTraces({ limit: 3, cursor: first.nextCursor as string })
-    expect(new Set([...first.traces, ...second.traces].map((t) => t.traceId)).size).toBe(6)
-  })
-
-  test.each([
-    [{ cursor: 'x' }, /cursor must be the nextCursor of a page/],
-    [{ cursor: Buffer.from('[1,"",1,""]').toString('base64url') }, /cursor must be/],
-    [{ status: 'done' }, /status must be one of running, success, failed, timeout/],
-    [{ limit: 1_001 }, /limit/],
-    [{ minDurationMs: -1 }, /minDurationMs must be milliseconds/],
-    [{ metadata: 'env' }, /metadata/],
-    [{ metadata: { a: () => {} } }, /metadata/],
-    [{ metadata: { a: '\0' } }, /NUL/],
-    [{ parentTraceId: 'x' }, /parentTraceId must be a trace id/],
-    [{ skil: 'a' }, /does not know 'skil'/],
-  ])('%o is refused', async (filters, message) => {
-    await expect(query.findTraces(filters as never)).rejects.toThrow(message)
-  })
-
-  test('a cursor of other filters is refused', async () => {
-    for (let i = 0; i < 3; i++) await store({ at: now - i })
-    const { nextCursor } = await query.findTraces({ limit: 1, skill: 'skill' })
-    await expect(
-      query.findTraces({ limit: 1, skill: 'other', cursor: nextCursor as string }),
-    ).rejects.toThrow(/other filters/)
   })
 })
 

@@ -1,0 +1,81 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { ExecutionTracer, InvalidInputError, step } from './index.ts'
+import { type MemorySink, memorySink } from './testing.ts'
+
+let sink: MemorySink
+let tracer: ExecutionTracer
+
+beforeEach(() => {
+  sink = memorySink()
+  tracer = new ExecutionTracer({ sink })
+})
+afterEach(async () => {
+  const { emitted, sent, buffered, dropped } = await tracer.close()
+  expect(emitted).toBe(sent + buffered + Object.values(dropped).reduce((sum, n) => sum + n, 0))
+})
+
+describe('attach', () => {
+  test('by context, exactly: steps of two processes are one trace', async () => {
+    const other = new ExecutionTracer({ sink })
+    await tracer.trace('shared', { executionId: 'exec-1' }, async (t) => {
+      await t.step('push', async (s) => {
+        await using remote = other.attach(JSON.parse(JSON.stringify(s.context())))
+        await remote.step('pull', async () => {})
+        remote.run(() => step('nested', () => {}))
+      })
+    })
+    await Promise.all([tracer.flush(), other.close()])
+    const [trace] = sink.traces()
+    expect(trace).toMatchObject({ status: 'success', stepCount: 3, missingSteps: 0 })
+    expect(trace?.steps.slice(1)).toMatchObject([
+      { name: 'pull', parentId: 1 },
+      { name: 'nested', parentId: 1 },
+    ])
+    expect(new Set(trace?.steps.map((s) => s.id)).size).toBe(3)
+  })
+
+  test('by execution id, while it is being looked for; and given up if nobody knows it', async () => {
+    const other = new ExecutionTracer({ sink, resolveTimeoutMs: 300 })
+    const early = other.attach({ executionId: 'exec-late' })
+    early.recordStep('before it is known', 5)
+    const lost = other.attach({ executionId: 'nobody' })
+    lost.recordStep('lost', 1)
+    const id = tracer.startTrace('found', 'exec-late')
+    await tracer.flush()
+    await expect
+      .poll(() => other.counters())
+      .toMatchObject({ sent: 1, dropped: { unresolved: 1 }, buffered: 0 })
+    lost.recordStep('lost too', 1)
+    tracer.endTrace()
+    await tracer.flush()
+    expect(sink.traces()).toMatchObject([
+      {
+        traceId: id,
+        status: 'success',
+        stepCount: 1,
+        missingSteps: 0,
+        steps: [{ name: 'before it is known', durationMs: 5 }],
+      },
+    ])
+    expect(await other.close()).toMatchObject({ emitted: 3, dropped: { unresolved: 2 } })
+  })
+
+  test('attached to again, ids go on', async () => {
+    const other = new ExecutionTracer({ sink })
+    tracer.startTrace('again')
+    const context = { traceId: tracer.getTraceId() as string }
+    for (let i = 0; i < 3; i++) {
+      await using remote = other.attach(context)
+      remote.recordStep(`part-${i}`, 1)
+    }
+    tracer.endTrace()
+    await Promise.all([tracer.flush(), other.close()])
+    expect(sink.traces()).toMatchObject([{ stepCount: 3, missingSteps: 0 }])
+  })
+
+  test('what cannot be attached to is refused', () => {
+    expect(() => tracer.attach({ traceId: 'x' })).toThrow(InvalidInputError)
+    expect(() => tracer.attach({ traceId: '6f1c2d3e-0000-4000-8000-0123456789ab' })).toThrow(/startedAt/)
+    expect(() => tracer.attach(undefined as never)).toThrow(InvalidInputError)
+  })
+})

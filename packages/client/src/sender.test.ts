@@ -1,0 +1,173 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { ExecutionTracer, step, TraceRecorder } from './index.ts'
+import { type MemorySink, memorySink } from './testing.ts'
+
+let sink: MemorySink
+let tracer: ExecutionTracer
+
+beforeEach(() => {
+  sink = memorySink()
+  tracer = new ExecutionTracer({ sink })
+})
+afterEach(async () => {
+  const { emitted, sent, buffered, dropped } = await tracer.close()
+  expect(emitted).toBe(sent + buffered + Object.values(dropped).reduce((sum, n) => sum + n, 0))
+})
+
+describe('sending', () => {
+  test('a long trace travels in several deltas, and is whole', async () => {
+    tracer.startTrace('long')
+    const recorder = new TraceRecorder(tracer)
+    for (let i = 0; i < 20_000; i++) recorder.recordStep(`a step with a somewhat longer name ${i % 50}`, i)
+    tracer.endTrace()
+    await tracer.flush()
+    expect(sink.frames.length).toBeGreaterThan(3)
+    for (const frame of sink.frames) expect(frame.deltas.length).toBeLessThan(300_000)
+    expect(sink.traces()).toMatchObject([{ status: 'success', missingSteps: 10_000, stepCount: 10_000 }])
+  })
+
+  test('an open trace and its open steps are told of, and completed later', async () => {
+    tracer.startTrace('open')
+    const recorder = new TraceRecorder(tracer)
+    recorder.startStep('slow', { attributes: { n: 1 } })
+    await tracer.flush()
+    expect(sink.traces()).toMatchObject([
+      { status: 'running', steps: [{ name: 'slow', status: 'running', attributes: { n: 1 } }] },
+    ])
+    recorder.endStep('slow')
+    tracer.endTrace()
+    await tracer.flush()
+    expect(sink.traces()).toMatchObject([
+      { status: 'success', missingSteps: 0, steps: [{ name: 'slow', status: 'success' }] },
+    ])
+  })
+
+  test('a step that completes after the end of its trace is merged', async () => {
+    let finish = () => {}
+    await tracer.trace('early end', async (t) => {
+      const late = t.startStep('late')
+      finish = () => late.end()
+    })
+    await tracer.flush()
+    finish()
+    await tracer.flush()
+    expect(sink.traces()).toMatchObject([
+      { status: 'success', missingSteps: 0, steps: [{ name: 'late', status: 'success' }] },
+    ])
+  })
+
+  test('a sink that is not ready: memory is bounded, steps go first, starts and ends survive, all is counted', async () => {
+    let isReady = false
+    const slow = memorySink()
+    const reports: string[] = []
+    const bounded = new ExecutionTracer({
+      sink: { ...slow, isReady: () => isReady, send: slow.send },
+      bufferMaxBytes: 65_536,
+      report: ({ kind, message }) => reports.push(`${kind}: ${message}`),
+    })
+    const text = 'x'.repeat(1_000)
+    for (let i = 0; i < 20; i++) {
+      bounded.trace('squeezed', (t) => {
+        for (let k = 0; k < 10; k++) t.recordStep('big', 1, 'failed', text)
+      })
+    }
+    const { emitted, buffered, dropped } = bounded.counters()
+    expect(emitted).toBe(20 * 12)
+    expect(dropped.buffer_full).toBeGreaterThan(100)
+    expect(buffered + (dropped.buffer_full ?? 0)).toBe(emitted)
+    isReady = true
+    expect(await bounded.flush()).toBe(true)
+    const frames = slow.traces()
+    expect(frames.length).toBeGreaterThanOrEqual(15)
+    for (const trace of frames) {
+      expect(trace.status).toBe('success')
+      expect(trace.stepCount + trace.missingSteps).toBe(10)
+    }
+    expect(reports).toHaveLength(2)
+    expect(reports[0]).toMatch(/^trouble: .*buffer_full/)
+    expect(reports[1]).toMatch(/^recovered: .*\d+ buffer_full/)
+    await bounded.close()
+  })
+
+  test('after close nothing is recorded, and nothing throws', async () => {
+    tracer.startTrace('left open')
+    await tracer.close()
+    expect(tracer.trace('late', (t) => t.step('x', () => 7))).toBe(7)
+    expect(tracer.counters().dropped).toEqual({ closed: 3 })
+    expect(await tracer.close()).toMatchObject({ sent: 1 })
+  })
+
+  test('a disabled tracer runs the code and does nothing else', async () => {
+    const off = new ExecutionTracer({ disabled: true })
+    const recorder = new TraceRecorder(off)
+    expect(
+      off.trace('x', (t) =>
+        t.step('y', (s) => {
+          s.set({ a: 1 })
+          t.set({})
+          return t.recordStep('z', 1) && 5
+        }),
+      ),
+    ).toBe(5)
+    off.startTrace('x')
+    recorder.startStep('a')
+    recorder.endStep('a')
+    await using remote = off.attach({ executionId: 'e' })
+    expect(remote.run(() => 1)).toBe(1)
+    off.endTrace()
+    expect(off.getCurrentTrace()).toBeUndefined()
+    expect(await off.close()).toEqual({ emitted: 0, sent: 0, buffered: 0, dropped: {} })
+  })
+
+  test('step() outside of any trace just runs', async () => {
+    expect(
+      step('alone', (s) => {
+        s.set({ a: 1 })
+        return s.step('inner', () => 3)
+      }),
+    ).toBe(3)
+  })
+
+  test('odd names, durations and metadata never throw', async () => {
+    tracer.trace(undefined as never, { metadata: 17, executionId: 5 as never }, (t) => {
+      t.recordStep('' as never, Number.NaN)
+      t.recordStep('x'.repeat(1_000), -5, 'success', '\ud800\0')
+      t.step(Symbol('odd') as never, () => {})
+    })
+    await tracer.flush()
+    const [trace] = sink.traces()
+    expect(trace).toMatchObject({ skillName: 'unnamed', executionId: '5', metadata: { value: 17 } })
+    expect(trace?.steps.map((s) => [s.name.length, s.durationMs === 0])).toMatchObject([
+      [7, true],
+      [255, true],
+      [11, false],
+    ])
+  })
+
+  test('whatever is passed as metadata and attributes arrives as JSON that Postgres takes', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.anything({
+          withBigInt: true,
+          withDate: true,
+          withMap: true,
+          withSet: true,
+          withNullPrototype: true,
+          withTypedArray: true,
+        }),
+        async (value) => {
+          sink.clear()
+          tracer.trace('any', { metadata: value }, (t) =>
+            t.recordStep('step', 1, 'success', undefined, { attributes: value }),
+          )
+          await tracer.flush()
+          const [trace] = sink.traces()
+          expect(trace).toMatchObject({ status: 'success', stepCount: 1 })
+          expect(JSON.stringify(trace)).not.toMatch(/\\u0000|\\ud[89a-f]/)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+})
