@@ -23,7 +23,8 @@ export function decodeCursor(cursor: string, filters: Json): Position {
   const isOurs =
     version === VERSION &&
     typeof startedUs === 'string' &&
-    /^-?\d{1,18}$/.test(startedUs) &&
+    // From 1973 to 2286: what is longer may be beyond the years of Postgres.
+    /^\d{15,16}$/.test(startedUs) &&
     typeof traceId === 'string' &&
     parseTraceId(traceId) === traceId
   if (!isOurs) throw new InvalidInputError('cursor must be the nextCursor of a page, unchanged')

@@ -1,20 +1,29 @@
 import { InvalidInputError } from '@stepwell/protocol'
-import { CompiledQuery, Kysely, PostgresDialect } from 'kysely'
+import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
+import type * as z from 'zod'
+import { parseInput, queryOptionsSchema } from './input.ts'
 import type { Tables } from './tables.ts'
 
 /** How to reach Postgres: a connection string, the options of `pg`, or a pool of the caller's, which is never closed here. */
 export type DatabaseConfig = string | pg.PoolConfig | pg.Pool
 
-/** Where to read. */
+/** Where to read, and within which limits. */
 export interface QueryOptions {
   /** Postgres schema of the tables. Default: the search path. */
   schema?: string
-  /** Milliseconds after which the server gives a query up (SQLSTATE 57014); not for a lent pool. Default: 30,000. */
+  /**
+   * Milliseconds after which the server gives a query up (SQLSTATE 57014); 0: never. Not for a lent pool. Default: 30,000. It is a
+   * parameter of the connection, which PgBouncer refuses unless told to ignore it: give 0 there.
+   */
   statementTimeoutMs?: number
+  /** Most connections at once; not for a lent pool. Default: 10. */
+  maxConnections?: number
 }
 
 const STATEMENT_TIMEOUT_MS = 30_000
+/** `pg` alone waits for ever. */
+const CONNECT_TIMEOUT_MS = 10_000
 
 /** A connection for reading. */
 export interface ReadDatabase {
@@ -23,31 +32,17 @@ export interface ReadDatabase {
 }
 
 /** Connects lazily. An idle pool does not keep the process alive. Throws InvalidInputError. */
-export function openForReading(config: DatabaseConfig, options: QueryOptions): ReadDatabase {
-  const { schema, statementTimeoutMs = STATEMENT_TIMEOUT_MS } = options
-  if (schema !== undefined && !/^[a-z_][a-z0-9_]{0,62}$/.test(schema)) {
-    throw new InvalidInputError(
-      `'${schema}' is no usable schema name: lower-case letters, digits and _, at most 63`,
-    )
-  }
-  const isLent = config instanceof pg.Pool
-  const pool = isLent
-    ? config
-    : new pg.Pool({ allowExitOnIdle: true, statement_timeout: statementTimeoutMs, ...poolConfig(config) })
+export function openForReading(config: DatabaseConfig, given: QueryOptions): ReadDatabase {
+  const options = parseInput(queryOptionsSchema, given, 'options')
+  const isLent = isPool(config)
+  const pool = isLent ? config : ownPool(poolConfig(config), options)
   // Without a listener a connection that breaks while idle would end the process.
   pool.on('error', ignore)
-  const db = new Kysely<Tables>({
-    dialect: new PostgresDialect({
-      pool,
-      onCreateConnection: async (connection) => {
-        if (schema !== undefined)
-          await connection.executeQuery(CompiledQuery.raw(`set search_path to ${schema}, public`))
-      },
-    }),
-  })
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   let closing: Promise<void> | undefined
   return {
-    db: schema === undefined ? db : db.withSchema(schema),
+    // Tables are named with their schema: setting the search path would change a lent connection for its owner too.
+    db: options.schema === undefined ? db : db.withSchema(options.schema),
     close() {
       if (isLent) pool.off('error', ignore)
       else closing ??= db.destroy()
@@ -58,10 +53,30 @@ export function openForReading(config: DatabaseConfig, options: QueryOptions): R
 
 const ignore = (): void => {}
 
+// By what it can do: another copy of `pg` has another class.
+function isPool(config: unknown): config is pg.Pool {
+  return typeof config === 'object' && config !== null && 'totalCount' in config && 'connect' in config
+}
+
 function poolConfig(config: unknown): pg.PoolConfig {
   if (typeof config === 'string' && /^postgres(ql)?:\/\//.test(config)) return { connectionString: config }
   if (typeof config === 'object' && config !== null) return config
   throw new InvalidInputError(
     'Give the database as a connection string (postgres://user@host:5432/name), as { host, port, database, user, password }, or as a pg Pool',
   )
+}
+
+// What our options say counts over what the configuration of `pg` says, that over the defaults.
+function ownPool(
+  config: pg.PoolConfig,
+  { statementTimeoutMs, maxConnections }: z.output<typeof queryOptionsSchema>,
+): pg.Pool {
+  return new pg.Pool({
+    allowExitOnIdle: true,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    ...config,
+    ...(statementTimeoutMs === undefined ? {} : { statement_timeout: statementTimeoutMs }),
+    ...(maxConnections === undefined ? {} : { max: maxConnections }),
+  })
 }

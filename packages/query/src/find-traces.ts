@@ -1,25 +1,10 @@
-import {
-  type Json,
-  type SummaryRow,
-  summaryOfRow,
-  type TraceStatus,
-  type TraceSummary,
-} from '@stepwell/protocol'
+import type { Json } from '@stepwell/protocol'
 import { type Kysely, sql } from 'kysely'
 import type * as z from 'zod'
 import { decodeCursor, encodeCursor } from './cursor.ts'
+import type { TracePage } from './found-traces.ts'
 import type { findSchema } from './input.ts'
-import { SUMMARY_COLUMNS, type Tables } from './tables.ts'
-
-/** A page of traces, newest first. */
-export interface TracePage {
-  traces: TraceSummary[]
-  /** Gives the next page; absent on the last one. */
-  nextCursor?: string
-}
-
-/** The first page, when awaited; all traces, page by page, in `for await`. */
-export type FoundTraces = Promise<TracePage> & AsyncIterable<TraceSummary>
+import { SUMMARY_COLUMNS, summaryOf, type Tables } from './tables.ts'
 
 type Filters = z.output<typeof findSchema>
 
@@ -38,7 +23,7 @@ export async function findPage(
     // One more than asked for tells whether there is a next page.
     .limit(limit + 1)
     .execute()
-  const page: TracePage = { traces: rows.slice(0, limit).map((row) => summaryOfRow(row as SummaryRow)) }
+  const page: TracePage = { traces: rows.slice(0, limit).map(summaryOf) }
   const last = rows[limit - 1]
   if (rows.length > limit && last !== undefined) {
     page.nextCursor = encodeCursor({ startedUs: last.started_us, traceId: last.trace_id }, list)
@@ -55,13 +40,12 @@ function pageQuery(db: Kysely<Tables>, filters: Omit<Filters, 'cursor' | 'limit'
     .orderBy('trace_id', 'desc')
   const { skill, status, since, until, minDurationMs, maxDurationMs, metadata, stepName } = filters
   if (skill !== undefined) query = query.where('skill_name', '=', skill)
-  if (status !== undefined) query = query.where('status', 'in', [status].flat() as TraceStatus[])
+  if (status !== undefined) query = query.where('status', 'in', status)
   if (since !== undefined) query = query.where('started_at', '>=', since)
   if (until !== undefined) query = query.where('started_at', '<=', until)
   if (minDurationMs !== undefined) query = query.where('total_duration_ms', '>=', minDurationMs)
   if (maxDurationMs !== undefined) query = query.where('total_duration_ms', '<=', maxDurationMs)
-  if (metadata !== undefined)
-    query = query.where(sql<boolean>`metadata @> ${JSON.stringify(metadata)}::jsonb`)
+  if (metadata !== undefined) query = query.where(sql<boolean>`metadata @> ${metadata}::jsonb`)
   if (filters.executionId !== undefined) query = query.where('execution_id', '=', filters.executionId)
   if (filters.parentTraceId !== undefined) query = query.where('parent_trace_id', '=', filters.parentTraceId)
   if (filters.rootTraceId !== undefined) query = query.where('root_trace_id', '=', filters.rootTraceId)
@@ -72,16 +56,4 @@ function pageQuery(db: Kysely<Tables>, filters: Omit<Filters, 'cursor' | 'limit'
     )
   }
   return query
-}
-
-/** The traces of the first page and of all that follow. */
-export async function* allTraces(
-  first: Promise<TracePage>,
-  next: (cursor: string) => Promise<TracePage>,
-): AsyncGenerator<TraceSummary, void> {
-  for (let page = await first; ; ) {
-    yield* page.traces
-    if (page.nextCursor === undefined) return
-    page = await next(page.nextCursor)
-  }
 }

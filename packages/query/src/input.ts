@@ -1,4 +1,13 @@
-import { InvalidInputError, parseTraceId, TRACE_STATUSES } from '@stepwell/protocol'
+import {
+  boundText,
+  cleanJson,
+  EARLIEST_START_MS,
+  InvalidInputError,
+  type Json,
+  NAME_MAX_LENGTH,
+  parseTraceId,
+  TRACE_STATUSES,
+} from '@stepwell/protocol'
 import * as z from 'zod'
 
 /** Most traces that a page holds. */
@@ -14,6 +23,11 @@ const text = z
   .max(TEXT_MAX_LENGTH, `must be at most ${TEXT_MAX_LENGTH} characters`)
   .refine((value) => !value.includes('\0'), 'must not contain a NUL character')
 
+// Names are cut when they are recorded; cut alike, a longer one finds what was recorded under it.
+const name = text.transform((value) => boundText(value, NAME_MAX_LENGTH))
+
+const LATEST_MS = Date.UTC(9999, 11, 31)
+
 const time = z
   .union([z.date(), z.string(), z.number()], 'must be a Date, an ISO 8601 text or milliseconds since 1970')
   .transform((value) => new Date(value))
@@ -21,6 +35,13 @@ const time = z
     (date) => !Number.isNaN(date.getTime()),
     'must be a valid date: a Date, an ISO 8601 text or milliseconds since 1970',
   )
+  // Postgres knows fewer years than a Date does. No trace starts outside of these, so the answer is the same.
+  .transform((date) => new Date(Math.min(Math.max(date.getTime(), EARLIEST_START_MS - 1), LATEST_MS)))
+
+const inOrder = ({ since, until }: { since?: Date | undefined; until?: Date | undefined }): boolean =>
+  since === undefined || until === undefined || since <= until
+
+const OUT_OF_ORDER = { path: ['since'], message: 'must not be after until' }
 
 const limit = z
   .int(`must be a whole number from 1 to ${LIMIT_MAX}`)
@@ -36,14 +57,38 @@ export const traceId = z.string('must be text').transform((value, context) => {
   return id ?? ''
 })
 
-/** An execution id, or any other plain text. */
+/** A text to compare with. */
 export const plainText = text
+
+/** The name of a skill, or an execution id. */
+export const nameSchema = name
+
+/** Options of the constructor. */
+export const queryOptionsSchema = z.strictObject({
+  schema: z
+    .string('must be text')
+    .regex(/^[a-z_][a-z0-9_]{0,62}$/, {
+      error: ({ input }) =>
+        `must be a usable schema name, not '${input}': lower-case letters, digits and _, at most 63`,
+    })
+    .optional(),
+  statementTimeoutMs: z
+    .int('must be whole milliseconds')
+    .min(0, 'must be 0 (never) or more')
+    .max(2 ** 31 - 1, 'must be less than 25 days')
+    .optional(),
+  maxConnections: z
+    .int('must be a whole number')
+    .min(1, 'must be from 1 to 1000')
+    .max(1_000, 'must be from 1 to 1000')
+    .optional(),
+})
 
 /** Options of `queryBySkill`. */
 export const bySkillSchema = z
   .strictObject({ startDate: time.optional(), endDate: time.optional(), limit: limit.default(100) })
   .transform(({ startDate, endDate = new Date(), limit }) => ({
-    startDate: startDate ?? new Date(Date.now() - 30 * DAY_MS),
+    startDate: startDate ?? new Date(Math.min(Date.now(), endDate.getTime()) - 30 * DAY_MS),
     endDate,
     limit,
   }))
@@ -53,50 +98,85 @@ export const bySkillSchema = z
   })
 
 /** Options of `findSimilarFailures`. */
-export const similarSchema = z.strictObject({
-  limit: limit.default(10),
-  threshold: z
-    .number('must be a number from 0 to 1')
-    .min(0, 'must be from 0 to 1')
-    .max(1, 'must be from 0 to 1')
-    .default(0.3),
-  skill: text.optional(),
-  since: time.optional(),
-  until: time.optional(),
-})
+export const similarSchema = z
+  .strictObject({
+    limit: limit.default(10),
+    threshold: z
+      .number('must be a number from 0 to 1')
+      .min(0, 'must be from 0 to 1')
+      .max(1, 'must be from 0 to 1')
+      .default(0.3),
+    skill: name.optional(),
+    since: time.optional(),
+    until: time.optional(),
+  })
+  .refine(inOrder, OUT_OF_ORDER)
 
 const status = z.enum(TRACE_STATUSES, `must be one of ${TRACE_STATUSES.join(', ')}`)
 
-const json: z.ZodType<unknown> = z.json('must be JSON')
+/** As deep as metadata may nest on the wire: nothing deeper is stored. */
+const NESTING_MAX = 100
+
+/** What keeps a value from being looked for in metadata; undefined if nothing does. */
+function flawOf(value: unknown, depth: number): string | undefined {
+  if (typeof value === 'string') return value.includes('\0') ? 'must not contain a NUL character' : undefined
+  if (value === null || typeof value === 'boolean' || Number.isFinite(value)) return undefined
+  const isPlain =
+    Array.isArray(value) ||
+    (typeof value === 'object' && Object.prototype.toString.call(value) === '[object Object]')
+  if (!isPlain) return 'must be JSON'
+  if (depth === 0) return `must nest at most ${NESTING_MAX} deep`
+  for (const item of Object.entries(value as object).flat()) {
+    const flaw = flawOf(item, depth - 1)
+    if (flaw !== undefined) return flaw
+  }
+  return undefined
+}
+
+/** What metadata must contain, as JSON text. */
+const metadata = z.unknown().transform((value, context) => {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+  const flaw = isObject ? flawOf(value, NESTING_MAX) : 'must be an object of JSON'
+  if (flaw === undefined) return JSON.stringify(cleanJson(value as Json))
+  context.addIssue({ code: 'custom', message: flaw })
+  return z.NEVER
+})
 
 /** Filters of `findTraces`. */
-export const findSchema = z.strictObject({
-  skill: text.optional(),
-  status: z
-    .union([status, z.array(status).min(1)], `must be one of ${TRACE_STATUSES.join(', ')}, or a list of them`)
-    .optional(),
-  since: time.optional(),
-  until: time.optional(),
-  minDurationMs: milliseconds.optional(),
-  maxDurationMs: milliseconds.optional(),
-  metadata: z
-    .record(z.string(), json, 'must be an object of JSON')
-    .refine((value) => !/\\u0000/.test(JSON.stringify(value)), 'must not contain a NUL character')
-    .optional(),
-  stepName: text.optional(),
-  executionId: text.optional(),
-  parentTraceId: traceId.optional(),
-  rootTraceId: traceId.optional(),
-  limit: limit.default(100),
-  cursor: z.string('must be the nextCursor of a page').max(1_000).optional(),
-})
+export const findSchema = z
+  .strictObject({
+    skill: name.optional(),
+    status: z
+      .union(
+        [status.transform((one) => [one]), z.array(status).min(1)],
+        `must be one of ${TRACE_STATUSES.join(', ')}, or a list of them`,
+      )
+      .optional(),
+    since: time.optional(),
+    until: time.optional(),
+    minDurationMs: milliseconds.optional(),
+    maxDurationMs: milliseconds.optional(),
+    metadata: metadata.optional(),
+    stepName: name.optional(),
+    executionId: name.optional(),
+    parentTraceId: traceId.optional(),
+    rootTraceId: traceId.optional(),
+    limit: limit.default(100),
+    cursor: z.string('must be the nextCursor of a page').max(1_000).optional(),
+  })
+  .refine(inOrder, OUT_OF_ORDER)
+  .refine(
+    ({ minDurationMs = 0, maxDurationMs = Number.POSITIVE_INFINITY }) => minDurationMs <= maxDurationMs,
+    {
+      path: ['minDurationMs'],
+      message: 'must not be more than maxDurationMs',
+    },
+  )
 
 /** Options of `listSkills`. */
-export const skillsSchema = z.strictObject({
-  since: time.optional(),
-  until: time.optional(),
-  limit: limit.default(100),
-})
+export const skillsSchema = z
+  .strictObject({ since: time.optional(), until: time.optional(), limit: limit.default(100) })
+  .refine(inOrder, OUT_OF_ORDER)
 
 /** The input as the schema gives it. Throws InvalidInputError that names the argument and says what it should be. */
 export function parseInput<T>(schema: z.ZodType<T>, value: unknown, argument: string): T {

@@ -1,6 +1,6 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely'
-import { BestMessages, jaccard, wordsOf } from './similarity.ts'
-import type { Tables } from './tables.ts'
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
+import { BestMessages, jaccard, type ScoredMessage, wordsOf } from './similarity.ts'
+import { millisecondsOf, type Tables } from './tables.ts'
 
 /** A failed trace whose message is like the one asked for. */
 export interface SimilarFailure {
@@ -23,75 +23,93 @@ export interface SimilarRequest {
   until?: Date | undefined
 }
 
+// A message has at most 16 KiB, so a batch at most 80 MiB; commonly it is half a MiB.
 const BATCH = 5_000
+
+interface MessageRow {
+  message: string
+  newest_us: string
+}
 
 interface FailureRow {
   trace_id: string
   skill_name: string
-  started_at: Date
+  started_ms: string
   execution_id: string | null
   error_message: string
+  score: string
 }
 
 /**
  * Exact, over all failures: the distinct messages come by a cursor, in batches, and are scored here; then the newest traces of the
- * best messages are fetched. Costs a pass over the failures of the window; memory holds a batch and the best messages.
+ * best messages are fetched, from the same snapshot. Costs two passes over the failures of the window; memory holds a batch, the
+ * best messages and the answer.
  */
-export async function findSimilar(
+export function findSimilar(
   db: Kysely<Tables>,
   table: RawBuilder<unknown>,
   request: SimilarRequest,
 ): Promise<SimilarFailure[]> {
-  const { pattern, limit, threshold, skill, since, until } = request
+  return db
+    .transaction()
+    .setIsolationLevel('repeatable read')
+    .setAccessMode('read only')
+    .execute(async (trx) => {
+      const best = await rankMessages(trx, table, request)
+      return best.length === 0 ? [] : fetchTraces(trx, table, request, best)
+    })
+}
+
+function failuresOf({ skill, since, until }: SimilarRequest): RawBuilder<unknown> {
   const conditions = [
     sql`status = 'failed' and error_message is not null`,
     ...(skill === undefined ? [] : [sql`skill_name = ${skill}`]),
     ...(since === undefined ? [] : [sql`started_at >= ${since}`]),
     ...(until === undefined ? [] : [sql`started_at <= ${until}`]),
   ]
-  const where = sql.join(conditions, sql` and `)
-  const wanted = wordsOf(pattern)
-  return db
-    .transaction()
-    .setIsolationLevel('repeatable read')
-    .setAccessMode('read only')
-    .execute(async (trx) => {
-      const best = new BestMessages(limit)
-      await sql`declare messages no scroll cursor for
-      select error_message as message, (extract(epoch from max(started_at)) * 1000000)::bigint::text as newest_us
-        from ${table} where ${where} group by error_message`.execute(trx)
-      for (;;) {
-        const { rows } = await sql<{
-          message: string
-          newest_us: string
-        }>`fetch ${sql.lit(BATCH)} from messages`.execute(trx)
-        for (const { message, newest_us } of rows) {
-          const similarity = jaccard(wanted, wordsOf(message))
-          if (similarity >= threshold) best.add({ message, similarity, newestUs: Number(newest_us) })
-        }
-        if (rows.length < BATCH) break
-      }
-      const messages = best.list()
-      if (messages.length === 0) return []
-      const similarity = new Map(messages.map((each) => [each.message, each.similarity]))
-      const { rows } = await sql<FailureRow>`
-      select trace_id, skill_name, started_at, execution_id, error_message
-        from (select *, row_number() over (partition by error_message order by started_at desc, trace_id desc) as place
-                from ${table} where ${where} and error_message = any(${messages.map((each) => each.message)})) newest
-       where place <= ${limit}
-       order by started_at desc, trace_id desc`.execute(trx)
-      const score = (row: FailureRow): number => similarity.get(row.error_message) ?? 0
-      // Sorting is stable: within one score the order of the query stays.
-      return rows
-        .sort((a, b) => score(b) - score(a))
-        .slice(0, limit)
-        .map((row) => ({
-          traceId: row.trace_id,
-          similarityScore: score(row),
-          errorMessage: row.error_message,
-          skillName: row.skill_name,
-          startedAt: row.started_at,
-          ...(row.execution_id === null ? {} : { executionId: row.execution_id }),
-        }))
-    })
+  return sql.join(conditions, sql` and `)
+}
+
+async function rankMessages(
+  trx: Transaction<Tables>,
+  table: RawBuilder<unknown>,
+  request: SimilarRequest,
+): Promise<ScoredMessage[]> {
+  const wanted = wordsOf(request.pattern)
+  const best = new BestMessages(request.limit)
+  await sql`declare messages no scroll cursor for
+    select error_message as message, (extract(epoch from max(started_at)) * 1000000)::bigint::text as newest_us
+      from ${table} where ${failuresOf(request)} group by error_message`.execute(trx)
+  for (;;) {
+    const { rows } = await sql<MessageRow>`fetch ${sql.lit(BATCH)} from messages`.execute(trx)
+    for (const { message, newest_us } of rows) {
+      const similarity = jaccard(wanted, wordsOf(message))
+      if (similarity >= request.threshold) best.add({ message, similarity, newestUs: Number(newest_us) })
+    }
+    if (rows.length < BATCH) return best.list()
+  }
+}
+
+async function fetchTraces(
+  trx: Transaction<Tables>,
+  table: RawBuilder<unknown>,
+  request: SimilarRequest,
+  best: readonly ScoredMessage[],
+): Promise<SimilarFailure[]> {
+  const messages = best.map(({ message }) => message)
+  const scores = best.map(({ similarity }) => similarity)
+  const { rows } = await sql<FailureRow>`
+    select trace_id, skill_name, ${millisecondsOf(sql.ref('started_at'))} as started_ms, execution_id, error_message, score
+      from ${table} join unnest(${messages}::text[], ${scores}::float8[]) as best (message, score) on error_message = message
+     where ${failuresOf(request)}
+     order by score desc, started_at desc, trace_id desc
+     limit ${request.limit}`.execute(trx)
+  return rows.map((row) => ({
+    traceId: row.trace_id,
+    similarityScore: Number(row.score),
+    errorMessage: row.error_message,
+    skillName: row.skill_name,
+    startedAt: new Date(Number(row.started_ms)),
+    ...(row.execution_id === null ? {} : { executionId: row.execution_id }),
+  }))
 }

@@ -1,4 +1,13 @@
-import type { SummaryRow } from '@stepwell/protocol'
+import {
+  type JsonObject,
+  type StepTuple,
+  type SummaryRow,
+  summaryOfRow,
+  type Trace,
+  type TraceSummary,
+  traceOfRow,
+} from '@stepwell/protocol'
+import { type RawBuilder, sql } from 'kysely'
 
 /** `execution_traces`, as far as it is read. */
 export interface ExecutionTracesTable extends SummaryRow {
@@ -10,14 +19,19 @@ export interface Tables {
   execution_traces: ExecutionTracesTable
 }
 
-/** The columns of a summary: everything but the steps, which lists never load. */
+/** Milliseconds since 1970 of a time in SQL, as a number in text or as a number: whatever the pool makes of it, `Number` reads it. */
+export const millisecondsOf = (time: RawBuilder<unknown>): RawBuilder<string> =>
+  sql<string>`floor(extract(epoch from ${time}) * 1000)::bigint`
+
+/**
+ * The columns of a summary: everything but the steps, which lists never load. Times come as milliseconds, for a lent pool may
+ * parse timestamps its own way (`pg.types.setTypeParser`); by other names than their columns, for ORDER BY looks at those first.
+ */
 export const SUMMARY_COLUMNS = [
   'trace_id',
-  'started_at',
   'skill_name',
   'execution_id',
   'status',
-  'completed_at',
   'total_duration_ms',
   'step_count',
   'missing_steps',
@@ -26,4 +40,33 @@ export const SUMMARY_COLUMNS = [
   'parent_trace_id',
   'parent_step_id',
   'root_trace_id',
+  millisecondsOf(sql.ref('started_at')).as('started_ms'),
+  millisecondsOf(sql.ref('completed_at')).$castTo<string | null>().as('completed_ms'),
 ] as const
+
+/** What SUMMARY_COLUMNS select. */
+export type SelectedSummary = Omit<SummaryRow, 'started_at' | 'completed_at'> & {
+  started_ms: string
+  completed_ms: string | null
+}
+
+/** A selected row as people and tools see it, without steps. */
+export const summaryOf = (row: SelectedSummary): TraceSummary => summaryOfRow(typed(row))
+
+/** A selected row as people and tools see it, whole. */
+export const traceOf = (row: SelectedSummary & { steps: unknown }): Trace =>
+  traceOfRow({ ...typed(row), steps: parsed(row.steps) as StepTuple[] })
+
+function typed(row: SelectedSummary): SummaryRow {
+  return {
+    ...row,
+    started_at: new Date(Number(row.started_ms)),
+    completed_at: row.completed_ms === null ? null : new Date(Number(row.completed_ms)),
+    total_duration_ms: row.total_duration_ms === null ? null : Number(row.total_duration_ms),
+    step_count: Number(row.step_count),
+    missing_steps: Number(row.missing_steps),
+    metadata: parsed(row.metadata) as JsonObject,
+  }
+}
+
+const parsed = (json: unknown): unknown => (typeof json === 'string' ? JSON.parse(json) : json)

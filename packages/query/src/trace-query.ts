@@ -1,19 +1,12 @@
-import {
-  type StepTuple,
-  type SummaryRow,
-  summaryOfRow,
-  type Trace,
-  type TraceStatus,
-  type TraceSummary,
-  traceIdStart,
-  traceOfRow,
-} from '@stepwell/protocol'
+import { type Trace, type TraceStatus, type TraceSummary, traceIdStart } from '@stepwell/protocol'
 import { sql } from 'kysely'
 import { type DatabaseConfig, openForReading, type QueryOptions, type ReadDatabase } from './database.ts'
-import { allTraces, type FoundTraces, findPage } from './find-traces.ts'
+import { findPage } from './find-traces.ts'
+import { FoundTraces } from './found-traces.ts'
 import {
   bySkillSchema,
   findSchema,
+  nameSchema,
   parseInput,
   plainText,
   similarSchema,
@@ -21,7 +14,7 @@ import {
   traceId,
 } from './input.ts'
 import { findSimilar, type SimilarFailure } from './similar-failures.ts'
-import { SUMMARY_COLUMNS } from './tables.ts'
+import { millisecondsOf, SUMMARY_COLUMNS, summaryOf, traceOf } from './tables.ts'
 
 /** A time: a Date, an ISO 8601 text, or milliseconds since 1970. */
 export type Time = Date | string | number
@@ -80,8 +73,8 @@ export class TraceQuery implements AsyncDisposable {
   }
 
   /**
-   * Runs of a skill, newest first, that started from `startDate` (default: 30 days ago) to `endDate` (default: now), both
-   * inclusive; at most `limit` (default: 100). Also as `queryBySkill(name, startDate, endDate, limit)`. Reads an index.
+   * Runs of a skill, newest first, that started from `startDate` (default: 30 days ago, or before an `endDate` in the past) to `endDate`
+   * (default: now), both inclusive; at most `limit` (default: 100). Also as `queryBySkill(name, startDate, endDate, limit)`. Reads an index.
    */
   queryBySkill(
     skillName: string,
@@ -103,7 +96,7 @@ export class TraceQuery implements AsyncDisposable {
     const given = isOptions
       ? second
       : { startDate: second ?? undefined, endDate: endDate ?? undefined, limit }
-    const name = parseInput(plainText, skillName, 'skillName')
+    const name = parseInput(nameSchema, skillName, 'skillName')
     const options = parseInput(bySkillSchema, given, 'options')
     const rows = await this.#database.db
       .selectFrom('execution_traces')
@@ -115,7 +108,7 @@ export class TraceQuery implements AsyncDisposable {
       .orderBy('trace_id', 'desc')
       .limit(options.limit)
       .execute()
-    return rows.map(summaryOfRow)
+    return rows.map(summaryOf)
   }
 
   /**
@@ -142,23 +135,26 @@ export class TraceQuery implements AsyncDisposable {
     const startMs = traceIdStart(wanted)
     let query = this.#whole().where('trace_id', '=', wanted)
     if (startMs !== undefined) query = query.where('started_at', '=', new Date(startMs))
-    return whole(await query.executeTakeFirst())
+    const row = await query.executeTakeFirst()
+    return row && traceOf(row)
   }
 
   /** The newest trace with this execution id, or undefined. */
   async getTraceByExecutionId(executionId: string): Promise<Trace | undefined> {
-    const wanted = parseInput(plainText, executionId, 'executionId')
-    return whole(await this.#whole().where('execution_id', '=', wanted).executeTakeFirst())
+    const wanted = parseInput(nameSchema, executionId, 'executionId')
+    const row = await this.#whole().where('execution_id', '=', wanted).executeTakeFirst()
+    return row && traceOf(row)
   }
 
   /** Id of the newest trace with this execution id, or undefined: what `resolveTraceId` of a tracer needs. */
   async getTraceId(executionId: string): Promise<string | undefined> {
-    const wanted = parseInput(plainText, executionId, 'executionId')
+    const wanted = parseInput(nameSchema, executionId, 'executionId')
     const row = await this.#database.db
       .selectFrom('execution_traces')
       .select('trace_id')
       .where('execution_id', '=', wanted)
       .orderBy('started_at', 'desc')
+      .orderBy('trace_id', 'desc')
       .limit(1)
       .executeTakeFirst()
     return row?.trace_id
@@ -166,15 +162,15 @@ export class TraceQuery implements AsyncDisposable {
 
   /**
    * Traces that match all filters, newest first. Awaited it is a page, with the cursor of the next; in `for await` all of them,
-   * stable while others arrive. Rejects with InvalidInputError for filters that cannot be used.
+   * stable while others arrive. Nothing is asked before it is awaited or iterated over. Rejects with InvalidInputError for filters that cannot be used.
    */
   findTraces(filters: TraceFilters = {}): FoundTraces {
-    const page = async (cursor: string | undefined): ReturnType<typeof findPage> => {
-      const given = cursor === undefined ? filters : { ...filters, cursor }
-      return findPage(this.#database.db, parseInput(findSchema, given, 'filters'))
-    }
-    const first = page(undefined)
-    return Object.assign(first, { [Symbol.asyncIterator]: () => allTraces(first, page) })
+    // A copy: what the caller does with the object later changes nothing.
+    const given = { ...filters }
+    return new FoundTraces(async (cursor) => {
+      const asked = parseInput(findSchema, cursor === undefined ? given : { ...given, cursor }, 'filters')
+      return findPage(this.#database.db, asked)
+    })
   }
 
   /** The skills that ran, by number of runs, then by name; at most `limit` (default: 100). Counts the traces of the window. */
@@ -189,7 +185,7 @@ export class TraceQuery implements AsyncDisposable {
         sql<string>`count(*) filter (where status = 'failed')`.as('failedCount'),
         sql<string>`count(*) filter (where status = 'timeout')`.as('timeoutCount'),
         sql<string>`count(*) filter (where status = 'running')`.as('runningCount'),
-        sql<Date>`max(started_at)`.as('lastStartedAt'),
+        millisecondsOf(sql`max(started_at)`).as('lastStartedMs'),
       ])
       // Parts whose beginning has not come yet belong to no skill.
       .where('skill_name', '<>', '')
@@ -206,7 +202,7 @@ export class TraceQuery implements AsyncDisposable {
       failedCount: Number(row.failedCount),
       timeoutCount: Number(row.timeoutCount),
       runningCount: Number(row.runningCount),
-      lastStartedAt: row.lastStartedAt,
+      lastStartedAt: new Date(Number(row.lastStartedMs)),
     }))
   }
 
@@ -224,10 +220,7 @@ export class TraceQuery implements AsyncDisposable {
       .selectFrom('execution_traces')
       .select([...SUMMARY_COLUMNS, 'steps'])
       .orderBy('started_at', 'desc')
+      .orderBy('trace_id', 'desc')
       .limit(1)
   }
-}
-
-function whole(row: (SummaryRow & { steps: unknown }) | undefined): Trace | undefined {
-  return row && traceOfRow({ ...row, steps: row.steps as StepTuple[] })
 }
