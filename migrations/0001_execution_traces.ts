@@ -30,6 +30,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       primary key (trace_id, started_at)
     ) partition by range (started_at)`.execute(db)
 
+  await sql`create index execution_traces_started on execution_traces (started_at desc, trace_id desc)`.execute(
+    db,
+  )
   await sql`create index execution_traces_skill on execution_traces (skill_name, started_at desc)`.execute(db)
   await sql`create index execution_traces_failed on execution_traces (started_at desc) where status = 'failed'`.execute(
     db,

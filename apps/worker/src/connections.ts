@@ -1,5 +1,5 @@
 import { InvalidInputError } from '@stepwell/protocol'
-import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { type Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { RedisLike } from './script.ts'
 
 /** Redis as a URL, as options of ioredis, or a connection to copy: `createWorker` makes its own from it. */
@@ -58,8 +58,10 @@ type OwnOptions = {
 }
 
 function connect(config: RedisConfig, options: OwnOptions): RedisLike {
-  if (config instanceof Cluster) return config.duplicate(undefined, { redisOptions: options })
-  if (config instanceof Redis) return config.duplicate(options)
+  // By what they are called, not by instanceof: the host may have an ioredis of its own.
+  if (typeof config === 'object' && 'nodes' in config)
+    return config.duplicate(undefined, { redisOptions: options })
+  if (typeof config === 'object' && 'duplicate' in config) return config.duplicate(options)
   if (typeof config !== 'string')
     return new Redis<'legacy'>(Object.assign({ replyMapping: 'legacy' as const }, config, options))
   if (!/^rediss?:\/\//.test(config))

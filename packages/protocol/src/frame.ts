@@ -1,4 +1,5 @@
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+// Whole: by name zstd could not be imported before Node 22.15, where the client runs too.
+import * as zlib from 'node:zlib'
 
 /** The version of the wire form that is written. */
 export const FRAME_VERSION = '1'
@@ -44,7 +45,7 @@ export function encodeFrame(frame: Frame, compression: 'none' | 'zstd' = 'none')
     JSON.stringify(counters),
   ]
   if (compression === 'none') fields.push('d', frame.deltas)
-  else fields.push('z', 'zstd', 'd', zstdCompressSync(frame.deltas).toString('base64'))
+  else fields.push('z', 'zstd', 'd', zlib.zstdCompressSync(frame.deltas).toString('base64'))
   return fields
 }
 
@@ -62,7 +63,9 @@ export function frameFields(flat: readonly string[]): Map<string, string> {
 export function unpackDeltas(text: string, packing: string | undefined): string {
   if (packing === undefined) return text
   if (packing !== 'zstd') throw new Error(`unknown packing '${packing.slice(0, 20)}'`)
-  return zstdDecompressSync(Buffer.from(text, 'base64'), {
-    maxOutputLength: FRAME_UNPACKED_MAX_BYTES,
-  }).toString()
+  return zlib
+    .zstdDecompressSync(Buffer.from(text, 'base64'), {
+      maxOutputLength: FRAME_UNPACKED_MAX_BYTES,
+    })
+    .toString()
 }

@@ -22,48 +22,52 @@ export const schemaName = z
   .string()
   .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'a schema name is lower-case letters, digits and _, at most 63')
 
-const configSchema = z.union([
-  z.string().regex(/^postgres(ql)?:\/\//),
-  z.instanceof(pg.Pool),
-  z.record(z.string(), z.unknown()),
-])
+/** Whether it is a pool. By what it can do, not by instanceof: the caller may have a `pg` of its own. */
+export function isPool(config: DatabaseConfig): config is pg.Pool {
+  return typeof config === 'object' && config !== null && 'totalCount' in config && 'connect' in config
+}
+
+function poolConfig(config: unknown): pg.PoolConfig {
+  if (typeof config === 'string' && /^postgres(ql)?:\/\//.test(config)) return { connectionString: config }
+  if (typeof config === 'object' && config !== null) return config
+  throw new InvalidInputError(
+    'Give the database as a connection string (postgres://user@host:5432/name), as { host, port, database, user, password }, or as a pg Pool',
+  )
+}
 
 /**
- * Connects lazily: no connection is made before the first query. With `schema` each connection looks there first.
+ * Connects lazily: no connection is made before the first query. With `schema` each connection of our own looks there first;
+ * those of a lent pool are left as they are, so statements name the schema.
  * Errors of idle connections are dropped by the pool and show at the next query.
  */
 export function openDatabase(config: DatabaseConfig, schema?: string): Database {
-  if (!configSchema.safeParse(config).success) {
-    throw new InvalidInputError(
-      'Give the database as a connection string (postgres://user@host:5432/name), as { host, port, database, user, password }, or as a pg Pool',
-    )
-  }
   if (schema !== undefined && !schemaName.safeParse(schema).success) {
     throw new InvalidInputError(
       `'${schema}' is no usable schema name: lower-case letters, digits and _, at most 63`,
     )
   }
-  const lent = config instanceof pg.Pool
-  const pool = lent ? config : new pg.Pool(typeof config === 'string' ? { connectionString: config } : config)
+  const lent = isPool(config)
+  const pool = lent ? config : new pg.Pool(poolConfig(config))
   const ignore = (): void => {}
   // Without a listener a connection that breaks while idle would end the process.
   pool.on('error', ignore)
-  const db = new Kysely<Tables>({
+  const plain = new Kysely<Tables>({
     dialect: new PostgresDialect({
       pool,
       onCreateConnection: async (connection) => {
-        if (schema !== undefined)
+        if (schema !== undefined && !lent)
           await connection.executeQuery(CompiledQuery.raw(`set search_path to ${schema}, public`))
       },
     }),
   })
+  const db = schema === undefined ? plain : plain.withSchema(schema)
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
     pool.off('error', ignore)
     if (lent) return
     // A connection can still break while it is being closed.
     pool.on('error', ignore)
-    await db.destroy()
+    await plain.destroy()
   }
   return {
     db,

@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { StepwellError } from '@stepwell/protocol'
 import { sql } from 'kysely'
 import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration'
-import { type Database, type DatabaseConfig, openDatabase } from './database.ts'
+import { type Database, type DatabaseConfig, isPool, openDatabase } from './database.ts'
 import { ensurePartitions, monthsAround } from './partitions.ts'
 
 const MIGRATION_TABLE = 'stepwell_migrations'
@@ -37,9 +37,11 @@ export async function migrateToLatest(options: {
   connectionString: DatabaseConfig
   schema?: string
 }): Promise<MigrationReport> {
-  const database = openDatabase(options.connectionString, options.schema)
+  const { connectionString: config, schema } = options
+  // The migrations name no schema: they need connections that look there, which a lent pool's must not.
+  const database = openDatabase(schema !== undefined && isPool(config) ? config.options : config, schema)
   try {
-    if (options.schema !== undefined) await createSchema(database, options.schema)
+    if (schema !== undefined) await createSchema(database, schema)
     await refuseNewer(database)
     const { error, results } = await migrator(database).migrateToLatest()
     if (error !== undefined) throw error

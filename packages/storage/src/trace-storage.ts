@@ -83,8 +83,7 @@ export class TraceStorage {
     const id = parseTraceId(String(traceId))
     if (id === undefined) throw new InvalidInputError(`'${traceId}' is no trace id: a UUID is needed`)
     const startMs = traceIdStart(id)
-    const { schema, db } = this.#database
-    let query = (schema === undefined ? db : db.withSchema(schema))
+    let query = this.#database.db
       .selectFrom('execution_traces')
       .selectAll()
       .where('trace_id', '=', id)

@@ -46,6 +46,11 @@ test('a schema of its own: tables, partitions, migrations and traces lie there',
   await storage.finalizeTrace(trace, 'success')
   expect((await storage.getTrace(trace.traceId))?.skillName).toBe('placed')
   await storage.close()
+  // A lent pool's own statements go on looking where they did.
+  const lent = new TraceStorage(opened.pool, { schema: 'tracing' })
+  expect((await lent.getTrace(trace.traceId))?.skillName).toBe('placed')
+  expect((await opened.pool.query('show search_path')).rows[0].search_path).not.toMatch(/^public, tracing/)
+  await lent.close()
   await opened.close()
   await database.drop()
 })
