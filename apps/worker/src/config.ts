@@ -41,8 +41,10 @@ export const environmentSchema = z.object({
     .describe('Seconds until an open trace is first stored as running'),
   STEPWELL_MAX_STEPS: wholeNumber(1, 200_000).default(10_000).describe('Steps that a trace keeps'),
   STEPWELL_HEALTH_PORT: wholeNumber(0, 65_535)
-    .default(9464)
-    .describe('Port of /live, /ready and /metrics; 0: any free one'),
+    .optional()
+    .describe(
+      'Port of /live, /ready and /metrics; 0: any free one; default: 9464, or any free one if that is taken',
+    ),
   STEPWELL_HEALTH_HOST: z.string().default('127.0.0.1').describe('Address that the health port listens on'),
   STEPWELL_LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])

@@ -53,8 +53,8 @@ export interface WorkerOptions {
   maxSteps?: number
   /** Milliseconds after which what a worker has taken counts as left behind: an entry, a lease. Default: 30,000. */
   staleMs?: number
-  /** Where /live, /ready and /metrics listen; default: nowhere. */
-  health?: { host: string; port: number }
+  /** Where /live, /ready and /metrics listen; default: nowhere. With `orAnyPort` a taken port is no error. */
+  health?: { host: string; port: number; orAnyPort?: boolean }
   /** Milliseconds that `close` may take. Default: 20,000. */
   shutdownMs?: number
   /** Default: warnings and worse, as JSON on stdout. */

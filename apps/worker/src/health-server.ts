@@ -1,4 +1,4 @@
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Registry } from 'prom-client'
 
@@ -16,11 +16,13 @@ export interface HealthServer {
 
 /**
  * Serves GET /live, /ready (200 or 503, with a JSON document) and /metrics (Prometheus text format). Rejects if the port is
- * taken.
+ * taken, unless told to find another.
  */
 export async function startHealthServer(options: {
   host: string
   port: number
+  /** If the port is taken, listen on any free one. */
+  orAnyPort?: boolean
   live: () => HealthReport
   ready: () => Promise<HealthReport>
   registry: Registry
@@ -30,10 +32,12 @@ export async function startHealthServer(options: {
       response.writeHead(500).end(`${(error as Error).message}\n`)
     })
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(options.port, options.host, resolve)
-  })
+  try {
+    await listen(server, options.port, options.host)
+  } catch (error) {
+    if (!options.orAnyPort || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    await listen(server, 0, options.host)
+  }
   const { port } = server.address() as AddressInfo
   const host = options.host.includes(':') ? `[${options.host}]` : options.host
   return {
@@ -44,6 +48,16 @@ export async function startHealthServer(options: {
         server.closeAllConnections()
       }),
   }
+}
+
+async function listen(server: Server, port: number, host: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
 }
 
 async function answer(

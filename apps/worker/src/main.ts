@@ -29,7 +29,12 @@ async function main(command: string | undefined): Promise<void> {
     staleMs: env.STEPWELL_STALE_S * 1000,
     checkpointMs: env.STEPWELL_CHECKPOINT_S * 1000,
     maxSteps: env.STEPWELL_MAX_STEPS,
-    health: { host: env.STEPWELL_HEALTH_HOST, port: env.STEPWELL_HEALTH_PORT },
+    // Several workers on one machine need no configuration.
+    health: {
+      host: env.STEPWELL_HEALTH_HOST,
+      port: env.STEPWELL_HEALTH_PORT ?? 9464,
+      orAnyPort: env.STEPWELL_HEALTH_PORT === undefined,
+    },
     shutdownMs: env.STEPWELL_SHUTDOWN_S * 1000,
     log,
   })

@@ -70,6 +70,17 @@ test('a worker killed -9 in the middle of 50,000 traces: another takes over, eac
   })
 })
 
+test('two workers on one machine need no configuration: the port of the second is any free one', async () => {
+  const env = { REDIS_URL: bench.redisUrl, DATABASE_URL: bench.database.url, STEPWELL_MIGRATE: 'off' }
+  const workers = [0, 1].map(() => spawnProcess(new URL('../src/main.ts', import.meta.url), [], env))
+  for (const worker of workers) {
+    await waitFor(() => worker.stdout().includes('worker reads'), { what: 'it reads' })
+    const health = /"health":"([^"]+)"/.exec(worker.stdout())?.[1]
+    expect((await fetch(`${health}/ready`)).status).toBe(200)
+  }
+  for (const worker of workers) expect((await worker.kill()).code).toBe(0)
+})
+
 test('SIGTERM under load: what is in hand is committed and acked, the rest waits for the next worker', {
   timeout: 60_000,
 }, async () => {
