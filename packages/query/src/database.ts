@@ -38,13 +38,14 @@ export function openForReading(config: DatabaseConfig, given: QueryOptions): Rea
   const pool = isLent ? config : ownPool(poolConfig(config), options)
   // Without a listener a connection that breaks while idle would end the process.
   pool.on('error', ignore)
+  pool.on('acquire', guard)
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   let closing: Promise<void> | undefined
   return {
     // Tables are named with their schema: setting the search path would change a lent connection for its owner too.
     db: options.schema === undefined ? db : db.withSchema(options.schema),
     close() {
-      if (isLent) pool.off('error', ignore)
+      if (isLent) pool.off('error', ignore).off('acquire', guard)
       else closing ??= db.destroy()
       return closing ?? Promise.resolve()
     },
@@ -52,6 +53,14 @@ export function openForReading(config: DatabaseConfig, given: QueryOptions): Rea
 }
 
 const ignore = (): void => {}
+
+// A pool listens to its idle connections only. One that breaks while it is in use fails its query, and without a listener the
+// process too (https://node-postgres.com/apis/pool, "events").
+const guarded = new WeakSet<pg.PoolClient>()
+const guard = (client: pg.PoolClient): void => {
+  if (!guarded.has(client)) client.on('error', ignore)
+  guarded.add(client)
+}
 
 // By what it can do: another copy of `pg` has another class.
 function isPool(config: unknown): config is pg.Pool {

@@ -22,6 +22,16 @@ export const schemaName = z
   .string()
   .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'a schema name is lower-case letters, digits and _, at most 63')
 
+const ignore = (): void => {}
+
+// A pool listens to its idle connections only. One that breaks while it is in use fails its query, and without a listener the
+// process too (https://node-postgres.com/apis/pool, "events").
+const guarded = new WeakSet<pg.PoolClient>()
+const guard = (client: pg.PoolClient): void => {
+  if (!guarded.has(client)) client.on('error', ignore)
+  guarded.add(client)
+}
+
 /** Whether it is a pool. By what it can do, not by instanceof: the caller may have a `pg` of its own. */
 export function isPool(config: DatabaseConfig): config is pg.Pool {
   return typeof config === 'object' && config !== null && 'totalCount' in config && 'connect' in config
@@ -48,9 +58,9 @@ export function openDatabase(config: DatabaseConfig, schema?: string): Database 
   }
   const lent = isPool(config)
   const pool = lent ? config : new pg.Pool(poolConfig(config))
-  const ignore = (): void => {}
   // Without a listener a connection that breaks while idle would end the process.
   pool.on('error', ignore)
+  pool.on('acquire', guard)
   const plain = new Kysely<Tables>({
     dialect: new PostgresDialect({
       pool,
@@ -63,11 +73,9 @@ export function openDatabase(config: DatabaseConfig, schema?: string): Database 
   const db = schema === undefined ? plain : plain.withSchema(schema)
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
+    if (!lent) return plain.destroy()
     pool.off('error', ignore)
-    if (lent) return
-    // A connection can still break while it is being closed.
-    pool.on('error', ignore)
-    await plain.destroy()
+    pool.off('acquire', guard)
   }
   return {
     db,

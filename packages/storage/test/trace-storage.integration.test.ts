@@ -1,7 +1,8 @@
 import { InvalidInputError, InvalidStatusError, newTraceId } from '@stepwell/protocol'
-import { TraceStorage } from '@stepwell/storage'
-import type { TestDatabase } from '@stepwell/testkit'
+import { openDatabase, TraceStorage } from '@stepwell/storage'
+import { type TestDatabase, waitFor } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
+import { sql } from 'kysely'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
@@ -184,3 +185,26 @@ test('the views spell steps out: one row a step, and the specified array of obje
     { name: 'push', status: 'running' },
   ])
 })
+
+test.each(['own', 'lent'])(
+  'a connection of an %s pool that breaks while in use fails its query, not the process',
+  async (kind) => {
+    const lent = new pg.Pool({ connectionString: database.url })
+    const opened = openDatabase(kind === 'own' ? database.url : lent)
+    const broken = opened.db.transaction().execute(async (trx) => {
+      const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(trx)
+      await pool.query('select pg_terminate_backend($1)', [rows[0]?.pid])
+      await waitFor(
+        async () =>
+          (await pool.query('select from pg_stat_activity where pid = $1', [rows[0]?.pid])).rowCount === 0,
+        {
+          what: 'the server has cut it',
+        },
+      )
+      await sql`select 1`.execute(trx)
+    })
+    await expect(broken).rejects.toThrow()
+    await opened.close()
+    await lent.end()
+  },
+)

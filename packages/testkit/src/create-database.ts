@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { migrateToLatest } from '@stepwell/storage'
 import type { Client } from 'pg'
 import { withPostgres } from './short-connection.ts'
+import { waitFor } from './wait-for.ts'
 
 /** A Postgres database of one test file. */
 export interface TestDatabase {
@@ -71,7 +72,13 @@ export async function dropDatabases({ server, prefix }: DatabaseTemplate): Promi
   })
 }
 
+/** Connections that are just being closed are let go first: cut off, they would end their process with an error. */
 async function dropDatabase(client: Client, name: string): Promise<void> {
+  const connected = async (): Promise<number> =>
+    (await client.query('select from pg_stat_activity where datname = $1', [name])).rowCount ?? 0
+  await waitFor(async () => (await connected()) === 0, { what: 'connections close', timeoutMs: 1_000 }).catch(
+    () => {},
+  )
   await client.query(`drop database if exists ${name} with (force)`)
 }
 
