@@ -9,6 +9,7 @@ export {
 export { type FaultProxy, faultProxy } from './fault-proxy.ts'
 export { freePort } from './free-port.ts'
 export { leaseRedisDatabase } from './lease-redis-database.ts'
+export { node22 } from './node-22.ts'
 export { type PostgresOptions, startPostgres } from './postgres-server.ts'
 export { type RedisOptions, startRedis } from './redis-server.ts'
 export { sweepLeftovers } from './server-folder.ts'

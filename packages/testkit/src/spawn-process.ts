@@ -25,21 +25,22 @@ export interface SpawnedProcess extends AsyncDisposable {
 }
 
 /**
- * Runs a .ts file under the same Node as this process. The environment is ours without REDIS_URL, DATABASE_URL and STEPWELL_*
+ * Runs a .ts file under the same Node as this process, or another. The environment is ours without REDIS_URL, DATABASE_URL and STEPWELL_*
  * (a test must not reach a server that it did not name), plus `env`. It ends with this process at the latest.
  */
 export function spawnProcess(
   file: string | URL,
   args: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
+  node: string = process.execPath,
 ): SpawnedProcess {
   const path = file instanceof URL ? fileURLToPath(file) : file
-  const child = spawn(process.execPath, [path, ...args], {
+  const child = spawn(node, [path, ...args], {
     env: { ...neutralEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const { pid } = child
-  if (pid === undefined) throw new Error(`Could not start ${process.execPath} ${path}`)
+  if (pid === undefined) throw new Error(`Could not start ${node} ${path}`)
   const stdout = collect(child.stdout)
   const stderr = collect(child.stderr)
   const reaper = startReaper()
