@@ -60,6 +60,16 @@ describe('attach', () => {
     expect(await other.close()).toMatchObject({ emitted: 3, dropped: { unresolved: 2 } })
   })
 
+  test('flush and close wait for a trace that is being looked for', async () => {
+    const other = new ExecutionTracer({ sink, resolveTimeoutMs: 1_000 })
+    other.attach({ executionId: 'soon' }).recordStep('early', 1)
+    const flushed = other.flush()
+    setTimeout(() => tracer.startTrace('soon', 'soon'), 100)
+    expect(await flushed).toBe(true)
+    other.attach({ executionId: 'never' }).recordStep('lost', 1)
+    expect(await other.close()).toEqual({ emitted: 2, sent: 1, buffered: 0, dropped: { unresolved: 1 } })
+  })
+
   test('attached to again, ids go on', async () => {
     const other = new ExecutionTracer({ sink })
     tracer.startTrace('again')

@@ -36,6 +36,8 @@ export class Sender {
   /** When the oldest event in a frame was recorded, by the monotonic clock. */
   readonly #recordedPerfMs = new WeakMap<OutgoingFrame, number>()
   #again: OutgoingFrame[] = []
+  /** Traces with news of which it is not known yet which they are. */
+  readonly #unresolved = new Set<OpenTrace>()
   #bytes = 0
   #endedEvents = 0
   #frameNumber = 0
@@ -71,7 +73,17 @@ export class Sender {
   /** The trace has news: `bytes` more of them, counted in `trace.bytes` already. */
   noteNews(trace: OpenTrace, bytes: number): void {
     this.#bytes += bytes
-    if (!trace.isResolved) return
+    if (!trace.isResolved) {
+      trace.dirtySincePerfMs ??= performance.now()
+      this.#unresolved.add(trace)
+      return
+    }
+    // What it waited with is queued now; the flush that waits for it goes by when that was recorded.
+    if (this.#unresolved.delete(trace)) {
+      this.#queueOf(trace).open.add(trace)
+      this.#soon()
+      this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
+    }
     if (trace.dirtySincePerfMs === undefined) {
       trace.dirtySincePerfMs = performance.now()
       const queue = this.#queueOf(trace)
@@ -101,6 +113,8 @@ export class Sender {
     this.#bytes -= trace.bytes
     trace.bytes = 0
     trace.events = 0
+    this.#unresolved.delete(trace)
+    for (const check of this.#flushes) check()
   }
 
   /** Whether anything waits or is on its way. */
@@ -154,6 +168,7 @@ export class Sender {
 
   /** Whether everything that waited or was on its way at `markMs` has arrived. */
   #isDone(markMs: number): boolean {
+    for (const trace of this.#unresolved) if ((trace.dirtySincePerfMs ?? 0) <= markMs) return false
     const isOlder = (frame: OutgoingFrame): boolean => (this.#recordedPerfMs.get(frame) ?? 0) <= markMs
     if (this.#again.some(isOlder) || [...this.#onTheWay].some(isOlder)) return false
     for (const { ended, from, open } of this.#queues) {
