@@ -95,3 +95,47 @@ test('a run past its own limit times out, though its producer is alive', async (
     total_duration_ms: 700,
   })
 })
+
+test('a backlog kills nobody: silence counts up to where the stream has been worked off', async () => {
+  const producer = new FrameProducer(bench.redis)
+  const witness = new FrameProducer(bench.redis)
+  const t = newTraceId(Date.now())
+  await producer.send({ t, b: 1, k: 'behind', s: [[1, 'wait', 0]], n: [1, 0] })
+  await waitFor(async () => (await rowOf(t))?.status === 'running', { what: 'it is stored as running' })
+  // Another worker reads a sign of life and does not get to it.
+  const slow = bench.redis.duplicate()
+  const taking = slow.xreadgroup(
+    'GROUP',
+    'stepwell',
+    'slow',
+    'COUNT',
+    1,
+    'BLOCK',
+    20_000,
+    'STREAMS',
+    'stepwell:{0}:events',
+    '>',
+  )
+  const id = await waitFor(
+    async () => {
+      await witness.send()
+      const [entry] = (await bench.redis.xpending(
+        'stepwell:{0}:events',
+        'stepwell',
+        '-',
+        '+',
+        1,
+        'slow',
+      )) as [string][]
+      return entry?.[0]
+    },
+    { what: 'the slow worker has an entry' },
+  )
+  await taking
+  slow.disconnect()
+  const takenAtMs = Date.now()
+  await waitFor(() => Date.now() - takenAtMs > SILENCE_MS + 2_000, { what: 'the time of silence passes' })
+  expect((await rowOf(t))?.status).toBe('running')
+  await bench.redis.xack('stepwell:{0}:events', 'stepwell', id)
+  await ended(t, 'timeout')
+})

@@ -57,6 +57,33 @@ describe('sending', () => {
     ])
   })
 
+  test('frames whose answer is lost are sent again, unchanged and under their number', async () => {
+    const seen = new Set<number>()
+    const forgetful = memorySink()
+    const patient = new ExecutionTracer({
+      sink: {
+        ...forgetful,
+        async send(frame) {
+          await forgetful.send(frame)
+          if (seen.has(frame.number)) return
+          seen.add(frame.number)
+          throw new Error('the connection broke before the answer')
+        },
+      },
+      report: () => {},
+    })
+    for (let i = 0; i < 500; i++) patient.trace('twice', (t) => t.recordStep(`step-${i}`, 1))
+    expect(await patient.flush({ timeoutMs: 10_000 })).toBe(true)
+    expect(await patient.close()).toEqual({ emitted: 1_500, sent: 1_500, buffered: 0, dropped: {} })
+    const { frames } = forgetful
+    expect(frames.length).toBe(2 * seen.size)
+    for (const number of seen) {
+      const [first, again] = frames.filter((frame) => frame.number === number)
+      expect(again).toBe(first)
+    }
+    expect(forgetful.traces()).toHaveLength(500)
+  })
+
   test('a sink that is not ready: memory is bounded, steps go first, starts and ends survive, all is counted', async () => {
     let isReady = false
     const slow = memorySink()

@@ -155,6 +155,21 @@ describe('traces', () => {
     expect(sink.find('stranger')[0]).not.toHaveProperty('parentTraceId')
   })
 
+  test('after a trace that was started inside another has ended, steps belong to the outer one again', async () => {
+    await tracer.trace('outer', async () => {
+      tracer.startTrace('inner')
+      step('in inner', () => {})
+      tracer.endTrace()
+      step('in outer', () => {})
+      tracer.trace('child', () => {})
+    })
+    await tracer.flush()
+    expect(sink.find('inner')[0]?.steps.map((s) => s.name)).toEqual(['in inner'])
+    const [outer] = sink.find('outer')
+    expect(outer?.steps.map((s) => s.name)).toEqual(['in outer'])
+    expect(sink.find('child')[0]?.parentTraceId).toBe(outer?.traceId)
+  })
+
   test('64 concurrent traces, nested and interleaved: no step is in the wrong trace', async () => {
     await Promise.all(
       Array.from({ length: 64 }, (_, i) =>
