@@ -30,7 +30,7 @@ test('runs that three processes work on, through four worker processes, are whol
     })
 
   const processes = ['owner', 'helper', 'helper'].map((role) =>
-    spawnProcess(new URL('./shared-run.ts', import.meta.url), [role], env),
+    spawnProcess(new URL('./worked-on-run.ts', import.meta.url), [role], env),
   )
   const reports = []
   for (const each of processes) {

@@ -1,4 +1,4 @@
-// A process that works on the runs `run-0` … `run-49` together with others: `shared-run.ts owner`, or `helper`.
+// A process that works on the runs `run-0` … `run-49` together with others: `worked-on-run.ts owner`, or `helper`.
 import { setTimeout as after } from 'node:timers/promises'
 import { ExecutionTracer } from '@stepwell/client'
 
