@@ -83,6 +83,30 @@ describe('attach', () => {
     expect(sink.traces()).toMatchObject([{ stepCount: 3, missingSteps: 0 }])
   })
 
+  test('a trace started in one that is still being looked for is its own', async () => {
+    const other = new ExecutionTracer({ sink, resolveTimeoutMs: 0 })
+    other.attach({ executionId: 'unknown' }).run(() => other.trace('child', () => {}))
+    await other.close()
+    expect(sink.find('child')[0]).not.toHaveProperty('parentTraceId')
+  })
+
+  test('a step id that is none is left out, a start that no worker takes is refused', async () => {
+    const traceId = tracer.startTrace('shared')
+    tracer.attach({ traceId, stepId: 'a.b' }).recordStep('no id', 1, 'success', undefined, { parentId: -1 })
+    tracer.attach({ traceId, stepId: 'say "so"' }).recordStep('foreign', 1)
+    await tracer.flush()
+    const [noId, foreignId] = sink.traces()[0]?.steps ?? []
+    expect(noId).not.toHaveProperty('parentId')
+    expect(foreignId?.parentId).toBe('say "so"')
+    const foreign = { traceId: '6f1c2d3e-0000-4000-8000-0123456789ab' }
+    for (const startedAt of [Number.NaN, 0, Date.now() + 2 * 86_400_000, 'yesterday' as never]) {
+      expect(() => tracer.attach({ ...foreign, startedAt })).toThrow(/startedAt/)
+    }
+    expect(() => tracer.attach({ traceId: 'ffffffff-ffff-7fff-bfff-ffffffffffff' })).toThrow(
+      InvalidInputError,
+    )
+  })
+
   test('what cannot be attached to is refused', () => {
     expect(() => tracer.attach({ traceId: 'x' })).toThrow(InvalidInputError)
     expect(() => tracer.attach({ traceId: '6f1c2d3e-0000-4000-8000-0123456789ab' })).toThrow(/startedAt/)

@@ -2,7 +2,7 @@ import { InvalidInputError, parseTraceId, type TraceContextData, traceIdStart } 
 import { AttachedTrace } from './handles.ts'
 import { OpenTrace } from './open-trace.ts'
 import type { Settings } from './options.ts'
-import type { Recording } from './recording.ts'
+import { isStart, type Recording, stepIdOf } from './recording.ts'
 import type { Sink } from './sink.ts'
 
 /** Traces that were attached to and let go are remembered, so that a next attachment goes on counting: this many. */
@@ -48,14 +48,15 @@ export class Attachments {
     return new AttachedTrace(this.#recording, trace, undefined, () => {})
   }
 
-  #attachTo({ traceId, stepId, startedAt, executionId }: TraceContextData): AttachedTrace {
+  #attachTo({ traceId, startedAt, executionId, ...context }: TraceContextData): AttachedTrace {
     const id = parseTraceId(String(traceId))
     const startMs = id === undefined ? undefined : (traceIdStart(id) ?? startedAt)
-    if (id === undefined || startMs === undefined) {
+    if (id === undefined || !isStart(startMs)) {
       throw new InvalidInputError(
-        `attach: '${traceId}' must be a trace id; one that is not Stepwell's needs startedAt beside it`,
+        `attach: '${traceId}' must be a trace id; one that is not Stepwell's needs startedAt beside it: milliseconds, from 2000 to a day from now`,
       )
     }
+    const stepId = stepIdOf(context.stepId)
     // Its owner adds to it as the owner.
     const own = this.#recording.openTraces.get(id)
     if (own !== undefined) return new AttachedTrace(this.#recording, own, stepId, () => {})

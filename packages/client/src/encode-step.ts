@@ -46,4 +46,5 @@ export function stepText(
   return `${text}]`
 }
 
-const idText = (id: StepId): string => (typeof id === 'number' ? String(id) : `"${id}"`)
+// Ids that others gave, those of parents, may hold any letter.
+const idText = (id: StepId): string => (typeof id === 'number' ? String(id) : JSON.stringify(id))

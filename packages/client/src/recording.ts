@@ -1,8 +1,11 @@
 import {
   boundText,
+  EARLIEST_START_MS,
   type FinalStatus,
   InvalidStatusError,
+  LATEST_START_AHEAD_MS,
   NAME_MAX_LENGTH,
+  STEP_ID_TEXT,
   STEP_STATUSES,
   type Step,
   type StepId,
@@ -66,7 +69,7 @@ export class Recording {
     const step = trace.startStep(
       nameOf(name),
       options.startedAt === null ? null : timeOf(options.startedAt),
-      options.parentId ?? parentId,
+      stepIdOf(options.parentId) ?? parentId,
       trace.encodeAttributes(options.attributes),
     )
     if (this.#dropReasonOf(trace) === undefined) this.#sender.noteNews(trace, 0)
@@ -109,7 +112,7 @@ export class Recording {
       name: nameOf(name),
       startedAtMs:
         options.startedAt === null ? null : (timeOf(options.startedAt) ?? trace.nowMs() - duration),
-      parentId: options.parentId ?? parentId,
+      parentId: stepIdOf(options.parentId) ?? parentId,
       attributes: trace.encodeAttributes(options.attributes),
     }
     return this.#complete(trace, step, duration, status, errorMessage)
@@ -220,6 +223,17 @@ const TIME_MAX_MS = 9e12
 export function timeOf(time: Date | number | null | undefined): number | undefined {
   const ms = time instanceof Date ? time.getTime() : time
   return typeof ms === 'number' && ms >= 0 && ms <= TIME_MAX_MS ? ms : undefined
+}
+
+/** The id, or undefined for what is no step id: a worker would refuse the whole delta for it. */
+export function stepIdOf(id: unknown): StepId | undefined {
+  if (typeof id === 'number') return Number.isSafeInteger(id) && id >= 1 ? id : undefined
+  return typeof id === 'string' && STEP_ID_TEXT.test(id) ? id : undefined
+}
+
+/** Whether a trace may have started then: outside a worker would refuse all that is said of it. */
+export function isStart(ms: number | undefined): ms is number {
+  return typeof ms === 'number' && ms >= EARLIEST_START_MS && ms <= Date.now() + LATEST_START_AHEAD_MS
 }
 
 /** Milliseconds, or undefined for what is no duration. */

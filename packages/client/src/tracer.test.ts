@@ -215,6 +215,10 @@ describe('traces', () => {
     expect(() =>
       tracer.startTrace('x', { traceId: newTraceId(Date.UTC(2020, 0)), startedAt: Date.UTC(2021, 0) }),
     ).toThrow(/another time/)
+    expect(() => tracer.startTrace('x', { traceId: 'ffffffff-ffff-7fff-bfff-ffffffffffff' })).toThrow(
+      /a day from now/,
+    )
+    expect(() => tracer.startTrace('x', { parent: { traceId: 'x' } })).toThrow(/parent: 'x'/)
     expect(() => tracer.endTrace('running' as never)).toThrow(InvalidStatusError)
     expect(() => tracer.endTrace()).toThrow(TraceContextError)
     expect(tracer.counters().emitted).toBe(0)

@@ -2,13 +2,11 @@ import {
   boundText,
   DELTA_OF_TRACE,
   type Delta,
-  EARLIEST_START_MS,
   END_TRACE,
   FINAL_STATUSES,
   type FinalStatus,
   InvalidInputError,
   InvalidStatusError,
-  LATEST_START_AHEAD_MS,
   NAME_MAX_LENGTH,
   newTraceId,
   parseTraceId,
@@ -26,7 +24,7 @@ import { type AttachedTrace, noStep, runIn, TraceHandle } from './handles.ts'
 import { liveTrace } from './live-trace.ts'
 import { OpenTrace } from './open-trace.ts'
 import { readOptions, type Settings, type TracerOptions } from './options.ts'
-import { durationOf, nameOf, Recording, timeOf } from './recording.ts'
+import { durationOf, isStart, nameOf, Recording, stepIdOf, timeOf } from './recording.ts'
 import { redisSink } from './redis-sink.ts'
 import { Episode } from './report.ts'
 import { Sender } from './sender.ts'
@@ -241,7 +239,8 @@ export class ExecutionTracer implements AsyncDisposable {
         ? newTraceId(startedAtMs ?? Date.now())
         : ownId(options.traceId, startedAtMs)
     const { service } = this.#settings
-    const { executionId, metadata, parent, timeoutMs } = options
+    const { executionId, metadata, timeoutMs } = options
+    const parent = parentOf(options.parent)
     let steps = 0
     const trace = new OpenTrace({
       traceId,
@@ -255,10 +254,10 @@ export class ExecutionTracer implements AsyncDisposable {
         service === undefined
           ? metadata
           : { service, ...(typeof metadata === 'object' ? metadata : { value: metadata }) },
-      parent: parent ?? undefined,
+      parent,
       limitMs:
         timeoutMs !== undefined && Number.isFinite(timeoutMs) && timeoutMs > 0
-          ? Math.ceil(timeoutMs)
+          ? Math.ceil(durationOf(timeoutMs) as number)
           : undefined,
       idPrefix: '',
       isLive: startedAtMs === undefined && options.traceId === undefined,
@@ -303,7 +302,7 @@ export class ExecutionTracer implements AsyncDisposable {
 function startOf(startedAt: Date | number | undefined): number | undefined {
   if (startedAt === undefined) return undefined
   const ms = timeOf(startedAt)
-  if (ms === undefined || ms < EARLIEST_START_MS || ms > Date.now() + LATEST_START_AHEAD_MS) {
+  if (!isStart(ms)) {
     throw new InvalidInputError(
       `startedAt (${String(startedAt)}) must be a time from 2000-01-01 to a day from now`,
     )
@@ -315,12 +314,31 @@ function ownId(traceId: string, startedAtMs: number | undefined): string {
   const id = parseTraceId(String(traceId))
   if (id === undefined) throw new InvalidInputError(`traceId '${traceId}' is no UUID`)
   const told = traceIdStart(id)
+  if (told !== undefined && !isStart(told)) {
+    throw new InvalidInputError(`traceId '${traceId}' is a UUIDv7 of a time more than a day from now`)
+  }
   if (told !== undefined && startedAtMs !== undefined && told !== Math.floor(startedAtMs)) {
     throw new InvalidInputError(
       `traceId '${traceId}' is a UUIDv7 of another time than startedAt: leave one of them out`,
     )
   }
   return id
+}
+
+/** What a child keeps of its parent. A parent that is still being looked for has no id to tell yet. */
+function parentOf(context: TraceContextData | null | undefined): TraceContextData | undefined {
+  if (context === undefined || context === null || context.traceId === '') return undefined
+  const traceId = parseTraceId(String(context.traceId))
+  if (traceId === undefined) {
+    throw new InvalidInputError(`parent: '${context.traceId}' must be a trace id; give t.context(), or null`)
+  }
+  const parent: TraceContextData = {
+    traceId,
+    rootTraceId: parseTraceId(String(context.rootTraceId)) ?? traceId,
+  }
+  const stepId = stepIdOf(context.stepId)
+  if (stepId !== undefined) parent.stepId = stepId
+  return parent
 }
 
 function contextOf({ trace, stepId }: Place): TraceContextData {
