@@ -1,8 +1,14 @@
-import { InvalidInputError, parseTraceId, type TraceContextData, traceIdStart } from '@stepwell/protocol'
+import {
+  InvalidInputError,
+  parseTraceId,
+  type TraceContextData,
+  textOf,
+  traceIdStart,
+} from '@stepwell/protocol'
 import { AttachedTrace } from './handles.ts'
 import { OpenTrace } from './open-trace.ts'
 import type { Settings } from './options.ts'
-import { isStart, type Recording, stepIdOf } from './recording.ts'
+import { executionIdOf, isStart, type Recording, stepIdOf } from './recording.ts'
 import type { Sink } from './sink.ts'
 
 /** Traces that were attached to and let go are remembered, so that a next attachment goes on counting: this many. */
@@ -42,18 +48,21 @@ export class Attachments {
       throw new InvalidInputError('attach needs the context of a trace (t.context()), or { executionId }')
     }
     if ('traceId' in context && context.traceId) return this.#attachTo(context)
-    const { executionId } = context as { executionId: string }
-    const trace = this.#newTrace('', 0, String(executionId))
-    void this.#resolve(trace, String(executionId))
+    const executionId = executionIdOf((context as { executionId: string }).executionId)
+    if (executionId === undefined) {
+      throw new InvalidInputError('attach: traceId and executionId are empty, one of them is needed')
+    }
+    const trace = this.#newTrace('', 0, executionId)
+    void this.#resolve(trace, executionId)
     return new AttachedTrace(this.#recording, trace, undefined, () => {})
   }
 
   #attachTo({ traceId, startedAt, executionId, ...context }: TraceContextData): AttachedTrace {
-    const id = parseTraceId(String(traceId))
+    const id = parseTraceId(textOf(traceId))
     const startMs = id === undefined ? undefined : (traceIdStart(id) ?? startedAt)
     if (id === undefined || !isStart(startMs)) {
       throw new InvalidInputError(
-        `attach: '${traceId}' must be a trace id; one that is not Stepwell's needs startedAt beside it: milliseconds, from 2000 to a day from now`,
+        `attach: '${textOf(traceId)}' must be a trace id; one that is not Stepwell's needs startedAt beside it: milliseconds, from 2000 to a day from now`,
       )
     }
     const stepId = stepIdOf(context.stepId)
@@ -62,7 +71,7 @@ export class Attachments {
     if (own !== undefined) return new AttachedTrace(this.#recording, own, stepId, () => {})
     let known = this.#byTraceId.get(id)
     if (known === undefined) {
-      known = { trace: this.#newTrace(id, startMs, executionId), holders: 0 }
+      known = { trace: this.#newTrace(id, startMs, executionIdOf(executionId)), holders: 0 }
       this.#remember(id, known)
     }
     known.holders += 1
@@ -127,7 +136,8 @@ export class Attachments {
   }
 
   /** The trace id of an execution id, by whatever way there is. */
-  async lookUp(executionId: string): Promise<string | undefined> {
+  async lookUp(executionId: string | undefined): Promise<string | undefined> {
+    if (executionId === undefined) return undefined
     return (await this.#known(executionId)) ?? (await this.#asked(executionId))
   }
 

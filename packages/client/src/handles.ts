@@ -1,4 +1,11 @@
-import type { FinalStatus, Step, StepId, StepStatus, TraceContextData } from '@stepwell/protocol'
+import {
+  type FinalStatus,
+  InvalidInputError,
+  type Step,
+  type StepId,
+  type StepStatus,
+  type TraceContextData,
+} from '@stepwell/protocol'
 import { currentPlace, type Place, places } from './context.ts'
 import type { OpenStep, OpenTrace } from './open-trace.ts'
 import { errorText, type Recording, type StepOptions } from './recording.ts'
@@ -38,8 +45,7 @@ abstract class Scope {
   step<T>(name: string, fn: StepCallback<T>): T
   step<T>(name: string, options: StepOptions, fn: StepCallback<T>): T
   step<T>(name: string, second: StepOptions | StepCallback<T>, third?: StepCallback<T>): T {
-    const [options, fn] =
-      typeof second === 'function' ? [{}, second] : [second ?? {}, third as StepCallback<T>]
+    const [options, fn] = optionsAndFunction<StepOptions, StepHandle, T>('step', second, third)
     const handle = this.startStep(name, options)
     const place: Place = {
       trace: this.trace,
@@ -180,7 +186,7 @@ export const step: StepCall = <T>(
   second: StepOptions | StepCallback<T>,
   third?: StepCallback<T>,
 ): T => {
-  const [options, fn] = typeof second === 'function' ? [{}, second] : [second ?? {}, third as StepCallback<T>]
+  const [options, fn] = optionsAndFunction<StepOptions, StepHandle, T>('step', second, third)
   const place = currentPlace()
   if (place === undefined) return fn(noStep as unknown as StepHandle)
   return new PlaceScope(place).step(name, options, fn)
@@ -226,8 +232,27 @@ export function runIn<T>(
   ) as T
 }
 
-const isPromise = (value: unknown): value is Promise<unknown> =>
-  typeof value === 'object' && value !== null && typeof (value as Promise<unknown>).then === 'function'
+function isPromise(value: unknown): value is Promise<unknown> {
+  try {
+    return (
+      typeof value === 'object' && value !== null && typeof (value as Promise<unknown>).then === 'function'
+    )
+  } catch {
+    // A property that cannot be read: whatever it is, it is the host's.
+    return false
+  }
+}
+
+/** The two ways to call `trace` and `step`. Throws InvalidInputError where there is nothing to run. */
+export function optionsAndFunction<Options, Scope, T>(
+  what: 'trace' | 'step',
+  second: Options | ((scope: Scope) => T) | null | undefined,
+  third: ((scope: Scope) => T) | undefined,
+): [options: Options, fn: (scope: Scope) => T] {
+  if (typeof second === 'function') return [{} as Options, second as (scope: Scope) => T]
+  if (typeof third === 'function') return [second ?? ({} as Options), third]
+  throw new InvalidInputError(`${what}(name, options?, fn) needs a function to run`)
+}
 
 const NO_STEP: Step = Object.freeze({ id: 0, name: '', status: 'success' })
 const NO_CONTEXT: TraceContextData = Object.freeze({ traceId: '00000000-0000-0000-0000-000000000000' })
@@ -237,8 +262,8 @@ export const noStep = Object.freeze({
   id: undefined,
   traceId: NO_CONTEXT.traceId,
   executionId: undefined,
-  step: <T>(_name: string, second: unknown, third?: unknown): T =>
-    ((typeof second === 'function' ? second : third) as (step: unknown) => T)(noStep),
+  step: <T>(_name: string, second: unknown, third?: (step: unknown) => T): T =>
+    optionsAndFunction<unknown, unknown, T>('step', second, third)[1](noStep),
   startStep: () => noStep,
   recordStep: () => NO_STEP,
   context: () => NO_CONTEXT,

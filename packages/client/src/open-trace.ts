@@ -113,10 +113,7 @@ export class OpenTrace {
     this.traceId = beginning.traceId
     this.startedAtMs = Math.floor(beginning.startedAtMs)
     this.skill = boundText(beginning.skill, NAME_MAX_LENGTH)
-    this.executionId =
-      beginning.executionId === undefined
-        ? undefined
-        : boundText(String(beginning.executionId), NAME_MAX_LENGTH)
+    this.executionId = beginning.executionId
     this.parent = beginning.parent
     this.isOwner = beginning.idPrefix === ''
     this.#limitMs = beginning.limitMs

@@ -48,7 +48,7 @@ export class TraceRecorder {
     const place = this.#place()
     if (place === undefined) return { id: 0, name: nameOf(name), status }
     const open = place.trace.lastOpen(nameOf(name))
-    if (open === undefined) throw new StepNotStartedError(String(name))
+    if (open === undefined) throw new StepNotStartedError(name)
     return place.recording.endStep(place.trace, open, status, errorMessage ?? undefined, options)
   }
 

@@ -1,16 +1,15 @@
 import {
-  boundText,
   EARLIEST_START_MS,
   type FinalStatus,
   InvalidStatusError,
   LATEST_START_AHEAD_MS,
-  NAME_MAX_LENGTH,
   STEP_ID_TEXT,
   STEP_STATUSES,
   type Step,
   type StepId,
   type StepStatus,
   type TraceEnd,
+  textOf,
 } from '@stepwell/protocol'
 import type { Counters, DropReason } from './counters.ts'
 import type { EndTimes, OpenStep, OpenTrace } from './open-trace.ts'
@@ -211,9 +210,14 @@ export function checkStatus(status: string): void {
   if (!STEP_STATUSES.includes(status as StepStatus)) throw new InvalidStatusError(status, STEP_STATUSES)
 }
 
+/** An execution id as it travels and as its key in Redis is named, or undefined for none. */
+export function executionIdOf(id: unknown): string | undefined {
+  return textOf(id ?? '') || undefined
+}
+
 /** A usable name of whatever was passed. */
 export function nameOf(name: unknown): string {
-  return boundText(typeof name === 'string' ? name : String(name ?? ''), NAME_MAX_LENGTH) || 'unnamed'
+  return textOf(name ?? '') || 'unnamed'
 }
 
 // What the protocol takes, with room to spare: a start or an end outside would have the whole delta refused.
@@ -221,8 +225,17 @@ const TIME_MAX_MS = 9e12
 
 /** Milliseconds since 1970, or undefined for what is no time, or none between 1970 and 2255. */
 export function timeOf(time: Date | number | null | undefined): number | undefined {
-  const ms = time instanceof Date ? time.getTime() : time
+  const ms = time instanceof Date ? millisecondsOf(time) : time
   return typeof ms === 'number' && ms >= 0 && ms <= TIME_MAX_MS ? ms : undefined
+}
+
+// What only inherits from Date has no time, and says so by throwing.
+function millisecondsOf(date: Date): number | undefined {
+  try {
+    return date.getTime()
+  } catch {
+    return undefined
+  }
 }
 
 /** The id, or undefined for what is no step id: a worker would refuse the whole delta for it. */
@@ -250,7 +263,7 @@ function messageOf(message: unknown): string | undefined {
 /** The message of whatever was thrown. Never throws. */
 export function errorText(error: unknown): string {
   try {
-    return error instanceof Error ? error.message || error.name : String(error)
+    return String(error instanceof Error ? error.message || error.name : error)
   } catch {
     return 'unknown error'
   }

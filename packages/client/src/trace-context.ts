@@ -1,4 +1,10 @@
-import { CORRELATION_TTL_S, correlationKey, InvalidInputError, parseTraceId } from '@stepwell/protocol'
+import {
+  CORRELATION_TTL_S,
+  correlationKey,
+  InvalidInputError,
+  parseTraceId,
+  textOf,
+} from '@stepwell/protocol'
 import { openRedis, type RedisConnection, type RedisTarget } from './redis-connection.ts'
 import { withinMs } from './redis-sink.ts'
 
@@ -26,11 +32,11 @@ export class TraceContext {
 
   /** Remembers the trace for an hour. True when Redis has it, false when it could not be reached. Idempotent. */
   async setTraceId(executionId: string, traceId: string): Promise<boolean> {
-    if (parseTraceId(String(traceId)) === undefined)
-      throw new InvalidInputError(`'${traceId}' is no trace id: a UUID is needed`)
+    if (parseTraceId(textOf(traceId)) === undefined)
+      throw new InvalidInputError(`'${textOf(traceId)}' is no trace id: a UUID is needed`)
     return this.#withRedis(
       async ({ redis }) =>
-        (await redis.set(correlationKey(String(executionId)), traceId, 'EX', CORRELATION_TTL_S)) === 'OK',
+        (await redis.set(correlationKey(textOf(executionId)), traceId, 'EX', CORRELATION_TTL_S)) === 'OK',
       false,
     )
   }
@@ -38,7 +44,7 @@ export class TraceContext {
   /** The trace id, or undefined if it is unknown or Redis cannot be reached. */
   async getTraceId(executionId: string): Promise<string | undefined> {
     return this.#withRedis(
-      async ({ redis }) => (await redis.get(correlationKey(String(executionId)))) ?? undefined,
+      async ({ redis }) => (await redis.get(correlationKey(textOf(executionId)))) ?? undefined,
       undefined,
     )
   }

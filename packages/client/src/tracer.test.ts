@@ -109,6 +109,58 @@ describe('traces', () => {
     expect(sink.find('throws')).toMatchObject([{ status: 'failed', steps: [{ status: 'failed' }] }])
   })
 
+  test('what cannot even be looked at comes through unchanged, and fails what threw it', async () => {
+    const refuse = (): never => {
+      throw new Error('not to be read')
+    }
+    const closed = new Proxy({}, { get: refuse, has: refuse, getPrototypeOf: refuse })
+    expect(tracer.trace('returned', () => closed)).toBe(closed)
+    for (const thrown of [closed, undefined, Object.assign(new Error(), { name: undefined })]) {
+      let caught: unknown = 'nothing'
+      try {
+        tracer.trace('thrown', () => {
+          throw thrown
+        })
+      } catch (error) {
+        caught = error
+      }
+      expect(caught === thrown).toBe(true)
+    }
+    await tracer.flush()
+    expect(sink.traces().map((trace) => trace.status)).toEqual(['success', 'failed', 'failed', 'failed'])
+  })
+
+  test('names and ids of any type are text, or refused in words', async () => {
+    const bare = Object.create(null)
+    tracer.startTrace(bare, { executionId: bare })
+    const recorder = new TraceRecorder(tracer)
+    recorder.startStep(bare, { startedAt: Object.create(Date.prototype) })
+    recorder.endStep(bare)
+    expect(tracer.getCurrentTrace()).toMatchObject({
+      skillName: '[unreadable]',
+      executionId: '[unreadable]',
+      steps: [{ name: '[unreadable]' }],
+    })
+    expect(() => recorder.endStep(bare)).toThrow("Step '[unreadable]' was not started")
+    expect(() => tracer.endTrace(bare)).toThrow(InvalidStatusError)
+    expect(() => tracer.attach({ traceId: Symbol('x') as never })).toThrow(/Symbol\(x\)/)
+    expect(() => tracer.attach({ executionId: undefined as never })).toThrow(/executionId/)
+    expect(() => tracer.trace('x', undefined as never)).toThrow(/needs a function/)
+    expect(() => step('x', {}, undefined as never)).toThrow(/needs a function/)
+    await expect(tracer.getTraceId(Symbol('x') as never)).resolves.toBeUndefined()
+    tracer.endTrace()
+  })
+
+  test('an execution id that was cut is found by its whole length', async () => {
+    const id = tracer.startTrace('long', 'x'.repeat(300))
+    expect(await tracer.getTraceId('x'.repeat(300))).toBe(id)
+    const other = new ExecutionTracer({ sink })
+    await tracer.flush()
+    other.attach({ executionId: 'x'.repeat(300) }).recordStep('remote', 1)
+    expect(await other.close()).toMatchObject({ sent: 1 })
+    tracer.endTrace()
+  })
+
   test('nested steps, attributes, metadata set on the way, a failure without an exception', async () => {
     await tracer.trace('nested', { metadata: { a: 1 } }, async (t) => {
       await step('outer', { attributes: { model: 'x' } }, async (s) => {

@@ -1,5 +1,4 @@
 import {
-  boundText,
   DELTA_OF_TRACE,
   type Delta,
   END_TRACE,
@@ -7,24 +6,24 @@ import {
   type FinalStatus,
   InvalidInputError,
   InvalidStatusError,
-  NAME_MAX_LENGTH,
   newTraceId,
   parseTraceId,
   type Trace,
   type TraceContextData,
   TraceContextError,
   type TraceEnd,
+  textOf,
   traceIdStart,
 } from '@stepwell/protocol'
 import { Attachments } from './attachments.ts'
 import { currentPlace, type Place, places } from './context.ts'
 import { Counters, type TracerCounters } from './counters.ts'
 import { flushBeforeExit } from './exit-flush.ts'
-import { type AttachedTrace, noStep, runIn, TraceHandle } from './handles.ts'
+import { type AttachedTrace, noStep, optionsAndFunction, runIn, TraceHandle } from './handles.ts'
 import { liveTrace } from './live-trace.ts'
 import { OpenTrace } from './open-trace.ts'
 import { readOptions, type Settings, type TracerOptions } from './options.ts'
-import { durationOf, isStart, nameOf, Recording, stepIdOf, timeOf } from './recording.ts'
+import { durationOf, executionIdOf, isStart, nameOf, Recording, stepIdOf, timeOf } from './recording.ts'
 import { redisSink } from './redis-sink.ts'
 import { Episode } from './report.ts'
 import { Sender } from './sender.ts'
@@ -112,8 +111,7 @@ export class ExecutionTracer implements AsyncDisposable {
     second: TraceOptions | ((trace: TraceHandle) => T),
     third?: (trace: TraceHandle) => T,
   ): T {
-    const [options, fn] =
-      typeof second === 'function' ? [{}, second] : [second ?? {}, third as (trace: TraceHandle) => T]
+    const [options, fn] = optionsAndFunction<TraceOptions, TraceHandle, T>('trace', second, third)
     if (this.#recording === undefined) return fn(noStep as unknown as TraceHandle)
     const outer = places.getStore()
     const around = options.parent === undefined ? currentPlace() : undefined
@@ -151,7 +149,7 @@ export class ExecutionTracer implements AsyncDisposable {
     const trace =
       options.traceId === undefined
         ? this.currentPlace()?.trace
-        : this.#recording.openTraces.get(options.traceId.toLowerCase())
+        : this.#recording.openTraces.get(textOf(options.traceId).toLowerCase())
     if (trace === undefined) {
       if (options.traceId === undefined) throw new TraceContextError(0)
       return
@@ -171,7 +169,7 @@ export class ExecutionTracer implements AsyncDisposable {
   getTraceId(executionId: string): Promise<string | undefined>
   getTraceId(executionId?: string): string | undefined | Promise<string | undefined> {
     if (executionId === undefined) return this.currentPlace()?.trace.traceId || undefined
-    return this.#attachments?.lookUp(executionId) ?? Promise.resolve(undefined)
+    return this.#attachments?.lookUp(executionIdOf(executionId)) ?? Promise.resolve(undefined)
   }
 
   /** The current trace as it is now, or undefined. Throws TraceContextError where several could be meant. */
@@ -246,10 +244,7 @@ export class ExecutionTracer implements AsyncDisposable {
       traceId,
       startedAtMs: traceIdStart(traceId) ?? startedAtMs ?? Date.now(),
       skill: nameOf(skillName),
-      executionId:
-        executionId === undefined || executionId === null || executionId === ''
-          ? undefined
-          : boundText(String(executionId), NAME_MAX_LENGTH),
+      executionId: executionIdOf(executionId),
       metadata:
         service === undefined
           ? metadata
@@ -289,7 +284,7 @@ export class ExecutionTracer implements AsyncDisposable {
    * @internal
    */
   placeOf(traceId: string): Place | undefined {
-    const trace = this.#recording?.openTraces.get(traceId.toLowerCase())
+    const trace = this.#recording?.openTraces.get(textOf(traceId).toLowerCase())
     return trace && { trace, recording: this.#recording as Recording, stepId: undefined, outer: undefined }
   }
 
@@ -304,15 +299,15 @@ function startOf(startedAt: Date | number | undefined): number | undefined {
   const ms = timeOf(startedAt)
   if (!isStart(ms)) {
     throw new InvalidInputError(
-      `startedAt (${String(startedAt)}) must be a time from 2000-01-01 to a day from now`,
+      `startedAt (${textOf(startedAt)}) must be a time from 2000-01-01 to a day from now`,
     )
   }
   return ms
 }
 
 function ownId(traceId: string, startedAtMs: number | undefined): string {
-  const id = parseTraceId(String(traceId))
-  if (id === undefined) throw new InvalidInputError(`traceId '${traceId}' is no UUID`)
+  const id = parseTraceId(textOf(traceId))
+  if (id === undefined) throw new InvalidInputError(`traceId '${textOf(traceId)}' is no UUID`)
   const told = traceIdStart(id)
   if (told !== undefined && !isStart(told)) {
     throw new InvalidInputError(`traceId '${traceId}' is a UUIDv7 of a time more than a day from now`)
@@ -328,13 +323,15 @@ function ownId(traceId: string, startedAtMs: number | undefined): string {
 /** What a child keeps of its parent. A parent that is still being looked for has no id to tell yet. */
 function parentOf(context: TraceContextData | null | undefined): TraceContextData | undefined {
   if (context === undefined || context === null || context.traceId === '') return undefined
-  const traceId = parseTraceId(String(context.traceId))
+  const traceId = parseTraceId(textOf(context.traceId))
   if (traceId === undefined) {
-    throw new InvalidInputError(`parent: '${context.traceId}' must be a trace id; give t.context(), or null`)
+    throw new InvalidInputError(
+      `parent: '${textOf(context.traceId)}' must be a trace id; give t.context(), or null`,
+    )
   }
   const parent: TraceContextData = {
     traceId,
-    rootTraceId: parseTraceId(String(context.rootTraceId)) ?? traceId,
+    rootTraceId: parseTraceId(textOf(context.rootTraceId)) ?? traceId,
   }
   const stepId = stepIdOf(context.stepId)
   if (stepId !== undefined) parent.stepId = stepId

@@ -1,3 +1,5 @@
+import { textOf } from './plain-json.ts'
+
 /** Every error that Stepwell throws on purpose. `code` is stable and documented in docs/ERRORS.md; the text is for people. */
 export class StepwellError extends Error {
   readonly code: string
@@ -11,15 +13,15 @@ export class StepwellError extends Error {
 
 /** `endStep` of a step that is not open in the trace. Code `STEP_NOT_STARTED`; nothing was recorded. */
 export class StepNotStartedError extends StepwellError {
-  constructor(name: string) {
-    super('STEP_NOT_STARTED', `Step '${name}' was not started`)
+  constructor(name: unknown) {
+    super('STEP_NOT_STARTED', `Step '${textOf(name)}' was not started`)
   }
 }
 
 /** A status outside the allowed ones. Code `INVALID_STATUS`; nothing was recorded. */
 export class InvalidStatusError extends StepwellError {
   constructor(status: unknown, allowed: readonly string[]) {
-    super('INVALID_STATUS', `Invalid status '${String(status)}': use one of ${allowed.join(', ')}`)
+    super('INVALID_STATUS', `Invalid status '${textOf(status)}': use one of ${allowed.join(', ')}`)
   }
 }
 

@@ -55,6 +55,7 @@ export {
   METADATA_MAX_LENGTH,
   NAME_MAX_LENGTH,
   TRUNCATED_KEY,
+  textOf,
 } from './plain-json.ts'
 export {
   type MergeState,

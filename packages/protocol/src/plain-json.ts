@@ -32,6 +32,17 @@ export function boundText(text: string, maxLength: number): string {
   )
 }
 
+/** The bounded text of whatever a caller passed where a text belongs. Never throws. */
+export function textOf(value: unknown, maxLength = NAME_MAX_LENGTH): string {
+  let text: string
+  try {
+    text = String(value)
+  } catch {
+    text = '[unreadable]'
+  }
+  return boundText(text, maxLength)
+}
+
 /** A parsed JSON value with every text in it cleaned, keys too. */
 export function cleanJson<T extends Json>(value: T): T {
   if (typeof value === 'string') return cleanText(value) as T
