@@ -70,6 +70,19 @@ describe('attach', () => {
     expect(await other.close()).toEqual({ emitted: 2, sent: 1, buffered: 0, dropped: { unresolved: 1 } })
   })
 
+  test('what waits when the tracer is closed is lost once, however the looking ends', async () => {
+    const other = new ExecutionTracer({ sink, resolveTimeoutMs: 100 })
+    other.attach({ executionId: 'nobody' }).recordStep('lost', 1)
+    other.attach({ executionId: 'late' }).recordStep('lost', 1)
+    const closed = { emitted: 2, sent: 0, buffered: 0, dropped: { unsent: 2 } }
+    expect(await other.close({ timeoutMs: 10 })).toEqual(closed)
+    tracer.startTrace('late', 'late')
+    await tracer.flush()
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    expect(other.counters()).toEqual(closed)
+    expect(sink.traces()).toHaveLength(1)
+  })
+
   test('attached to again, ids go on', async () => {
     const other = new ExecutionTracer({ sink })
     tracer.startTrace('again')

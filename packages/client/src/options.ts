@@ -140,6 +140,12 @@ function expectRedis(redis: unknown): void {
     expect(typeof redis === 'object' && redis !== null, 'redis', 'a URL, options of ioredis, or a connection')
 }
 
+/** Milliseconds that a flush may take, of whatever was passed: Infinity is the longest that a timer can wait. */
+export function timeoutOf(options: { timeoutMs?: number } | null | undefined, standard: number): number {
+  const ms = options?.timeoutMs
+  return typeof ms === 'number' && ms >= 0 ? Math.min(ms, 2 ** 31 - 1) : standard
+}
+
 function inRange(options: TracerOptions, key: keyof typeof RANGES): number {
   const [min, max, standard] = RANGES[key]
   const value = options[key] ?? standard

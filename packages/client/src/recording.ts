@@ -41,7 +41,7 @@ export class Recording {
     this.#counters = counters
   }
 
-  /** From now on everything is dropped, as `closed`. */
+  /** From now on everything is dropped, as `closed`; what waited is no longer ours to count. */
   close(): void {
     this.#isClosed = true
     this.openTraces.clear()
@@ -192,6 +192,7 @@ export class Recording {
 
   /** Nobody knows the trace that was attached to: what was recorded of it is lost. */
   giveUp(trace: OpenTrace): void {
+    if (this.#isClosed) return
     trace.dropReason = 'unresolved'
     if (trace.events > 0) this.#sender.drop('unresolved', trace.events)
     this.#sender.forget(trace)
@@ -199,6 +200,7 @@ export class Recording {
 
   /** The trace that was attached to is known now. */
   resolve(trace: OpenTrace, traceId: string, startedAtMs: number): void {
+    if (this.#isClosed) return
     const before = trace.bytes
     trace.resolve(traceId, startedAtMs)
     this.#sender.noteNews(trace, trace.bytes - before)

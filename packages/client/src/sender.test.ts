@@ -125,6 +125,33 @@ describe('sending', () => {
     expect(await tracer.close()).toMatchObject({ sent: 1 })
   })
 
+  test('what is recorded while the sink closes is counted as lost', async () => {
+    const slow = memorySink()
+    const closing = new ExecutionTracer({
+      sink: {
+        ...slow,
+        send: slow.send,
+        close: async () => void closing.trace('too late', () => {}),
+      },
+    })
+    expect(await closing.close()).toEqual({ emitted: 2, sent: 0, buffered: 0, dropped: { closed: 2 } })
+  })
+
+  test.each([Number.POSITIVE_INFINITY, undefined, null, 'soon'])(
+    'flush and close take a time-out of %s',
+    async (timeoutMs) => {
+      const slow = memorySink()
+      const patient = new ExecutionTracer({
+        sink: { ...slow, send: () => new Promise((resolve) => setTimeout(resolve, 30)) },
+      })
+      patient.trace('slow', () => {})
+      expect(await patient.flush({ timeoutMs } as never)).toBe(true)
+      expect(await patient.flush(null as never)).toBe(true)
+      patient.trace('slow', () => {})
+      expect(await patient.close({ timeoutMs } as never)).toMatchObject({ sent: 4, dropped: {} })
+    },
+  )
+
   test('a disabled tracer runs the code and does nothing else', async () => {
     const off = new ExecutionTracer({ disabled: true })
     const recorder = new TraceRecorder(off)

@@ -22,7 +22,7 @@ import { flushBeforeExit } from './exit-flush.ts'
 import { type AttachedTrace, noStep, optionsAndFunction, runIn, TraceHandle } from './handles.ts'
 import { liveTrace } from './live-trace.ts'
 import { OpenTrace } from './open-trace.ts'
-import { readOptions, type Settings, type TracerOptions } from './options.ts'
+import { readOptions, type Settings, type TracerOptions, timeoutOf } from './options.ts'
 import { durationOf, executionIdOf, isStart, nameOf, Recording, stepIdOf, timeOf } from './recording.ts'
 import { redisSink } from './redis-sink.ts'
 import { Episode } from './report.ts'
@@ -189,7 +189,7 @@ export class ExecutionTracer implements AsyncDisposable {
 
   /** Resolves true when all that was recorded before is with Redis, false after the time-out. Never rejects. */
   async flush(options: { timeoutMs?: number } = {}): Promise<boolean> {
-    return (await this.#sender?.flush(options.timeoutMs ?? this.#settings.closeTimeoutMs)) ?? true
+    return (await this.#sender?.flush(timeoutOf(options, this.#settings.closeTimeoutMs))) ?? true
   }
 
   /** What was counted so far. At all times emitted = sent + dropped + buffered. */
@@ -202,7 +202,7 @@ export class ExecutionTracer implements AsyncDisposable {
    * worker times them out. Idempotent; never rejects. What is recorded afterwards is counted as dropped, `closed`.
    */
   close(options: { timeoutMs?: number } = {}): Promise<TracerCounters> {
-    this.#closing ??= this.#close(options.timeoutMs ?? this.#settings.closeTimeoutMs)
+    this.#closing ??= this.#close(timeoutOf(options, this.#settings.closeTimeoutMs))
     return this.#closing
   }
 
@@ -215,10 +215,10 @@ export class ExecutionTracer implements AsyncDisposable {
     clearInterval(this.#heartbeat)
     await this.#sender?.flush(timeoutMs)
     this.#sender?.close()
+    this.#recording?.close()
     const { buffered } = this.#counters
     if (buffered > 0) this.#sender?.drop('unsent', buffered)
     await this.#sink?.close()
-    this.#recording?.close()
     return this.counters()
   }
 
