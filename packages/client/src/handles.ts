@@ -95,7 +95,6 @@ abstract class Scope {
 /** A step that is running. */
 export class StepHandle extends Scope {
   readonly #step: OpenStep
-  #ended: Step | undefined
 
   /** @internal */
   constructor(recording: Recording, trace: OpenTrace, step: OpenStep) {
@@ -109,13 +108,12 @@ export class StepHandle extends Scope {
 
   /** Adds attributes, over those of the same name. After the end: nothing. */
   set(attributes: Record<string, unknown>): void {
-    if (this.#ended === undefined) this.recording.setAttributes(this.trace, this.#step, attributes)
+    this.recording.setAttributes(this.trace, this.#step, attributes)
   }
 
   /** Completes the step. A second end changes nothing. Throws InvalidStatusError. */
   end(status: StepStatus = 'success', errorMessage?: string): Step {
-    this.#ended ??= this.recording.endStep(this.trace, this.#step, status, errorMessage)
-    return this.#ended
+    return this.recording.endStep(this.trace, this.#step, status, errorMessage)
   }
 
   /** Completes the step as failed, with the error's message. */

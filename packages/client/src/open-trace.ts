@@ -38,6 +38,8 @@ export interface OpenStep {
   attributes: string | undefined
   /** Whether its open form is on its way already. */
   sent: boolean
+  /** What it became, once it has ended: by its handle or by its name, whichever came first. */
+  ended: Step | undefined
 }
 
 /** When a trace ended and how long it took, in milliseconds; undefined: now; null: unknown. */
@@ -183,6 +185,7 @@ export class OpenTrace {
       parentId,
       attributes,
       sent: false,
+      ended: undefined,
     }
     this.started += 1
     this.open.set(step.id, step)
@@ -201,7 +204,7 @@ export class OpenTrace {
    * to the buffer.
    */
   complete(
-    step: Omit<OpenStep, 'startedPerfMs' | 'sent'>,
+    step: Omit<OpenStep, 'startedPerfMs' | 'sent' | 'ended'>,
     durationMs: number,
     status: StepStatus,
     errorMessage: string | undefined,

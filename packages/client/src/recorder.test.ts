@@ -77,6 +77,22 @@ describe('recorder', () => {
     expect(sink.traces()).toMatchObject([{ stepCount: 1 }])
   })
 
+  test('a step that its name and its handle end is one step', async () => {
+    const recorder = new TraceRecorder(tracer)
+    tracer.trace('skill', (t) =>
+      t.step('twice', (s) => {
+        const ended = recorder.endStep('twice', 'failed', 'first')
+        s.set({ late: true })
+        expect(s.end()).toBe(ended)
+      }),
+    )
+    await tracer.flush()
+    expect(tracer.counters()).toMatchObject({ emitted: 3 })
+    expect(sink.traces()).toMatchObject([
+      { missingSteps: 0, steps: [{ name: 'twice', status: 'failed', errorMessage: 'first' }] },
+    ])
+  })
+
   test('steps open under one name end last-in first-out', () => {
     tracer.startTrace('skill')
     const recorder = new TraceRecorder(tracer)

@@ -67,30 +67,32 @@ export class Recording {
   startStep(trace: OpenTrace, name: string, options: StepOptions, parentId: StepId | undefined): OpenStep {
     const step = trace.startStep(
       nameOf(name),
-      options.startedAt === null ? null : timeOf(options.startedAt),
-      stepIdOf(options.parentId) ?? parentId,
-      trace.encodeAttributes(options.attributes),
+      options?.startedAt === null ? null : timeOf(options?.startedAt),
+      stepIdOf(options?.parentId) ?? parentId,
+      trace.encodeAttributes(options?.attributes),
     )
     if (this.#dropReasonOf(trace) === undefined) this.#sender.noteNews(trace, 0)
     return step
   }
 
-  /** Completes an open step, now or at `endedAt`. */
+  /** Completes an open step, now or at `endedAt`. A second end changes nothing. */
   endStep(
     trace: OpenTrace,
     open: OpenStep,
     status: StepStatus,
     errorMessage: string | undefined,
-    options: { attributes?: unknown; endedAt?: Date | number | undefined } = {},
+    options?: { attributes?: unknown; endedAt?: Date | number | undefined } | null,
   ): Step {
     checkStatus(status)
-    if (options.attributes !== undefined) this.setAttributes(trace, open, options.attributes)
-    const endedAtMs = timeOf(options.endedAt)
+    if (open.ended !== undefined) return open.ended
+    if (options?.attributes !== undefined) this.setAttributes(trace, open, options.attributes)
+    const endedAtMs = timeOf(options?.endedAt)
     const durationMs =
       endedAtMs === undefined && open.startedPerfMs !== undefined
         ? performance.now() - open.startedPerfMs
         : Math.max(0, open.startedAtMs === null ? 0 : (endedAtMs ?? Date.now()) - open.startedAtMs)
-    return this.#complete(trace, open, durationMs, status, errorMessage)
+    open.ended = this.#complete(trace, open, durationMs, status, errorMessage)
+    return open.ended
   }
 
   /** A step that ended now and took `durationMs`, unless `startedAt` says when it began. */
@@ -100,7 +102,7 @@ export class Recording {
     durationMs: number,
     status: StepStatus,
     errorMessage: string | undefined,
-    options: StepOptions,
+    options: StepOptions | null,
     parentId: StepId | undefined,
   ): Step {
     checkStatus(status)
@@ -110,16 +112,16 @@ export class Recording {
       id: trace.newStepId(),
       name: nameOf(name),
       startedAtMs:
-        options.startedAt === null ? null : (timeOf(options.startedAt) ?? trace.nowMs() - duration),
-      parentId: stepIdOf(options.parentId) ?? parentId,
-      attributes: trace.encodeAttributes(options.attributes),
+        options?.startedAt === null ? null : (timeOf(options?.startedAt) ?? trace.nowMs() - duration),
+      parentId: stepIdOf(options?.parentId) ?? parentId,
+      attributes: trace.encodeAttributes(options?.attributes),
     }
     return this.#complete(trace, step, duration, status, errorMessage)
   }
 
   #complete(
     trace: OpenTrace,
-    open: Omit<OpenStep, 'startedPerfMs' | 'sent'>,
+    open: Omit<OpenStep, 'startedPerfMs' | 'sent' | 'ended'>,
     durationMs: number,
     status: StepStatus,
     errorMessage: string | undefined,
@@ -138,8 +140,9 @@ export class Recording {
     return step
   }
 
-  /** Adds to the attributes of an open step. */
+  /** Adds to the attributes of a step. After its end: nothing. */
   setAttributes(trace: OpenTrace, step: OpenStep, attributes: unknown): void {
+    if (step.ended !== undefined) return
     const known = step.attributes === undefined ? {} : JSON.parse(step.attributes)
     const added = trace.encodeAttributes(attributes)
     if (added !== undefined) step.attributes = JSON.stringify({ ...known, ...JSON.parse(added) })

@@ -143,20 +143,21 @@ export class ExecutionTracer implements AsyncDisposable {
   }
 
   /** Ends the current trace, or the one named. Throws InvalidStatusError, TraceContextError. A second end changes nothing. */
-  endTrace(status: FinalStatus = 'success', options: EndOptions = {}): void {
+  endTrace(status: FinalStatus = 'success', options?: EndOptions | null): void {
     if (!FINAL_STATUSES.includes(status)) throw new InvalidStatusError(status, FINAL_STATUSES)
     if (this.#recording === undefined) return
+    const { traceId, errorMessage, completedAt, durationMs } = options ?? {}
     const trace =
-      options.traceId === undefined
+      traceId === undefined
         ? this.currentPlace()?.trace
-        : this.#recording.openTraces.get(textOf(options.traceId).toLowerCase())
+        : this.#recording.openTraces.get(textOf(traceId).toLowerCase())
     if (trace === undefined) {
-      if (options.traceId === undefined) throw new TraceContextError(0)
+      if (traceId === undefined) throw new TraceContextError(0)
       return
     }
-    this.#recording.end(trace, status, options.errorMessage, {
-      completedAtMs: options.completedAt === null ? null : timeOf(options.completedAt),
-      durationMs: options.durationMs === null ? null : durationOf(options.durationMs),
+    this.#recording.end(trace, status, errorMessage, {
+      completedAtMs: completedAt === null ? null : timeOf(completedAt),
+      durationMs: durationMs === null ? null : durationOf(durationMs),
     })
   }
 
