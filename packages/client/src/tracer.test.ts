@@ -161,6 +161,36 @@ describe('traces', () => {
     tracer.endTrace()
   })
 
+  test('metadata of any kind is the same beside a service', async () => {
+    const serving = new ExecutionTracer({ sink, service: 'builder' })
+    const unreadable = {
+      get no() {
+        throw new Error('no')
+      },
+    }
+    const kinds = [
+      undefined,
+      7,
+      { a: 1 },
+      [1, 2],
+      new Map([['a', 1]]),
+      new Date(0),
+      unreadable,
+      'x'.repeat(1e5),
+    ]
+    for (const metadata of [...kinds, { service: 'own' }]) {
+      tracer.trace('plain', { metadata }, () => {})
+      serving.trace('serving', { metadata }, () => {})
+    }
+    await Promise.all([tracer.flush(), serving.close()])
+    const plain = sink.find('plain').map(({ metadata }) => ({ service: 'builder', ...metadata }))
+    expect(sink.find('serving').map(({ metadata }) => metadata)).toEqual(plain)
+    expect(plain.slice(-2)).toEqual([
+      { service: 'builder', 'stepwell.truncated': 100_012 },
+      { service: 'own' },
+    ])
+  })
+
   test('nested steps, attributes, metadata set on the way, a failure without an exception', async () => {
     await tracer.trace('nested', { metadata: { a: 1 } }, async (t) => {
       await step('outer', { attributes: { model: 'x' } }, async (s) => {

@@ -2,10 +2,13 @@ import {
   DELTA_OF_TRACE,
   type Delta,
   END_TRACE,
+  encodeObject,
   FINAL_STATUSES,
   type FinalStatus,
   InvalidInputError,
   InvalidStatusError,
+  type JsonObject,
+  METADATA_MAX_LENGTH,
   newTraceId,
   parseTraceId,
   type Trace,
@@ -246,10 +249,7 @@ export class ExecutionTracer implements AsyncDisposable {
       startedAtMs: traceIdStart(traceId) ?? startedAtMs ?? Date.now(),
       skill: nameOf(skillName),
       executionId: executionIdOf(executionId),
-      metadata:
-        service === undefined
-          ? metadata
-          : { service, ...(typeof metadata === 'object' ? metadata : { value: metadata }) },
+      metadata: service === undefined ? metadata : withService(service, metadata),
       parent,
       limitMs:
         timeoutMs !== undefined && Number.isFinite(timeoutMs) && timeoutMs > 0
@@ -319,6 +319,13 @@ function ownId(traceId: string, startedAtMs: number | undefined): string {
     )
   }
   return id
+}
+
+/** The metadata as it would be without the service, and the service; one of the caller's own counts. */
+function withService(service: string, metadata: unknown): JsonObject {
+  // Encoded first: spread, a Map would be empty, a list an object, and a getter could throw.
+  const left = METADATA_MAX_LENGTH - encodeObject({ service }).length
+  return { service, ...JSON.parse(encodeObject(metadata, Math.max(0, left))) }
 }
 
 /** What a child keeps of its parent. A parent that is still being looked for has no id to tell yet. */
