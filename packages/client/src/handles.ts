@@ -218,7 +218,9 @@ export function runIn<T>(
     onReturn()
     return result
   }
-  return result.then(
+  // A query builder's `then` may give nothing back, or throw: what awaits it must get its value all the same.
+  const promise = result instanceof Promise ? result : Promise.resolve(result)
+  return promise.then(
     (value) => {
       onReturn()
       return value

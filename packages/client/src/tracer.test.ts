@@ -81,6 +81,18 @@ describe('traces', () => {
     ])
   })
 
+  test('what can be awaited and is no promise gives its value, or its error', async () => {
+    const query = (then: (resolve: (value: string) => void) => void) =>
+      Object.defineProperty({}, 'then', { value: then }) as PromiseLike<string>
+    expect(await tracer.trace('gives', () => query((resolve) => resolve('rows')))).toBe('rows')
+    const refuses = query(() => {
+      throw new TypeError('no connection')
+    })
+    await expect(tracer.trace('throws', () => step('query', () => refuses))).rejects.toThrow('no connection')
+    await tracer.flush()
+    expect(sink.traces().map(({ status }) => status)).toEqual(['success', 'failed'])
+  })
+
   test('what a callback throws ends step and trace as failed and comes through unchanged', async () => {
     const thrown = { odd: Symbol('not even an error') }
     const rejected = new TypeError('connection timeout redis')
