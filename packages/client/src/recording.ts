@@ -230,14 +230,14 @@ const TIME_MAX_MS = 9e12
 
 /** Milliseconds since 1970, or undefined for what is no time, or none between 1970 and 2255. */
 export function timeOf(time: Date | number | null | undefined): number | undefined {
-  const ms = time instanceof Date ? millisecondsOf(time) : time
+  const ms = typeof time === 'object' ? millisecondsOf(time) : time
   return typeof ms === 'number' && ms >= 0 && ms <= TIME_MAX_MS ? ms : undefined
 }
 
-// What only inherits from Date has no time, and says so by throwing.
-function millisecondsOf(date: Date): number | undefined {
+// What only looks like a Date has no time, and says so by throwing.
+function millisecondsOf(date: unknown): number | undefined {
   try {
-    return date.getTime()
+    return date instanceof Date ? date.getTime() : undefined
   } catch {
     return undefined
   }
