@@ -18,7 +18,14 @@ export const places = new AsyncLocalStorage<Place | undefined>()
 
 /** The innermost place whose trace has not ended. */
 export function currentPlace(): Place | undefined {
-  let place = places.getStore()
+  const current = notEnded(places.getStore())
+  // A flow may go on for ever, each trace begun in the one before: those that have ended are let go.
+  for (let place = current; place !== undefined; place = place.outer) place.outer = notEnded(place.outer)
+  return current
+}
+
+function notEnded(from: Place | undefined): Place | undefined {
+  let place = from
   while (place !== undefined && place.trace.end !== undefined) place = place.outer
   return place
 }

@@ -51,7 +51,7 @@ abstract class Scope {
       trace: this.trace,
       recording: this.recording,
       stepId: handle.id,
-      outer: places.getStore(),
+      outer: currentPlace(),
     }
     return runIn(
       place,
@@ -164,7 +164,7 @@ export class AttachedTrace extends Scope implements AsyncDisposable {
   /** Runs `fn` in the trace: `step()` and recorders in it record there. */
   run<T>(fn: () => T): T {
     return places.run(
-      { trace: this.trace, recording: this.recording, stepId: this.id, outer: places.getStore() },
+      { trace: this.trace, recording: this.recording, stepId: this.id, outer: currentPlace() },
       fn,
     )
   }

@@ -116,8 +116,8 @@ export class ExecutionTracer implements AsyncDisposable {
   ): T {
     const [options, fn] = optionsAndFunction<TraceOptions, TraceHandle, T>('trace', second, third)
     if (this.#recording === undefined) return fn(noStep as unknown as TraceHandle)
-    const outer = places.getStore()
-    const around = options.parent === undefined ? currentPlace() : undefined
+    const outer = currentPlace()
+    const around = options.parent === undefined ? outer : undefined
     const parent = around === undefined ? (options.parent ?? undefined) : contextOf(around)
     const trace = this.#begin(skillName, { ...options, parent })
     const handle = new TraceHandle(this.#recording, trace)

@@ -1,0 +1,36 @@
+import { AsyncResource } from 'node:async_hooks'
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { currentPlace, type Place, places } from './context.ts'
+import { ExecutionTracer } from './index.ts'
+import { memorySink } from './testing.ts'
+
+function depth(): number {
+  let deep = 0
+  for (let place: Place | undefined = places.getStore(); place !== undefined; place = place.outer) deep += 1
+  return deep
+}
+
+// A poller that sets its next round off in the round before: its flow never leaves the first trace.
+test.each([0, 3])(
+  'a flow that goes on from trace to trace, %i still open, keeps none that has ended',
+  async (overlap) => {
+    const tracer = new ExecutionTracer({ sink: memorySink() })
+    const ends: (() => void)[] = []
+    let inFlow = <T>(fn: () => T): T => fn()
+    for (let round = 0; round < 100; round++) {
+      inFlow(() =>
+        tracer.trace(`round-${round}`, (t) => {
+          inFlow = AsyncResource.bind((fn) => fn())
+          t.step('work', () => expect(currentPlace()?.trace.traceId).toBe(t.traceId))
+          return new Promise<void>((resolve) => ends.push(resolve))
+        }),
+      )
+      if (ends.length > overlap) ends.shift()?.()
+      await turn()
+      expect(inFlow(depth)).toBeLessThanOrEqual(overlap + 2)
+    }
+    for (const end of ends) end()
+    await tracer.close()
+  },
+)
