@@ -145,7 +145,7 @@ export class Attachments {
     let own: string | undefined
     // The newest start owns the execution id.
     for (const trace of this.#recording.openTraces.values())
-      if (trace.executionId === executionId) own = trace.traceId
+      if (trace.executionId === executionId && trace.dropReason === undefined) own = trace.traceId
     if (own !== undefined) return own
     return parseTraceId((await this.#sink.lookUp(executionId)) ?? '')
   }

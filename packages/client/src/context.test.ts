@@ -34,3 +34,10 @@ test.each([0, 3])(
     await tracer.close()
   },
 )
+
+test('traces that there is no room for and that nobody ends make no chain', async () => {
+  const tracer = new ExecutionTracer({ sink: memorySink(), openTracesMax: 2, report: () => {} })
+  for (let i = 0; i < 100; i++) tracer.startTrace('leaked')
+  expect(depth()).toBe(3)
+  expect(await tracer.close()).toMatchObject({ emitted: 100, sent: 2, dropped: { too_many_traces: 98 } })
+})

@@ -77,6 +77,45 @@ describe('recorder', () => {
     expect(sink.traces()).toMatchObject([{ stepCount: 1 }])
   })
 
+  test('where there was no room for the trace, or the tracer is closed, nothing throws', async () => {
+    const start = (name: string) =>
+      new Promise<string>((resolve) => setImmediate(() => resolve(small.startTrace(name))))
+    const small = new ExecutionTracer({ sink, openTracesMax: 1, report: () => {} })
+    const recorder = new TraceRecorder(small)
+    const record = (given: TraceRecorder): void => {
+      given.startStep('a')
+      expect(given.endStep('a')).toMatchObject({ name: 'a', status: 'success' })
+      expect(given.recordStep('b', 5, 'failed')).toMatchObject({ name: 'b', durationMs: 5, status: 'failed' })
+    }
+    await start('kept')
+    record(recorder.bind(await start('too many')))
+    small.endTrace()
+    expect(small.counters()).toMatchObject({ emitted: 5, dropped: { too_many_traces: 3 } })
+    await start('left open')
+    await small.close()
+    record(recorder)
+    small.endTrace()
+    expect(small.counters()).toMatchObject({ emitted: 9, buffered: 0, dropped: { closed: 3 } })
+  })
+
+  test('a trace that the full buffer turned away is found, and takes its steps with it', async () => {
+    const full = new ExecutionTracer({
+      sink: { ...memorySink(), isReady: () => false },
+      bufferMaxBytes: 65_536,
+      report: () => {},
+    })
+    const big = { metadata: 'x'.repeat(60_000) }
+    const other = full.startTrace('fits', big)
+    const id = await new Promise<string>((resolve) =>
+      setImmediate(() => resolve(full.startTrace('does not', big))),
+    )
+    new TraceRecorder(full).bind(id).recordStep('lost', 1)
+    full.endTrace('success', { traceId: id })
+    expect(full.counters()).toMatchObject({ emitted: 4, buffered: 1, dropped: { buffer_full: 3 } })
+    full.endTrace('success', { traceId: other })
+    await full.close({ timeoutMs: 0 })
+  })
+
   test('a step that its name and its handle end is one step', async () => {
     const recorder = new TraceRecorder(tracer)
     tracer.trace('skill', (t) =>

@@ -29,7 +29,7 @@ export class TraceRecorder {
 
   /** Marks the start of a step; returns its id. Throws TraceContextError. */
   startStep(name: string, options: StepOptions = {}): StepId {
-    const place = this.#place()
+    const place = this.#place(0)
     if (place === undefined) return 0
     return place.recording.startStep(place.trace, name, options, place.stepId).id
   }
@@ -45,7 +45,7 @@ export class TraceRecorder {
     options: { attributes?: unknown; endedAt?: Date | number | undefined } = {},
   ): Step {
     checkStatus(status)
-    const place = this.#place()
+    const place = this.#place(1)
     if (place === undefined) return { id: 0, name: nameOf(name), status }
     const open = place.trace.lastOpen(nameOf(name))
     if (open === undefined) throw new StepNotStartedError(name)
@@ -61,7 +61,7 @@ export class TraceRecorder {
     options: StepOptions = {},
   ): Step {
     checkStatus(status)
-    const place = this.#place()
+    const place = this.#place(1)
     if (place === undefined) return { id: 0, name: nameOf(name), durationMs, status }
     return place.recording.recordStep(
       place.trace,
@@ -74,12 +74,11 @@ export class TraceRecorder {
     )
   }
 
-  /** Where to record; undefined with a disabled tracer. */
-  #place(): Place | undefined {
-    if (this.#tracer.isDisabled) return undefined
+  /** Where to record; undefined where nothing can be: then `events` are lost. */
+  #place(events: number): Place | undefined {
     const place =
       this.#traceId === undefined ? this.#tracer.currentPlace() : this.#tracer.placeOf(this.#traceId)
-    if (place === undefined) throw new TraceContextError(0)
+    if (place === undefined && !this.#tracer.lose(events)) throw new TraceContextError(0)
     return place
   }
 }

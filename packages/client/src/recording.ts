@@ -35,6 +35,7 @@ export class Recording {
   /** Traces that this tracer started and that have not ended, by id. */
   readonly openTraces = new Map<string, OpenTrace>()
   #isClosed = false
+  #hasGivenUp = false
 
   constructor(sender: Sender, counters: Counters) {
     this.#sender = sender
@@ -56,12 +57,26 @@ export class Recording {
     if (this.#isClosed) trace.dropReason = 'closed'
     if (this.openTraces.size >= openTracesMax) trace.dropReason ??= 'too_many_traces'
     else if (!this.#sender.hasRoom(trace.bytes, 'edge')) trace.dropReason ??= 'buffer_full'
+    // One for which only the buffer has no room is open all the same: what is recorded in it is lost with it.
+    if (trace.dropReason === undefined || trace.dropReason === 'buffer_full')
+      this.openTraces.set(trace.traceId, trace)
+    else this.#hasGivenUp = true
     if (trace.dropReason !== undefined) this.#sender.drop(trace.dropReason, 1)
     else {
       trace.events += 1
-      this.openTraces.set(trace.traceId, trace)
       this.#sender.noteNews(trace, trace.bytes)
     }
+  }
+
+  /**
+   * Whether a trace that is not found may be one that there was no room for, or that was open at close: then nobody used
+   * the client wrongly, and the events count as lost.
+   */
+  lose(events: number): boolean {
+    if (!this.#isClosed && !this.#hasGivenUp) return false
+    this.#counters.emitted += events
+    if (events > 0) this.#sender.drop(this.#isClosed ? 'closed' : 'too_many_traces', events)
+    return true
   }
 
   startStep(trace: OpenTrace, name: string, options: StepOptions, parentId: StepId | undefined): OpenStep {

@@ -141,7 +141,10 @@ export class ExecutionTracer implements AsyncDisposable {
       typeof second === 'object' && second !== null ? second : { executionId: second, metadata }
     if (this.#recording === undefined) return noStep.traceId
     const trace = this.#begin(skillName, options)
-    places.enterWith({ trace, recording: this.#recording, stepId: undefined, outer: currentPlace() })
+    let outer = currentPlace()
+    // Traces that there is no room for and that nobody ends would make an endless chain.
+    if (trace.dropReason !== undefined) while (outer?.trace.dropReason !== undefined) outer = outer.outer
+    places.enterWith({ trace, recording: this.#recording, stepId: undefined, outer })
     return trace.traceId
   }
 
@@ -155,7 +158,7 @@ export class ExecutionTracer implements AsyncDisposable {
         ? this.currentPlace()?.trace
         : this.#recording.openTraces.get(textOf(traceId).toLowerCase())
     if (trace === undefined) {
-      if (traceId === undefined) throw new TraceContextError(0)
+      if (traceId === undefined && !this.#recording.lose(1)) throw new TraceContextError(0)
       return
     }
     this.#recording.end(trace, status, errorMessage, {
@@ -289,9 +292,13 @@ export class ExecutionTracer implements AsyncDisposable {
     return trace && { trace, recording: this.#recording as Recording, stepId: undefined, outer: undefined }
   }
 
-  /** Whether it records nothing. */
-  get isDisabled(): boolean {
-    return this.#recording === undefined
+  /**
+   * Whether what belongs to a trace that is not found is to be passed over: the tracer is disabled or closed, or had no
+   * room for the trace. For recorders.
+   * @internal
+   */
+  lose(events: number): boolean {
+    return this.#recording?.lose(events) ?? true
   }
 }
 
