@@ -6,6 +6,7 @@ import {
   encodeObject,
   type FinalStatus,
   type JsonObject,
+  MAX_STEPS,
   METADATA_MAX_LENGTH,
   NAME_MAX_LENGTH,
   STEP_STATUSES,
@@ -22,6 +23,8 @@ import { nameText, roundMs, stepText } from './encode-step.ts'
 
 /** Completed steps that a trace remembers for `getCurrentTrace()`. */
 export const RECENT_STEPS = 1_000
+/** Steps that a trace holds open at once: as many as a worker keeps. */
+const OPEN_STEPS_MAX = MAX_STEPS
 // What a trace costs besides its texts, roughly.
 const TRACE_OVERHEAD = 512
 
@@ -189,6 +192,8 @@ export class OpenTrace {
     }
     this.started += 1
     this.open.set(step.id, step)
+    // The oldest is let go: its handle may end it still; else it stays open, or missing, for all who look.
+    if (this.open.size > OPEN_STEPS_MAX) this.open.delete(this.open.keys().next().value as StepId)
     return step
   }
 
@@ -317,13 +322,17 @@ export class OpenTrace {
       if (size > maxBytes && count > 0) break
       count += 1
     }
-    const rest = count < this.#texts.length
+    let rest = count < this.#texts.length
     const texts = rest ? this.#texts.slice(0, count) : this.#texts
     this.#texts = rest ? this.#texts.slice(count) : []
     if (!rest) {
       for (const step of this.#newlyOpen()) {
+        const text = this.#openText(step)
+        size += text.length + 1
+        rest = size > maxBytes && texts.length > 0
+        if (rest) break
         step.sent = true
-        texts.push(this.#openText(step))
+        texts.push(text)
       }
     }
     return { steps: texts.join(','), taken: count, rest }

@@ -43,6 +43,19 @@ describe('sending', () => {
     ])
   })
 
+  test('thousands of open steps travel in several frames, and are held up to a limit', async () => {
+    tracer.startTrace('leaky')
+    const recorder = new TraceRecorder(tracer)
+    for (let i = 0; i < 12_000; i++) recorder.startStep(`a step with a somewhat longer name ${i}`)
+    expect(tracer.getCurrentTrace()).toMatchObject({ stepCount: 12_000, steps: { length: 10_000 } })
+    tracer.endTrace()
+    await tracer.flush()
+    for (const frame of sink.frames) expect(frame.deltas.length).toBeLessThan(300_000)
+    expect(sink.frames.length).toBeGreaterThan(2)
+    // Those that were let go unseen are known to be missing.
+    expect(sink.traces()).toMatchObject([{ status: 'success', stepCount: 10_000, missingSteps: 2_000 }])
+  })
+
   test('a step that completes after the end of its trace is merged', async () => {
     let finish = () => {}
     await tracer.trace('early end', async (t) => {
