@@ -70,6 +70,25 @@ describe('sending', () => {
     ])
   })
 
+  test('what ended goes as soon as it fills a frame, also after many late steps', async () => {
+    const calm = new ExecutionTracer({ sink, flushIntervalMs: 60_000 })
+    for (let i = 0; i < 20; i++) {
+      const late: (() => void)[] = []
+      calm.trace('early end', (t) => {
+        for (let k = 0; k < 20; k++) {
+          const open = t.startStep('late')
+          late.push(() => open.end())
+        }
+      })
+      for (const end of late) end()
+      await calm.flush()
+    }
+    sink.clear()
+    for (let i = 0; i < 150; i++) calm.trace('full', () => {})
+    await expect.poll(() => sink.frames.length).toBeGreaterThan(0)
+    await calm.close()
+  })
+
   test('frames whose answer is lost are sent again, unchanged and under their number', async () => {
     const seen = new Set<number>()
     const forgetful = memorySink()

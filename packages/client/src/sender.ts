@@ -16,6 +16,8 @@ interface Queue {
   /** Ended traces, to be sent soon; before `from` they are gone. */
   ended: OpenTrace[]
   from: number
+  /** Events of the traces that have ended. */
+  endedEvents: number
   /** Open traces with news, to be sent when the news has waited long enough: most runs end before and travel whole. */
   open: Set<OpenTrace>
 }
@@ -39,7 +41,6 @@ export class Sender {
   /** Traces with news of which it is not known yet which they are. */
   readonly #unresolved = new Set<OpenTrace>()
   #bytes = 0
-  #endedEvents = 0
   #frameNumber = 0
   #lastSentPerfMs: number[]
   #timer: NodeJS.Timeout | undefined
@@ -54,7 +55,12 @@ export class Sender {
     this.#settings = settings
     this.#counters = counters
     this.#episode = episode
-    this.#queues = Array.from({ length: settings.shards }, () => ({ ended: [], from: 0, open: new Set() }))
+    this.#queues = Array.from({ length: settings.shards }, () => ({
+      ended: [],
+      from: 0,
+      endedEvents: 0,
+      open: new Set(),
+    }))
     this.#lastSentPerfMs = this.#queues.map(() => 0)
     sink.onReady(() => this.#retryNow())
   }
@@ -89,7 +95,10 @@ export class Sender {
       const queue = this.#queueOf(trace)
       // A step may still complete after the end of its trace.
       if (trace.end === undefined) queue.open.add(trace)
-      else queue.ended.push(trace)
+      else {
+        queue.ended.push(trace)
+        queue.endedEvents += trace.events
+      }
       this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
     }
     // A busy trace need not wait: it will not travel whole anyway.
@@ -103,8 +112,8 @@ export class Sender {
     queue.open.delete(trace)
     queue.ended.push(trace)
     trace.dirtySincePerfMs ??= performance.now()
-    this.#endedEvents += trace.events
-    if (this.#endedEvents >= FRAME_MAX_EVENTS) this.#soon()
+    queue.endedEvents += trace.events
+    if (queue.endedEvents >= FRAME_MAX_EVENTS) this.#soon()
     else this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
   }
 
@@ -250,9 +259,9 @@ export class Sender {
       trace !== undefined && hasRoom(trace);
       trace = queue.ended[queue.from]
     ) {
-      this.#endedEvents -= trace.events
+      queue.endedEvents -= trace.events
       if (!add(trace)) {
-        this.#endedEvents += trace.events
+        queue.endedEvents += trace.events
         return this.#makeFrame(shard, deltas, events, recordedMs)
       }
       queue.from += 1
@@ -260,6 +269,8 @@ export class Sender {
     if (queue.from === queue.ended.length) {
       queue.ended = []
       queue.from = 0
+      // What came after the end of its trace was not counted.
+      queue.endedEvents = 0
     } else if (queue.from > 4096) {
       queue.ended = queue.ended.slice(queue.from)
       queue.from = 0
