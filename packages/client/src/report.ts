@@ -1,4 +1,5 @@
 import type { DropReason } from './counters.ts'
+import { errorText } from './recording.ts'
 
 /** What a tracer tells its host, at most twice an episode: when trouble begins, and when it is over. */
 export interface TracerReport {
@@ -23,7 +24,7 @@ export class Episode {
 
   sendFailed(error: unknown): void {
     this.#begin(
-      `Redis does not take traces (${(error as Error)?.message ?? error}): they are kept in memory up to the limit, and sent when it does`,
+      `Redis does not take traces (${errorText(error)}): they are kept in memory up to the limit, and sent when it does`,
     )
   }
 
@@ -54,10 +55,10 @@ export class Episode {
 
   #tell(report: TracerReport): void {
     try {
-      this.#report(report)
-    } catch {
-      // A reporter that throws must not reach the host's code that happened to record something.
-    }
+      // A reporter that throws or rejects must not reach the host's code that happened to record something.
+      const answer: unknown = this.#report(report)
+      if (answer instanceof Promise) answer.catch(() => {})
+    } catch {}
   }
 }
 

@@ -149,6 +149,27 @@ describe('sending', () => {
     await bounded.close()
   })
 
+  test('a reporter that rejects and an error without a text stay away from the host', async () => {
+    const unhandled: unknown[] = []
+    const note = (error: unknown): unknown => unhandled.push(error)
+    process.on('unhandledRejection', note)
+    let isDown = true
+    const broken = memorySink()
+    const reporting = new ExecutionTracer({
+      sink: { ...broken, send: async () => (isDown ? Promise.reject(Object.create(null)) : undefined) },
+      report: async ({ message }) => Promise.reject(message),
+    })
+    reporting.trace('reported', () => {})
+    setTimeout(() => {
+      isDown = false
+    }, 20)
+    expect(await reporting.flush()).toBe(true)
+    await reporting.close()
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    process.off('unhandledRejection', note)
+    expect(unhandled).toEqual([])
+  })
+
   test('after close nothing is recorded, and nothing throws', async () => {
     tracer.startTrace('left open')
     await tracer.close()
