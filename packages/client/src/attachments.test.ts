@@ -83,6 +83,33 @@ describe('attach', () => {
     expect(sink.traces()).toHaveLength(1)
   })
 
+  test('the context of a disabled tracer is that of no trace', async () => {
+    const context = new ExecutionTracer({ disabled: true }).trace('off', (t) => t.context())
+    await using remote = tracer.attach(context)
+    expect(remote.step('runs', () => 7)).toBe(7)
+    tracer.trace('child', { parent: context }, () => {})
+    await tracer.flush()
+    expect(sink.traces()).toMatchObject([{ skillName: 'child', stepCount: 0 }])
+    expect(sink.traces()[0]).not.toHaveProperty('parentTraceId')
+  })
+
+  test('attached to twice by execution id, a step of either that is lost would be missing', async () => {
+    tracer.startTrace('shared', 'exec-twice')
+    await tracer.flush()
+    const other = new ExecutionTracer({ sink })
+    const [one, two] = [1, 2].map(() => other.attach({ executionId: 'exec-twice' }))
+    one?.recordStep('a', 1)
+    two?.recordStep('b', 1)
+    await other.flush()
+    one?.recordStep('c', 1)
+    await other.flush()
+    expect(JSON.parse(sink.frames.at(-1)?.deltas as string)).toMatchObject([{ n: [3, 3] }])
+    await other.close()
+    tracer.endTrace()
+    await tracer.flush()
+    expect(sink.traces()).toMatchObject([{ stepCount: 3, missingSteps: 0 }])
+  })
+
   test('attached to again, ids go on', async () => {
     const other = new ExecutionTracer({ sink })
     tracer.startTrace('again')

@@ -131,8 +131,10 @@ export class Attachments {
       this.#recording.giveUp(trace)
       return
     }
+    const known = this.#byTraceId.get(traceId)
+    if (known === undefined) this.#remember(traceId, { trace, holders: 0 })
+    else trace.joinCounts(known.trace)
     this.#recording.resolve(trace, traceId, startMs)
-    if (!this.#byTraceId.has(traceId)) this.#remember(traceId, { trace, holders: 0 })
   }
 
   /** The trace id of an execution id, by whatever way there is. */

@@ -15,7 +15,7 @@ export function liveTrace(trace: OpenTrace, end: (end: TraceEnd) => void): LiveT
     ...(executionId === undefined ? {} : { executionId }),
     status: 'running',
     startedAt: new Date(trace.startedAtMs),
-    stepCount: trace.started,
+    stepCount: trace.counts.started,
     missingSteps: 0,
     metadata: trace.metadata,
     ...(parent === undefined
@@ -23,7 +23,7 @@ export function liveTrace(trace: OpenTrace, end: (end: TraceEnd) => void): LiveT
       : { parentTraceId: parent.traceId, rootTraceId: parent.rootTraceId ?? parent.traceId }),
     ...(parent?.stepId === undefined ? {} : { parentStepId: parent.stepId }),
     steps,
-    stepsTruncated: steps.length < trace.started,
+    stepsTruncated: steps.length < trace.counts.started,
     [DELTA_OF_TRACE]: () => trace.toDelta(),
     [END_TRACE]: end,
   }

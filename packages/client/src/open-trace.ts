@@ -85,8 +85,8 @@ export class OpenTrace {
   readonly open = new Map<StepId, OpenStep>()
   /** The latest completed steps. */
   recent: { step: Step; text: string }[] = []
-  started = 0
-  completed = 0
+  /** Steps that this producer started and completed in it. */
+  counts = { started: 0, completed: 0 }
   end: TraceEnd | undefined
   /** Why nothing of it is sent, if that is so. */
   dropReason: DropReason | undefined
@@ -149,6 +149,13 @@ export class OpenTrace {
     for (const encode of this.#deferred.splice(0)) this.addText(encode())
   }
 
+  /** It turned out to be the same trace as `other`: what is expected of their producer is told of both together. */
+  joinCounts(other: OpenTrace): void {
+    other.counts.started += this.counts.started
+    other.counts.completed += this.counts.completed
+    this.counts = other.counts
+  }
+
   #setHead(): void {
     const at = traceIdStart(this.traceId) === undefined ? `,"at":${this.startedAtMs}` : ''
     this.#head = `{"t":"${this.traceId}"${at}${this.isOwner ? `,"k":${nameText(this.skill)}` : ''}`
@@ -190,7 +197,7 @@ export class OpenTrace {
       sent: false,
       ended: undefined,
     }
-    this.started += 1
+    this.counts.started += 1
     this.open.set(step.id, step)
     // The oldest is let go: its handle may end it still; else it stays open, or missing, for all who look.
     if (this.open.size > OPEN_STEPS_MAX) this.open.delete(this.open.keys().next().value as StepId)
@@ -230,7 +237,7 @@ export class OpenTrace {
     if (step.parentId !== undefined) completed.parentId = step.parentId
     if (step.attributes !== undefined) completed.attributes = JSON.parse(step.attributes)
     this.open.delete(step.id)
-    this.completed += 1
+    this.counts.completed += 1
     if (this.recent.push({ step: completed, text }) >= 2 * RECENT_STEPS)
       this.recent = this.recent.slice(-RECENT_STEPS)
     return { step: completed, text, encode }
@@ -299,7 +306,7 @@ export class OpenTrace {
     const { steps, taken, rest } = this.#takeSteps(maxBytes - text.length - 256)
     events += taken
     if (steps !== '') text += `,"s":[${steps}]`
-    text += `,"n":[${this.started},${this.completed}]`
+    text += `,"n":[${this.counts.started},${this.counts.completed}]`
     if (this.end !== undefined && !this.isEndDropped && !rest) {
       text += this.#ending(this.end)
       if (!this.#isEndTaken) events += 1
@@ -364,7 +371,7 @@ export class OpenTrace {
 
   /** All that is still known of it, as one delta: for whoever stores it by another way. */
   toDelta(): Delta {
-    const n: Expected = [this.started, this.completed]
+    const n: Expected = [this.counts.started, this.counts.completed]
     const tuples = this.recent.slice(-RECENT_STEPS).map(({ text }) => JSON.parse(text) as StepTuple)
     for (const step of this.open.values()) tuples.push(JSON.parse(this.#openText(step)) as StepTuple)
     const beginning = this.isOwner ? this.#beginning() : ''

@@ -122,7 +122,7 @@ export class Recording {
   ): Step {
     checkStatus(status)
     const duration = durationOf(durationMs) ?? 0
-    trace.started += 1
+    trace.counts.started += 1
     const step = {
       id: trace.newStepId(),
       name: nameOf(name),

@@ -190,7 +190,9 @@ export class ExecutionTracer implements AsyncDisposable {
    * up to 5 s; steps wait meanwhile, and are dropped as `unresolved` if nobody knows it.
    */
   attach(context: TraceContextData | { executionId: string }): AttachedTrace {
-    if (this.#attachments === undefined) return noStep as unknown as AttachedTrace
+    // The context of a tracer that is disabled leads nowhere.
+    if (this.#attachments === undefined || (context as TraceContextData)?.traceId === noStep.traceId)
+      return noStep as unknown as AttachedTrace
     return this.#attachments.attach(context)
   }
 
@@ -337,7 +339,13 @@ function withService(service: string, metadata: unknown): JsonObject {
 
 /** What a child keeps of its parent. A parent that is still being looked for has no id to tell yet. */
 function parentOf(context: TraceContextData | null | undefined): TraceContextData | undefined {
-  if (context === undefined || context === null || context.traceId === '') return undefined
+  if (
+    context === undefined ||
+    context === null ||
+    context.traceId === '' ||
+    context.traceId === noStep.traceId
+  )
+    return undefined
   const traceId = parseTraceId(textOf(context.traceId))
   if (traceId === undefined) {
     throw new InvalidInputError(
