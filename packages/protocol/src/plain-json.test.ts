@@ -286,3 +286,10 @@ test('text that Postgres refuses is suspected wherever it is', () => {
   }
   expect(hasSuspiciousEscape('["\\u000a"]')).toBe(false)
 })
+
+test('texts that are longer than a text can be, alone or together, are left out', () => {
+  expect(encoded({ a: 1, long: '\u0001'.repeat(100_000_000) })).toMatchObject({ a: 1 })
+  const long = '\u0001'.repeat(1_000_000)
+  const many = Object.fromEntries(Array.from({ length: 90 }, (_, i) => [`key-${i}`, long]))
+  expect(encoded({ a: 1, ...many })).toEqual({ a: 1, [TRUNCATED_KEY]: METADATA_MAX_LENGTH + 1 })
+})

@@ -66,8 +66,15 @@ export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH): s
   const plain = toPlain(value, 0, { path: new Set(), left: maxLength, total: 4 * maxLength, maxLength })
   const object: JsonObject =
     typeof plain === 'object' && plain !== null && !Array.isArray(plain) ? plain : { value: plain }
-  const text = JSON.stringify(object)
-  return text.length <= maxLength ? text : truncateObject(object, text.length, maxLength)
+  let wholeLength = maxLength + 1
+  try {
+    const text = JSON.stringify(object)
+    if (text.length <= maxLength) return text
+    wholeLength = text.length
+  } catch {
+    // Longer than a text can be (https://developer.mozilla.org/en-US/docs/Web/JavaScript/Reference/Errors/Invalid_string_length).
+  }
+  return truncateObject(object, wholeLength, maxLength)
 }
 
 function truncateObject(object: JsonObject, wholeLength: number, maxLength: number): string {
@@ -95,12 +102,14 @@ interface Walk {
 }
 
 const PROPERTY_MIN_UNITS = 1_024
+const MOST_TEXT = 16 * METADATA_MAX_LENGTH
 
 function toPlain(value: unknown, depth: number, walk: Walk): Json {
   switch (typeof value) {
     case 'string':
       walk.left -= value.length
-      return cleanText(value)
+      // What is too long for the whole will not fit: it is not carried along, nor cleaned.
+      return cleanText(value.length > MOST_TEXT ? value.slice(0, MOST_TEXT) : value)
     case 'number':
       return Number.isFinite(value) ? value : String(value)
     case 'boolean':
