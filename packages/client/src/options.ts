@@ -137,7 +137,16 @@ export function readOptions(options: TracerOptions): Settings {
 function expectRedis(redis: unknown): void {
   if (typeof redis === 'string') expect(/^rediss?:\/\/./.test(redis), 'redis', 'a URL like redis://host:6379')
   else
-    expect(typeof redis === 'object' && redis !== null, 'redis', 'a URL, options of ioredis, or a connection')
+    expect(
+      typeof redis === 'object' && redis !== null && ('xadd' in redis || isOptions(redis)),
+      'redis',
+      'the text of a URL, options of ioredis, or a connection of ioredis',
+    )
+}
+
+// A URL object or a client of another library would pass for empty options, and lead to localhost.
+function isOptions(redis: object): boolean {
+  return !(redis instanceof URL) && !('on' in redis)
 }
 
 /** Milliseconds that a flush may take, of whatever was passed: Infinity is the longest that a timer can wait. */

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { setTimeout as after } from 'node:timers/promises'
 import { newTraceId, traceIdStart } from '@stepwell/protocol'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -336,6 +337,8 @@ describe('options', () => {
     [{ redis: undefined }, /Is REDIS_URL set\?/],
     [{ redis: 'localhost' }, /'redis' must be a URL/],
     [{ redis: 17 }, /'redis'/],
+    [{ redis: new URL('redis://localhost') }, /the text of a URL/],
+    [{ redis: new EventEmitter() }, /connection of ioredis/],
     [{ disabled: true, flushInterval: 5 }, /Unknown option 'flushInterval'/],
     [{ disabled: true, flushIntervalMs: 0 }, /'flushIntervalMs' must be a whole number from 5/],
     [{ disabled: true, shards: 1.5 }, /'shards'/],
