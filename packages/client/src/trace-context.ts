@@ -16,7 +16,7 @@ const ANSWER_MAX_MS = 1_000
  */
 export class TraceContext {
   readonly #connection: RedisConnection
-  #ready: Promise<void> | undefined
+  readonly #waiting = new Set<() => void>()
 
   /** `redis`: URL, ioredis options, or a connection that is lent. Throws InvalidInputError. */
   constructor(redis: RedisTarget) {
@@ -28,6 +28,10 @@ export class TraceContext {
       )
     }
     this.#connection = openRedis(redis)
+    this.#connection.onReady(() => {
+      for (const go of this.#waiting) go()
+      this.#waiting.clear()
+    })
   }
 
   /** Remembers the trace for an hour. True when Redis has it, false when it could not be reached. Idempotent. */
@@ -60,26 +64,23 @@ export class TraceContext {
 
   async #withRedis<T>(ask: (connection: RedisConnection) => Promise<T>, otherwise: T): Promise<T> {
     this.#connection.hold()
+    let go = (): void => {}
+    const ready = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    if (this.#connection.isReady()) go()
+    else this.#waiting.add(go)
     try {
       return (
         (await withinMs(
           ANSWER_MAX_MS,
-          this.#whenReady().then(() => ask(this.#connection)),
+          ready.then(() => ask(this.#connection)),
         )) ?? otherwise
       )
     } finally {
+      // What was given up is not asked later.
+      this.#waiting.delete(go)
       this.#connection.release()
     }
-  }
-
-  #whenReady(): Promise<void> {
-    if (this.#connection.isReady()) return Promise.resolve()
-    this.#ready ??= new Promise((resolve) => {
-      this.#connection.onReady(() => {
-        this.#ready = undefined
-        resolve()
-      })
-    })
-    return this.#ready
   }
 }
