@@ -16,6 +16,8 @@ export async function startRedisContainer(durable: boolean): Promise<Service> {
       'redis-server',
       ...['--databases', String(REDIS_DATABASES), '--maxmemory-policy', 'noeviction'],
       ...['--save', '', '--appendonly', durable ? 'yes' : 'no'],
+      // Else it answers its own loopback only. The official image has it off, others do not.
+      ...['--protected-mode', 'no'],
     ])
     .withExposedPorts(6379)
     .start()
