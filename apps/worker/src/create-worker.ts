@@ -67,7 +67,7 @@ export interface StepwellWorker extends AsyncDisposable {
   readonly consumer: string
   /** Base URL of the health endpoints, if there are any. */
   readonly healthUrl: string | undefined
-  /** Stops reading, commits and acks what is in hand, closes. Idempotent; resolves within `shutdownMs`. Loses nothing. */
+  /** Stops reading, commits and acks what is in hand, closes. Idempotent; resolves within `shutdownMs` and a second. Loses nothing. */
   close(): Promise<void>
 }
 
@@ -166,6 +166,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   let maintenance: Maintenance | undefined
   let loops: Promise<unknown> | undefined
   try {
+    log.debug({ consumer }, 'worker waits for Redis')
     for (const shard of shards) await ensureGroup(main, shard)
     const context = { redis: main, database, store, shards, reclaimer, silenceMs, log }
     maintenance = await startMaintenance(
@@ -240,9 +241,9 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     const late = await Promise.race([orderly().catch(onTrouble), delayed(shutdownMs)])
     if (late === LATE)
       log.warn('shutdown took too long: what is in hand stays pending and is delivered again')
-    await health?.close()
     connections.disconnect()
-    await database.close()
+    // A statement that does not end would hold up its connection's end.
+    await Promise.race([Promise.all([health?.close(), database.close()]), delayed(CLOSING_MS)])
     log.info({ consumer }, 'worker stopped')
   }
   let closing: Promise<void> | undefined
@@ -254,6 +255,8 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
 }
 
 const LATE = Symbol('late')
+/** Milliseconds that connections get for their goodbyes, after `shutdownMs`. */
+const CLOSING_MS = 1_000
 
 const delayed = (ms: number): Promise<typeof LATE> =>
   new Promise((resolve) => setTimeout(() => resolve(LATE), ms).unref())

@@ -2,7 +2,7 @@
 import { migrateToLatest } from '@stepwell/storage'
 import { pino } from 'pino'
 import { readEnvironment } from './config.ts'
-import { createWorker } from './create-worker.ts'
+import { createWorker, type StepwellWorker } from './create-worker.ts'
 
 // The composition root of the bin `stepwell-worker`: `stepwell-worker` runs a worker until SIGTERM or SIGINT,
 // `stepwell-worker migrate` brings the database up to date and ends. Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -16,7 +16,19 @@ async function main(command: string | undefined): Promise<void> {
     log.info(report, 'database is up to date')
     return
   }
-  const worker = await createWorker({
+  // Set before the start, which may wait for Redis: as process 1 of a container a signal without a listener does nothing.
+  // A signal can come twice, from the terminal and from a parent: close is idempotent.
+  let worker: StepwellWorker | undefined
+  const shutDown = (): void => {
+    if (worker === undefined) process.exit(0)
+    worker.close().then(
+      () => process.exit(0),
+      (error: unknown) => fail(error),
+    )
+  }
+  process.on('SIGTERM', shutDown)
+  process.on('SIGINT', shutDown)
+  worker = await createWorker({
     redis: env.REDIS_URL,
     database: { connectionString: env.DATABASE_URL, max: 6 },
     namespace: env.STEPWELL_NAMESPACE,
@@ -38,15 +50,6 @@ async function main(command: string | undefined): Promise<void> {
     shutdownMs: env.STEPWELL_SHUTDOWN_S * 1000,
     log,
   })
-  // A signal can come twice, from the terminal and from a parent: close is idempotent.
-  const shutDown = (): void => {
-    worker.close().then(
-      () => process.exit(0),
-      (error: unknown) => fail(error),
-    )
-  }
-  process.on('SIGTERM', shutDown)
-  process.on('SIGINT', shutDown)
 }
 
 function fail(error: unknown): never {

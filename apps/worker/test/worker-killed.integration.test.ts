@@ -1,5 +1,5 @@
 import { newTraceId, type StepTuple } from '@stepwell/protocol'
-import { spawnProcess, waitFor } from '@stepwell/testkit'
+import { faultProxy, spawnProcess, waitFor } from '@stepwell/testkit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FrameProducer, wholeDelta } from './frame-producer.ts'
 import { type Bench, makeBench } from './harness.ts'
@@ -106,4 +106,32 @@ test('SIGTERM under load: what is in hand is committed and acked, the rest waits
   expect(
     await bench.rows("select count(*)::int n from execution_traces where skill_name = 'drained'"),
   ).toEqual([{ n: 20_001 }])
+})
+
+test('SIGTERM while the start waits for a Redis that does not answer ends the worker cleanly', async () => {
+  await using proxy = await faultProxy(bench.redisUrl)
+  proxy.pause()
+  await using worker = spawnProcess(new URL('../src/main.ts', import.meta.url), [], {
+    REDIS_URL: proxy.url,
+    DATABASE_URL: bench.database.url,
+    STEPWELL_MIGRATE: 'off',
+    STEPWELL_LOG_LEVEL: 'debug',
+  })
+  await waitFor(async () => worker.stdout().includes('waits for Redis'), { what: 'it waits' })
+  expect(await worker.kill('SIGTERM')).toEqual({ code: 0, signal: null })
+})
+
+test('SIGTERM while Redis does not answer any more ends the worker within its time', async () => {
+  await using proxy = await faultProxy(bench.redisUrl)
+  await using worker = spawnProcess(new URL('../src/main.ts', import.meta.url), [], {
+    REDIS_URL: proxy.url,
+    DATABASE_URL: bench.database.url,
+    STEPWELL_MIGRATE: 'off',
+    STEPWELL_SHUTDOWN_S: '1',
+  })
+  await waitFor(async () => worker.stdout().includes('worker reads'), { what: 'it reads' })
+  proxy.pause()
+  const start = performance.now()
+  expect(await worker.kill('SIGTERM')).toEqual({ code: 0, signal: null })
+  expect(performance.now() - start).toBeLessThan(3_000)
 })

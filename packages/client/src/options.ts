@@ -142,6 +142,9 @@ function expectRedis(redis: unknown): void {
       'redis',
       'the text of a URL, options of ioredis, or a connection of ioredis',
     )
+  // It would come before the names of our streams too, where no worker looks for them.
+  const { keyPrefix, options } = redis as { keyPrefix?: unknown; options?: { keyPrefix?: unknown } }
+  expect(!keyPrefix && !options?.keyPrefix, 'redis', "without keyPrefix: use the option 'namespace'")
 }
 
 // A URL object or a client of another library would pass for empty options, and lead to localhost.

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { setTimeout as after } from 'node:timers/promises'
 import { newTraceId, traceIdStart } from '@stepwell/protocol'
+import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   ExecutionTracer,
@@ -349,4 +350,11 @@ describe('options', () => {
     expect(() => new ExecutionTracer(options as never)).toThrow(InvalidInputError)
     expect(() => new ExecutionTracer(options as never)).toThrow(message)
   })
+})
+
+test('refuses a Redis with a key prefix, given or lent: no worker would find the streams', () => {
+  const prefixed = { port: 1, keyPrefix: 'app:' }
+  expect(() => new ExecutionTracer({ redis: prefixed })).toThrow(/'namespace'/)
+  const lent = new Redis({ ...prefixed, lazyConnect: true })
+  expect(() => new ExecutionTracer({ redis: lent })).toThrow(/'namespace'/)
 })

@@ -258,6 +258,7 @@ test('the database as a connection string, as options, as a Pool; close is idemp
     port: Number(url.port),
     database: url.pathname.slice(1),
     user: url.username,
+    password: url.password,
   }
   for (const config of [database.url, { connectionString: database.url }, options, pool]) {
     const one = new TraceQuery(config)

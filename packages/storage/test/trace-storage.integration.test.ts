@@ -132,6 +132,7 @@ test('a lent pool stays open; own connections are closed, twice is fine', async 
     port: Number(url.port),
     database: url.pathname.slice(1),
     user: url.username,
+    password: url.password,
   })
   const trace = newTrace()
   await own.finalizeTrace(trace, 'success')
