@@ -4,10 +4,16 @@ import { leaseRedisDatabase, startServices } from '@stepwell/testkit'
 import pg from 'pg'
 import { type Benchmark, describeMachine, type Result } from './harness.ts'
 import { ingest } from './ingest.ts'
+import { redaction } from './redaction.ts'
 import { statedSpeeds } from './stated-speeds.ts'
 import { storageForm } from './storage-form.ts'
 
-const BENCHMARKS: Record<string, Benchmark> = { ingest, stated: statedSpeeds, storage_form: storageForm }
+const BENCHMARKS: Record<string, Benchmark> = {
+  ingest,
+  stated: statedSpeeds,
+  redaction,
+  storage_form: storageForm,
+}
 
 const args = process.argv.slice(2)
 const isJson = args.includes('--json')

@@ -19,6 +19,7 @@ const MAKE_CONNECTIONS = [
   'packages/storage/src/database.ts',
   'packages/query/src/database.ts',
   'apps/worker/src/connections.ts',
+  'apps/cli/src/connections.ts',
 ]
 
 /** Entries that zod must not reach: what a producer loads is small. */

@@ -20,10 +20,12 @@ const dropScript = new Script(
  */
 export class Correlation {
   readonly #redis: RedisLike
+  readonly #namespace: string
   readonly keep: 'hour' | 'open'
 
-  constructor(redis: RedisLike, keep: 'hour' | 'open') {
+  constructor(redis: RedisLike, namespace: string, keep: 'hour' | 'open') {
     this.#redis = redis
+    this.#namespace = namespace
     this.keep = keep
   }
 
@@ -32,7 +34,11 @@ export class Correlation {
     // One call a key: in a cluster each has a slot of its own.
     await this.#all(
       [...traceIds].map(([executionId, traceId]) =>
-        setScript.run(this.#redis, [correlationKey(executionId)], [traceId, CORRELATION_TTL_S]),
+        setScript.run(
+          this.#redis,
+          [correlationKey(executionId, this.#namespace)],
+          [traceId, CORRELATION_TTL_S],
+        ),
       ),
     )
   }
@@ -42,7 +48,7 @@ export class Correlation {
     if (this.keep === 'hour') return
     await this.#all(
       [...traceIds].map(([executionId, traceId]) =>
-        dropScript.run(this.#redis, [correlationKey(executionId)], [traceId]),
+        dropScript.run(this.#redis, [correlationKey(executionId, this.#namespace)], [traceId]),
       ),
     )
   }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
+import { producerOfField } from '@stepwell/protocol'
 import {
   type DatabaseConfig,
   migrateToLatest,
@@ -18,7 +19,6 @@ import { type HealthServer, startHealthServer } from './health-server.ts'
 import { Intake } from './intake.ts'
 import { type Maintenance, startMaintenance } from './maintenance.ts'
 import { createMetrics } from './metrics.ts'
-import { producerOfField } from './open-state.ts'
 import { delay, OutageGate } from './outage.ts'
 import { Progress, STUCK_AFTER_MS } from './progress.ts'
 import { Reader } from './reader.ts'
@@ -119,7 +119,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
       metrics.lettersWritten.inc(letters)
     },
   })
-  const correlation = new Correlation(main, options.correlation ?? 'hour')
+  const correlation = new Correlation(main, namespace, options.correlation ?? 'hour')
   const finalizers = shards.map(
     (shard) =>
       new Finalizer({

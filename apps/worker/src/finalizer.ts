@@ -1,8 +1,8 @@
-import { type Delta, derive, type Said, traceIdStart } from '@stepwell/protocol'
+import { derive, producerOfField, type Said, saidOfField, traceIdStart } from '@stepwell/protocol'
 import type { TraceDeltas, Written } from '@stepwell/storage'
 import type { Correlation } from './correlation.ts'
 import { watermarkMs } from './group.ts'
-import { type Leased, lease, postpone, producerOfField, settle } from './open-state.ts'
+import { type Leased, lease, postpone, settle } from './open-state.ts'
 import { backoffMs, delay } from './outage.ts'
 import type { RedisLike } from './script.ts'
 import type { Shard } from './shard.ts'
@@ -133,8 +133,7 @@ export class Finalizer {
     const said: Said[] = fields.map((field) => {
       const text = hash[field] as string
       size += text.length
-      const delta = JSON.parse(text) as Delta
-      return { producer: delta.k === undefined ? producerOfField(field) : '', delta }
+      return saidOfField(field, text)
     })
     const first = (said[0] as Said).delta
     const begun = said.some(({ delta }) => delta.b === 1)
@@ -172,7 +171,8 @@ export class Finalizer {
   /** Settles what has ended, postpones what runs. */
   async #release(trace: Loaded, { state }: Written): Promise<void> {
     const execution = state.executionId === null ? undefined : new Map([[state.executionId, state.traceId]])
-    if (state.end !== null) {
+    // Of one that is held nothing more is to come: it stays running in Postgres.
+    if (state.end !== null || state.isHeld) {
       const whole = trace.begun && derive(state).missingSteps === 0
       await settle(this.#redis, this.#shard, trace.leased.trace, trace.fields, whole ? 0 : LINGER_MS)
       if (execution) await this.#correlation.stored(execution)

@@ -1,4 +1,4 @@
-import { encodeObject, traceIdStart } from '@stepwell/protocol'
+import { encodeObject, openName } from '@stepwell/protocol'
 import { decodeFrame, startOf } from '@stepwell/protocol/schema'
 import { PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
@@ -151,7 +151,7 @@ export class Intake {
         this.#collector.add(ticket, startedAtMs, { producer: '', delta }, size, false)
         continue
       }
-      const trace = traceIdStart(delta.t) === undefined ? `${delta.t}@${startedAtMs}` : delta.t
+      const trace = openName(delta.t, startedAtMs)
       // A frame has one delta a trace; where a producer breaks that, none may hide another.
       const field = traces.has(trace) ? `${producer}:${frameNumber}.${i}` : `${producer}:${frameNumber}`
       traces.add(trace)

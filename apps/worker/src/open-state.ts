@@ -1,4 +1,4 @@
-import type { Delta } from '@stepwell/protocol'
+import { type Delta, producerOfField } from '@stepwell/protocol'
 import { type RedisLike, Script } from './script.ts'
 import type { Shard } from './shard.ts'
 
@@ -147,6 +147,3 @@ export async function postpone(
 ): Promise<void> {
   await postponeScript.run(redis, [keys.due], [trace, leaseUntilMs, Math.ceil(inMs)])
 }
-
-/** The producer in the name of a field. */
-export const producerOfField = (field: string): string => field.slice(0, field.indexOf(':'))

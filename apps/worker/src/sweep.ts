@@ -1,5 +1,6 @@
-import { derive, type Said, shardOf, stateOfRow, type TraceRow, traceIdStart } from '@stepwell/protocol'
+import { derive, openName, type Said, shardOf, stateOfRow, type TraceRow } from '@stepwell/protocol'
 import type { Database, TraceDeltas } from '@stepwell/storage'
+import { sql } from 'kysely'
 import { watermarkMs } from './group.ts'
 import { type RedisLike, Script } from './script.ts'
 import type { Shard } from './shard.ts'
@@ -77,6 +78,7 @@ export async function sweepLostTraces(
       'merge_state',
     ])
     .where('status', '=', 'running')
+    .where(sql<boolean>`merge_state ->> 'held' is null`)
     .where('ingested_at', '<', new Date(nowMs - (options.lostAfterMs ?? LOST_AFTER_MS)))
     .orderBy('started_at')
     .limit(LOST_COUNT)
@@ -84,7 +86,7 @@ export async function sweepLostTraces(
   const lost: TraceDeltas[] = []
   for (const row of rows) {
     const startedAtMs = row.started_at.getTime()
-    const trace = traceIdStart(row.trace_id) === undefined ? `${row.trace_id}@${startedAtMs}` : row.trace_id
+    const trace = openName(row.trace_id, startedAtMs)
     const shard = shards[shardOf(row.trace_id, shards.length)] as Shard
     if ((await redis.zscore(shard.keys.due, trace)) !== null) continue
     const state = stateOfRow(row as unknown as TraceRow)

@@ -2,7 +2,7 @@ import { assemble, type Delta, isCompleted, openStep, type Said, type TraceState
 
 /**
  * The end of a trace that passed its own limit, or whose producers have all been silent for `silentForMs` (undefined: they
- * have not); undefined if it runs on. It is a delta like any other and gives way to a real end that comes later.
+ * have not); undefined if it runs on, or is held: then only its own limit ends it. It is a delta like any other and gives way to a real end that comes later.
  * It follows from the trace alone, so two workers that find the same silence say the same. It names the step.
  */
 export function timeoutOf(
@@ -16,7 +16,7 @@ export function timeoutOf(
   if (state.limitMs !== null && ageMs >= state.limitMs) {
     return endOf(state, state.limitMs, `Timed out after ${inWords(state.limitMs)}${where(state)}`)
   }
-  if (silentForMs === undefined) return undefined
+  if (silentForMs === undefined || state.isHeld) return undefined
   return endOf(state, lastActivityMs(state), `No sign of life for ${inWords(silentForMs)}${where(state)}`)
 }
 

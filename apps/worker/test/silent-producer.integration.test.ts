@@ -1,6 +1,11 @@
 import { newTraceId, type StepTuple } from '@stepwell/protocol'
+import { openDatabase, TraceWriter } from '@stepwell/storage'
 import { waitFor } from '@stepwell/testkit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { OutageGate } from '../src/outage.ts'
+import { makeShards } from '../src/shard.ts'
+import { Store } from '../src/store.ts'
+import { sweepLostTraces } from '../src/sweep.ts'
 import { FrameProducer } from './frame-producer.ts'
 import { type Bench, makeBench } from './harness.ts'
 
@@ -138,4 +143,21 @@ test('a backlog kills nobody: silence counts up to where the stream has been wor
   expect((await rowOf(t))?.status).toBe('running')
   await bench.redis.xack('stepwell:{0}:events', 'stepwell', id)
   await ended(t, 'timeout')
+})
+
+test('a run that is held was recorded elsewhere: it stays running, takes no room in Redis, and its end is taken all the same', async () => {
+  const producer = new FrameProducer(bench.redis)
+  const t = newTraceId(Date.now())
+  await producer.send({ t, b: 1, k: 'held', h: 1, s: [[1, 'think', 0]], n: [1, 0] })
+  await ended(t, 'running')
+  await bench.drained()
+  const { database, redis } = bench
+  const storage = openDatabase(database.url)
+  const store = new Store(new TraceWriter(storage), new OutageGate(() => {}), new AbortController().signal)
+  const options = { silenceMs: 1, nowMs: Date.now() + 1_000, lostAfterMs: 0 }
+  expect(await sweepLostTraces(redis, storage, store, makeShards('stepwell', 1), options)).toBe(0)
+  await storage.close()
+  expect((await rowOf(t))?.status).toBe('running')
+  await producer.send({ t, k: 'held', s: [[1, 'think', 0, 5]], n: [1, 1], e: ['s', 9, 9] })
+  await ended(t, 'success')
 })

@@ -100,6 +100,8 @@ export class Attachments {
       skill: '',
       executionId,
       metadata: undefined,
+      service: undefined,
+      redactor: this.#settings.redactor,
       parent: undefined,
       limitMs: undefined,
       idPrefix: `${this.#producer}.`,

@@ -9,6 +9,8 @@ import {
   MAX_STEPS,
   METADATA_MAX_LENGTH,
   NAME_MAX_LENGTH,
+  type Redactor,
+  redactMessage,
   STEP_STATUSES,
   type Step,
   type StepId,
@@ -19,6 +21,7 @@ import {
   traceIdStart,
 } from '@stepwell/protocol'
 import type { DropReason } from './counters.ts'
+import { metadataText } from './encode-metadata.ts'
 import { nameText, roundMs, stepText } from './encode-step.ts'
 
 /** Completed steps that a trace remembers for `getCurrentTrace()`. */
@@ -59,6 +62,9 @@ export interface TraceBeginning {
   skill: string
   executionId: string | undefined
   metadata: unknown
+  /** Goes into the metadata, unless that has one of its own. */
+  service: string | undefined
+  redactor: Redactor | undefined
   parent: TraceContextData | undefined
   limitMs: number | undefined
   /** '' for the owner, else `<producer>.`: what its step ids begin with. */
@@ -109,6 +115,7 @@ export class OpenTrace {
   #isEndTaken = false
   #deferred: (() => string)[] = []
   #head = ''
+  readonly #redactor: Redactor | undefined
   readonly #limitMs: number | undefined
   readonly #startPerfMs: number | undefined
   readonly #idPrefix: string
@@ -126,7 +133,8 @@ export class OpenTrace {
     this.#idPrefix = beginning.idPrefix
     this.#nextStepNumber = beginning.nextStepNumber
     this.#metadata = {}
-    this.#metadataText = beginning.metadata === undefined ? '{}' : encodeObject(beginning.metadata)
+    this.#redactor = beginning.redactor
+    this.#metadataText = metadataText(beginning)
     if (this.#metadataText !== '{}') {
       this.#metadataRevision = 1
       this.#metadataWaits = true
@@ -156,6 +164,10 @@ export class OpenTrace {
     this.counts = other.counts
   }
 
+  #messageText(message: string): string {
+    return boundText(redactMessage(message, this.#redactor), ERROR_MAX_LENGTH)
+  }
+
   #setHead(): void {
     const at = traceIdStart(this.traceId) === undefined ? `,"at":${this.startedAtMs}` : ''
     this.#head = `{"t":"${this.traceId}"${at}${this.isOwner ? `,"k":${nameText(this.skill)}` : ''}`
@@ -176,7 +188,7 @@ export class OpenTrace {
   /** The text of a step's attributes; of what goes over the trace's budget as much as fits, marked. */
   encodeAttributes(attributes: unknown): string | undefined {
     if (attributes === undefined) return undefined
-    const text = encodeObject(attributes, Math.max(64, this.#attributesLeft))
+    const text = encodeObject(attributes, Math.max(64, this.#attributesLeft), this.#redactor)
     this.#attributesLeft -= text.length
     return text === '{}' ? undefined : text
   }
@@ -221,7 +233,7 @@ export class OpenTrace {
     status: StepStatus,
     errorMessage: string | undefined,
   ): { step: Step; text: string; encode: () => string } {
-    const error = errorMessage === undefined ? undefined : boundText(errorMessage, ERROR_MAX_LENGTH)
+    const error = errorMessage === undefined ? undefined : this.#messageText(errorMessage)
     const duration = roundMs(durationMs)
     const statusIndex = STEP_STATUSES.indexOf(status)
     const encode = (): string => stepText(step, this.#offset(step.startedAtMs), duration, statusIndex, error)
@@ -255,7 +267,7 @@ export class OpenTrace {
   }
 
   setMetadata(patch: unknown): void {
-    this.#metadata = { ...this.metadata, ...JSON.parse(encodeObject(patch)) }
+    this.#metadata = { ...this.metadata, ...JSON.parse(encodeObject(patch, undefined, this.#redactor)) }
     const before = this.#metadataText.length
     this.#metadataText = encodeObject(this.#metadata)
     this.#metadataRevision = Math.max(1, this.#metadataRevision) + 1
@@ -277,7 +289,7 @@ export class OpenTrace {
       status,
       completedAtMs,
       durationMs: times.durationMs === null ? null : roundMs(Math.max(0, times.durationMs ?? measured)),
-      errorMessage: errorMessage === undefined ? null : boundText(errorMessage, ERROR_MAX_LENGTH),
+      errorMessage: errorMessage === undefined ? null : this.#messageText(errorMessage),
     }
     return this.end
   }

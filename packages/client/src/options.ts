@@ -1,4 +1,11 @@
-import { InvalidInputError } from '@stepwell/protocol'
+import {
+  DEFAULT_NAMESPACE,
+  InvalidInputError,
+  makeRedactor,
+  NAMESPACE,
+  type RedactOptions,
+  type Redactor,
+} from '@stepwell/protocol'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { type TracerReport, warn } from './report.ts'
 import type { Sink } from './sink.ts'
@@ -34,6 +41,11 @@ export interface TracerOptions {
   closeTimeoutMs?: number | undefined
   /** Packs frames: a third of the size for about twice the CPU. `zstd` needs Node ≥ 22.15 here. Default: `none`. */
   compression?: 'none' | 'zstd' | undefined
+  /**
+   * What is taken out of metadata, attributes and error messages before they leave the process. Default: true, the usual secrets:
+   * passwords, keys, tokens and cookies by their names, credentials in URLs and known forms of tokens in any text. false: nothing.
+   */
+  redact?: boolean | RedactOptions | undefined
   /** Asked for an execution id that Redis does not know (any more), for example `(id) => query.getTraceId(id)`. */
   resolveTraceId?: ((executionId: string) => Promise<string | undefined>) | undefined
   /** Told of trouble, once when it begins and once when it is over. Default: `process.emitWarning`. */
@@ -53,6 +65,7 @@ export interface Settings {
   resolveTimeoutMs: number
   closeTimeoutMs: number
   compression: 'none' | 'zstd'
+  redactor: Redactor | undefined
   resolveTraceId: ((executionId: string) => Promise<string | undefined>) | undefined
   report: (report: TracerReport) => void
 }
@@ -69,7 +82,17 @@ const RANGES = {
 
 const KNOWN = new Set([
   ...Object.keys(RANGES),
-  ...['redis', 'sink', 'disabled', 'service', 'namespace', 'compression', 'resolveTraceId', 'report'],
+  ...[
+    'redis',
+    'sink',
+    'disabled',
+    'service',
+    'namespace',
+    'compression',
+    'redact',
+    'resolveTraceId',
+    'report',
+  ],
 ])
 
 /** Checks the options and fills in defaults. Throws InvalidInputError that says which option and what it should be. */
@@ -85,18 +108,12 @@ export function readOptions(options: TracerOptions): Settings {
     sink,
     disabled = false,
     service,
-    namespace = 'stepwell',
     compression = 'none',
     resolveTraceId,
     report = warn,
   } = options
   expect(typeof disabled === 'boolean', 'disabled', 'true or false')
   expect(service === undefined || typeof service === 'string', 'service', 'text')
-  expect(
-    typeof namespace === 'string' && /^[A-Za-z0-9_.:-]{1,64}$/.test(namespace),
-    'namespace',
-    'up to 64 of A-Z a-z 0-9 _ . : -',
-  )
   expect(resolveTraceId === undefined || typeof resolveTraceId === 'function', 'resolveTraceId', 'a function')
   expect(typeof report === 'function', 'report', 'a function')
   expect(compression === 'none' || compression === 'zstd', 'compression', "'none' or 'zstd'")
@@ -120,8 +137,9 @@ export function readOptions(options: TracerOptions): Settings {
   return {
     disabled,
     service,
-    namespace,
+    namespace: namespaceOf(options.namespace),
     compression,
+    redactor: redactorOf(options.redact),
     resolveTraceId,
     report,
     shards: inRange(options, 'shards'),
@@ -131,6 +149,25 @@ export function readOptions(options: TracerOptions): Settings {
     heartbeatIntervalMs: inRange(options, 'heartbeatIntervalMs'),
     resolveTimeoutMs: inRange(options, 'resolveTimeoutMs'),
     closeTimeoutMs: inRange(options, 'closeTimeoutMs'),
+  }
+}
+
+/** The namespace, or the default. Throws InvalidInputError. */
+export function namespaceOf(namespace: string | undefined): string {
+  if (namespace === undefined) return DEFAULT_NAMESPACE
+  expect(
+    typeof namespace === 'string' && NAMESPACE.test(namespace),
+    'namespace',
+    'up to 64 of A-Z a-z 0-9 _ . : -',
+  )
+  return namespace
+}
+
+function redactorOf(redact: boolean | RedactOptions | undefined): Redactor | undefined {
+  try {
+    return makeRedactor(redact)
+  } catch (error) {
+    throw new InvalidInputError(`Option 'redact' must be ${(error as Error).message}`)
   }
 }
 

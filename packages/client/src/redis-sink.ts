@@ -11,10 +11,8 @@ export function redisSink(
 ): Sink {
   const connection = openRedis(target)
   const { redis } = connection
-  const streams = Array.from(
-    { length: options.shards },
-    (_, shard) => shardKeys(options.namespace, shard).events,
-  )
+  const { namespace } = options
+  const streams = Array.from({ length: options.shards }, (_, shard) => shardKeys(namespace, shard).events)
   return {
     async send(frame) {
       if (!connection.isReady()) throw connection.lastError() ?? new Error('not connected')
@@ -25,11 +23,11 @@ export function redisSink(
     correlate(executionId, traceId) {
       if (!connection.isReady()) return
       // The worker sets it too: here it is only sooner.
-      redis.set(correlationKey(executionId), traceId, 'EX', CORRELATION_TTL_S).catch(() => {})
+      redis.set(correlationKey(executionId, namespace), traceId, 'EX', CORRELATION_TTL_S).catch(() => {})
     },
     async lookUp(executionId) {
       if (!connection.isReady()) return undefined
-      return (await withinMs(LOOK_UP_MAX_MS, redis.get(correlationKey(executionId)))) ?? undefined
+      return (await withinMs(LOOK_UP_MAX_MS, redis.get(correlationKey(executionId, namespace)))) ?? undefined
     },
     hold: connection.hold,
     release: connection.release,

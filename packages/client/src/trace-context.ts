@@ -5,6 +5,7 @@ import {
   parseTraceId,
   textOf,
 } from '@stepwell/protocol'
+import { namespaceOf } from './options.ts'
 import { openRedis, type RedisConnection, type RedisTarget } from './redis-connection.ts'
 import { withinMs } from './redis-sink.ts'
 
@@ -12,14 +13,15 @@ const ANSWER_MAX_MS = 1_000
 
 /**
  * The correlation of execution ids with trace ids, in Redis: `trace_context:{execution_id}` → trace id, for 3600 s from the last
- * set. Neither call rejects because Redis is slow or gone; each takes a second at most.
+ * set (behind the namespace, if there is one). Neither call rejects because Redis is slow or gone; each takes a second at most.
  */
 export class TraceContext {
   readonly #connection: RedisConnection
+  readonly #namespace: string
   readonly #waiting = new Set<() => void>()
 
-  /** `redis`: URL, ioredis options, or a connection that is lent. Throws InvalidInputError. */
-  constructor(redis: RedisTarget) {
+  /** `redis`: URL, ioredis options, or a connection that is lent. `namespace`: the tracer's; default `stepwell`. Throws InvalidInputError. */
+  constructor(redis: RedisTarget, options: { namespace?: string } = {}) {
     if (
       typeof redis === 'string' ? !/^rediss?:\/\/./.test(redis) : typeof redis !== 'object' || redis === null
     ) {
@@ -27,6 +29,7 @@ export class TraceContext {
         'TraceContext needs Redis: a URL like redis://host:6379, options of ioredis, or a connection',
       )
     }
+    this.#namespace = namespaceOf(options?.namespace)
     this.#connection = openRedis(redis)
     this.#connection.onReady(() => {
       for (const go of this.#waiting) go()
@@ -40,7 +43,12 @@ export class TraceContext {
       throw new InvalidInputError(`'${textOf(traceId)}' is no trace id: a UUID is needed`)
     return this.#withRedis(
       async ({ redis }) =>
-        (await redis.set(correlationKey(textOf(executionId)), traceId, 'EX', CORRELATION_TTL_S)) === 'OK',
+        (await redis.set(
+          correlationKey(textOf(executionId), this.#namespace),
+          traceId,
+          'EX',
+          CORRELATION_TTL_S,
+        )) === 'OK',
       false,
     )
   }
@@ -48,7 +56,8 @@ export class TraceContext {
   /** The trace id, or undefined if it is unknown or Redis cannot be reached. */
   async getTraceId(executionId: string): Promise<string | undefined> {
     return this.#withRedis(
-      async ({ redis }) => (await redis.get(correlationKey(textOf(executionId)))) ?? undefined,
+      async ({ redis }) =>
+        (await redis.get(correlationKey(textOf(executionId), this.#namespace))) ?? undefined,
       undefined,
     )
   }

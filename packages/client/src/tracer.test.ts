@@ -358,3 +358,31 @@ test('refuses a Redis with a key prefix, given or lent: no worker would find the
   const lent = new Redis({ ...prefixed, lazyConnect: true })
   expect(() => new ExecutionTracer({ redis: lent })).toThrow(/'namespace'/)
 })
+
+test('secrets go out of metadata, attributes and error messages, wherever they enter; redact: false leaves them', async () => {
+  const url = 'postgres://app:hunter2@db/x'
+  const record = async (options: { redact?: false }): Promise<string> => {
+    const own = memorySink()
+    const one = new ExecutionTracer({ sink: own, service: 's', ...options })
+    await one
+      .trace('leaky', { metadata: { url, apiKey: 'hunter2' } }, async (t) => {
+        t.set({ later: { password: 'hunter2' } })
+        await t
+          .step('connect', { attributes: { url, token: 'hunter2' } }, async (s) => {
+            s.set({ cookie: 'hunter2' })
+            throw new Error(`cannot reach ${url}`)
+          })
+          .catch(() => {})
+        t.recordStep('recorded', 1, 'failed', 'password=hunter2')
+        throw new Error(`gave up on ${url}`)
+      })
+      .catch(() => {})
+    await one.close()
+    return JSON.stringify(own.traces())
+  }
+  const clean = await record({})
+  expect(clean).not.toContain('hunter2')
+  expect(clean).toContain('cannot reach postgres://[redacted]@db/x')
+  expect((await record({ redact: false })).split('hunter2')).toHaveLength(10)
+  expect(() => new ExecutionTracer({ sink, redact: { keys: 'x' } as never })).toThrow(/redact.*list of names/)
+})

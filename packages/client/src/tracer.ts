@@ -2,13 +2,10 @@ import {
   DELTA_OF_TRACE,
   type Delta,
   END_TRACE,
-  encodeObject,
   FINAL_STATUSES,
   type FinalStatus,
   InvalidInputError,
   InvalidStatusError,
-  type JsonObject,
-  METADATA_MAX_LENGTH,
   newTraceId,
   parseTraceId,
   type Trace,
@@ -245,7 +242,7 @@ export class ExecutionTracer implements AsyncDisposable {
       options.traceId === undefined
         ? newTraceId(startedAtMs ?? Date.now())
         : ownId(options.traceId, startedAtMs)
-    const { service } = this.#settings
+    const { service, redactor } = this.#settings
     const { executionId, metadata, timeoutMs } = options
     const parent = parentOf(options.parent)
     let steps = 0
@@ -254,7 +251,9 @@ export class ExecutionTracer implements AsyncDisposable {
       startedAtMs: traceIdStart(traceId) ?? startedAtMs ?? Date.now(),
       skill: nameOf(skillName),
       executionId: executionIdOf(executionId),
-      metadata: service === undefined ? metadata : withService(service, metadata),
+      metadata,
+      service,
+      redactor,
       parent,
       limitMs:
         timeoutMs !== undefined && Number.isFinite(timeoutMs) && timeoutMs > 0
@@ -328,13 +327,6 @@ function ownId(traceId: string, startedAtMs: number | undefined): string {
     )
   }
   return id
-}
-
-/** The metadata as it would be without the service, and the service; one of the caller's own counts. */
-function withService(service: string, metadata: unknown): JsonObject {
-  // Encoded first: spread, a Map would be empty, a list an object, and a getter could throw.
-  const left = METADATA_MAX_LENGTH - encodeObject({ service }).length
-  return { service, ...JSON.parse(encodeObject(metadata, Math.max(0, left))) }
 }
 
 /** What a child keeps of its parent. A parent that is still being looked for has no id to tell yet. */

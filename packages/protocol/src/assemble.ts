@@ -28,6 +28,8 @@ export interface TraceState {
   expected: Record<string, Expected>
   /** Milliseconds after the start at which the trace counts as timed out. */
   limitMs: number | null
+  /** Silence does not end it: a run imported while it ran. */
+  isHeld: boolean
 }
 
 /** What follows from a state and is never merged. */
@@ -67,6 +69,7 @@ function emptyState(delta: Delta): TraceState {
     steps: [],
     expected: byProducer(),
     limitMs: null,
+    isHeld: false,
   }
 }
 
@@ -79,6 +82,7 @@ function mergeHead(state: TraceState, producer: string, delta: Delta): void {
   if (delta.x !== undefined && (state.executionId === null || delta.x > state.executionId))
     state.executionId = delta.x
   if (delta.l !== undefined && (state.limitMs === null || delta.l > state.limitMs)) state.limitMs = delta.l
+  if (delta.h === 1) state.isHeld = true
   if (delta.u !== undefined) mergeParent(state, delta.u)
   if (delta.m !== undefined && delta.k !== undefined) mergeMetadata(state, delta.m, delta.r ?? 1)
   if (delta.e !== undefined) {

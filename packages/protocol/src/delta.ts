@@ -42,6 +42,8 @@ export interface Delta {
   u?: [parentTraceId: string, parentStepId: StepId | null, rootTraceId: string | null]
   /** Milliseconds after its start at which the trace counts as timed out. */
   l?: number
+  /** 1: held. The trace was recorded elsewhere, as it stands; nobody goes on with it here, so silence is no sign of death. */
+  h?: 1
   /** Steps completed, and steps newly open. */
   s?: StepTuple[]
   n: Expected

@@ -3,6 +3,11 @@ import * as zlib from 'node:zlib'
 
 /** The version of the wire form that is written. */
 export const FRAME_VERSION = '1'
+/**
+ * The versions that are read: the one written and the one before, so that producers and workers can be upgraded one after the
+ * other. Version 1 is the first. Frames of each are committed beside the tests, and MUST decode for as long as it stands here.
+ */
+export const READ_VERSIONS: readonly string[] = [FRAME_VERSION]
 /** Most JSON text that a frame carries, in bytes as the client counts them; a delta that is larger alone still travels. */
 export const FRAME_MAX_BYTES = 262_144
 /** Most bytes that a worker unpacks from one frame. A frame that holds more is refused. */

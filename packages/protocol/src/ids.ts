@@ -1,4 +1,4 @@
-import { randomBytes, randomFillSync } from 'node:crypto'
+import { createHash, randomBytes, randomFillSync } from 'node:crypto'
 import type { StepId } from './trace.ts'
 
 /** The earliest start that is accepted: 2000-01-01T00:00:00Z, in milliseconds since 1970. */
@@ -37,6 +37,20 @@ export function newTraceId(startedAtMs: number): string {
     counter,
     ((byte(0) << 16) | (byte(1) << 8) | byte(2)) >>> 0,
     ((byte(3) << 16) | (byte(4) << 8) | byte(5)) >>> 0,
+  )
+}
+
+/**
+ * The trace id of a run that has none: a UUIDv7 of its start and of 74 bits of the SHA-256 of `content`, which tells it from
+ * others of the same millisecond. The same for the same, wherever and however often it is made.
+ */
+export function repeatableTraceId(startedAtMs: number, content: string): string {
+  const hash = createHash('sha256').update(content).digest()
+  return uuid7(
+    Math.floor(startedAtMs),
+    hash.readUInt32BE(0) >>> 6,
+    hash.readUIntBE(4, 3),
+    hash.readUIntBE(7, 3),
   )
 }
 

@@ -26,6 +26,7 @@ export {
   type Frame,
   frameFields,
   type ProducerCounters,
+  READ_VERSIONS,
   unpackDeltas,
 } from './frame.ts'
 export {
@@ -38,10 +39,23 @@ export {
   parseStepId,
   parseTraceId,
   producerOfStep,
+  repeatableTraceId,
   STEP_ID_TEXT,
   traceIdStart,
 } from './ids.ts'
-export { CORRELATION_TTL_S, correlationKey, GROUP, type ShardKeys, shardKeys, shardOf } from './keys.ts'
+export {
+  CORRELATION_TTL_S,
+  correlationKey,
+  DEFAULT_NAMESPACE,
+  GROUP,
+  NAMESPACE,
+  openName,
+  producerOfField,
+  type ShardKeys,
+  saidOfField,
+  shardKeys,
+  shardOf,
+} from './keys.ts'
 export { addMonths, type Month, monthBounds, monthOf, monthOfPartition, partitionName } from './months.ts'
 export {
   boundText,
@@ -57,6 +71,13 @@ export {
   TRUNCATED_KEY,
   textOf,
 } from './plain-json.ts'
+export {
+  makeRedactor,
+  REDACTED,
+  type RedactOptions,
+  type Redactor,
+  redactMessage,
+} from './redact.ts'
 export {
   type MergeState,
   rowOfState,

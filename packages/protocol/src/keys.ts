@@ -1,3 +1,6 @@
+import type { Delta, Said } from './delta.ts'
+import { traceIdStart } from './ids.ts'
+
 /** The consumer group that workers read the streams through. */
 export const GROUP = 'stepwell'
 /** Seconds that a correlation key lives after it was last written: one hour (the specification's). */
@@ -32,8 +35,32 @@ export function shardKeys(namespace: string, index: number): ShardKeys {
   }
 }
 
-/** Redis key of the correlation execution id → trace id, exactly as the specification names it. */
-export const correlationKey = (executionId: string): string => `trace_context:${executionId}`
+/** The producer in the name of a field of an open trace's hash. */
+export const producerOfField = (field: string): string => field.slice(0, field.indexOf(':'))
+
+/** What a field of an open trace's hash says, and who. Throws SyntaxError for what is no JSON. */
+export function saidOfField(field: string, text: string): Said {
+  const delta = JSON.parse(text) as Delta
+  return { producer: delta.k === undefined ? producerOfField(field) : '', delta }
+}
+
+/** The name of a trace in the open state: its id; of ids that do not tell the start, `<id>@<start>`. */
+export const openName = (traceId: string, startedAtMs: number): string =>
+  traceIdStart(traceId) === undefined ? `${traceId}@${startedAtMs}` : traceId
+
+/** The namespace of keys unless another is chosen. */
+export const DEFAULT_NAMESPACE = 'stepwell'
+/** What a namespace may look like: it becomes part of key names, outside of any hash tag. */
+export const NAMESPACE = /^[A-Za-z0-9_.:-]{1,64}$/
+
+/**
+ * Redis key of the correlation execution id → trace id: exactly as the specification names it in the default namespace,
+ * behind the namespace in any other.
+ */
+export const correlationKey = (executionId: string, namespace: string = DEFAULT_NAMESPACE): string =>
+  namespace === DEFAULT_NAMESPACE
+    ? `trace_context:${executionId}`
+    : `${namespace}:trace_context:${executionId}`
 
 /** The shard of a trace: FNV-1a (32 bit, http://www.isthe.com/chongo/tech/comp/fnv/) over the id's ASCII bytes, modulo `shards`. */
 export function shardOf(traceId: string, shards: number): number {

@@ -1,3 +1,4 @@
+import { REDACTED, type Redactor } from './redact.ts'
 import type { Json, JsonObject } from './trace.ts'
 
 /** Longest name of a skill, a step or an execution, in UTF-16 units; longer ones are cut and end in `…`. */
@@ -60,10 +61,19 @@ export function cleanJson<T extends Json>(value: T): T {
  * a circle as `[circular]`; a getter or `toJSON` that throws as `[unreadable]`; NUL and lone surrogates as U+FFFD.
  * Over `maxLength` the properties that do not fit are left out and `stepwell.truncated` tells the whole length. The work
  * is bounded too: of a property that cannot fit not all is read (`[too large]`), and then that length is a lower bound.
+ * With a redactor secrets are taken out, before anything is cut.
  */
-export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH): string {
+export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH, redactor?: Redactor): string {
   if (value === undefined || value === null) return '{}'
-  const plain = toPlain(value, 0, { path: new Set(), left: maxLength, total: 4 * maxLength, maxLength })
+  const walk = {
+    path: new Set<object>(),
+    left: maxLength,
+    total: 4 * maxLength,
+    maxLength,
+    redactor,
+    key: '',
+  }
+  const plain = toPlain(value, 0, walk)
   const object: JsonObject =
     typeof plain === 'object' && plain !== null && !Array.isArray(plain) ? plain : { value: plain }
   let wholeLength = maxLength + 1
@@ -99,6 +109,9 @@ interface Walk {
   /** Of those, for all properties of the outermost object together; `maxLength` for each, and in any case a few. */
   total: number
   maxLength: number
+  redactor: Redactor | undefined
+  /** What the value stands under; '' in lists. */
+  key: string
 }
 
 const PROPERTY_MIN_UNITS = 1_024
@@ -108,8 +121,7 @@ function toPlain(value: unknown, depth: number, walk: Walk): Json {
   switch (typeof value) {
     case 'string':
       walk.left -= value.length
-      // What is too long for the whole will not fit: it is not carried along, nor cleaned.
-      return cleanText(value.length > MOST_TEXT ? value.slice(0, MOST_TEXT) : value)
+      return textToPlain(value, walk)
     case 'number':
       return Number.isFinite(value) ? value : String(value)
     case 'boolean':
@@ -121,8 +133,14 @@ function toPlain(value: unknown, depth: number, walk: Walk): Json {
     case 'function':
       return '[function]'
     default:
-      return cleanText(String(value))
+      return textToPlain(String(value), walk)
   }
+}
+
+function textToPlain(text: string, { redactor, key }: Walk): string {
+  // What is too long for the whole will not fit: it is not carried along, nor cleaned.
+  const some = text.length > MOST_TEXT ? text.slice(0, MOST_TEXT) : text
+  return cleanText(redactor === undefined ? some : redactor.text(some, key))
 }
 
 function objectToPlain(value: object, depth: number, walk: Walk): Json {
@@ -145,9 +163,9 @@ function convert(value: object, depth: number, walk: Walk): Json {
   if (value instanceof Map) return entriesToPlain(value, depth, walk)
   if (value instanceof Set) return itemsToPlain(value, depth, walk)
   if (value instanceof Error)
-    return { name: cleanText(String(value.name)), message: cleanText(String(value.message)) }
+    return { name: textToPlain(String(value.name), walk), message: textToPlain(String(value.message), walk) }
   if ('toJSON' in value && typeof value.toJSON === 'function') return toPlain(value.toJSON(), depth, walk)
-  if (value instanceof RegExp || value instanceof URLSearchParams) return cleanText(String(value))
+  if (value instanceof RegExp || value instanceof URLSearchParams) return textToPlain(String(value), walk)
   return entriesToPlain(properties(value), depth, walk)
 }
 
@@ -171,6 +189,7 @@ function itemsToPlain(items: Iterable<unknown>, depth: number, walk: Walk): Json
       break
     }
     walk.left -= 1
+    walk.key = ''
     plain.push(toPlain(item, depth, walk))
   }
   return plain
@@ -186,9 +205,11 @@ function entriesToPlain(entries: Iterable<[unknown, unknown]>, depth: number, wa
     }
     const before = walk.left
     if (item !== undefined) {
-      const name = cleanText(String(key))
+      walk.key = ''
+      const name = textToPlain(String(key), walk)
       walk.left -= 1 + name.length
-      plain.push([name, toPlain(item, depth, walk)])
+      walk.key = name
+      plain.push([name, walk.redactor?.isSecretKey(name) ? REDACTED : toPlain(item, depth, walk)])
     }
     if (depth === 1) walk.total -= before - walk.left
   }

@@ -45,6 +45,8 @@ export interface MergeState {
   derived_error?: true
   /** While the trace runs. */
   limit_ms?: number
+  /** While the trace runs. */
+  held?: true
 }
 
 /** The row of a state. Equal states have equal rows; `stateOfRow` is its inverse. */
@@ -76,6 +78,7 @@ function mergeStateOf(state: TraceState, errorIsDerived: boolean): MergeState | 
   if (state.metadataRevision > 1) rest.revision = state.metadataRevision
   if (errorIsDerived) rest.derived_error = true
   if (state.limitMs !== null && state.end === null) rest.limit_ms = state.limitMs
+  if (state.isHeld && state.end === null) rest.held = true
   return Object.keys(rest).length === 0 ? null : rest
 }
 
@@ -117,6 +120,7 @@ export function stateOfRow(row: TraceRow): TraceState {
     steps: row.steps,
     expected: rest.expected ?? countSteps(row.steps),
     limitMs: rest.limit_ms ?? null,
+    isHeld: rest.held ?? false,
   }
 }
 

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { Delta, StepTuple } from './delta.ts'
-import { FRAME_UNPACKED_MAX_BYTES, FRAME_VERSION, type Frame, frameFields, unpackDeltas } from './frame.ts'
+import { FRAME_UNPACKED_MAX_BYTES, type Frame, frameFields, READ_VERSIONS, unpackDeltas } from './frame.ts'
 import {
   EARLIEST_START_MS,
   LATEST_START_AHEAD_MS,
@@ -71,6 +71,7 @@ export const deltaSchema: z.ZodType<Delta> = z
     r: count.optional(),
     u: z.tuple([traceIdSchema, stepIdSchema.nullable(), traceIdSchema.nullable()]).optional(),
     l: duration.optional(),
+    h: z.literal(1).optional(),
     s: z.array(stepSchema).optional(),
     n: z.tuple([count, count]),
     e: z
@@ -88,7 +89,10 @@ const wholeNumber = z
   .transform(Number)
 
 const frameSchema = z.object({
-  v: z.literal(FRAME_VERSION, `unknown frame version: this worker reads ${FRAME_VERSION}`),
+  v: z.string().refine((version) => READ_VERSIONS.includes(version), {
+    error: ({ input }) =>
+      `unknown frame version '${boundText(String(input), 20)}': this worker reads ${READ_VERSIONS.join(' and ')}`,
+  }),
   p: z.string().regex(PRODUCER_ID, 'not a producer id'),
   n: wholeNumber,
   c: wholeNumber,

@@ -6,7 +6,8 @@ import type { TracePage } from './found-traces.ts'
 import type { findSchema } from './input.ts'
 import { SUMMARY_COLUMNS, summaryOf, type Tables } from './tables.ts'
 
-type Filters = z.output<typeof findSchema>
+/** Filters, validated. */
+export type Filters = z.output<typeof findSchema>
 
 /** One page of the traces that match all filters, by keyset on (started_at, trace_id). */
 export async function findPage(
@@ -14,12 +15,8 @@ export async function findPage(
   { cursor, limit, ...filters }: Filters,
 ): Promise<TracePage> {
   const list = JSON.parse(JSON.stringify(filters)) as Json
-  const rows = await pageQuery(db, filters)
-    .$if(cursor !== undefined, (query) => {
-      const { startedUs, traceId } = decodeCursor(cursor as string, list)
-      const startedAt = sql`(timestamptz 'epoch' + ${startedUs}::bigint * interval '1 microsecond')`
-      return query.where(sql<boolean>`(started_at, trace_id) < (${startedAt}, ${traceId}::uuid)`)
-    })
+  const after = cursor === undefined ? undefined : decodeCursor(cursor, list)
+  const rows = await keysetPage(db, filters, after)
     // One more than asked for tells whether there is a next page.
     .limit(limit + 1)
     .execute()
@@ -29,6 +26,18 @@ export async function findPage(
     page.nextCursor = encodeCursor({ startedUs: last.started_us, traceId: last.trace_id }, list)
   }
   return page
+}
+
+/** The traces that match, newest first, after a place among them; without a limit. */
+export function keysetPage(
+  db: Kysely<Tables>,
+  filters: Omit<Filters, 'cursor' | 'limit'>,
+  after: { startedUs: string; traceId: string } | undefined,
+) {
+  const query = pageQuery(db, filters)
+  if (after === undefined) return query
+  const startedAt = sql`(timestamptz 'epoch' + ${after.startedUs}::bigint * interval '1 microsecond')`
+  return query.where(sql<boolean>`(started_at, trace_id) < (${startedAt}, ${after.traceId}::uuid)`)
 }
 
 function pageQuery(db: Kysely<Tables>, filters: Omit<Filters, 'cursor' | 'limit'>) {

@@ -1,5 +1,7 @@
 export { InvalidInputError, type Step, type Trace, type TraceSummary } from '@stepwell/protocol'
 export type { DatabaseConfig, QueryOptions } from './database.ts'
 export type { FoundTraces, TracePage } from './found-traces.ts'
+export { present, stepJson, summaryJson, traceJson } from './json-form.ts'
 export type { SimilarFailure } from './similar-failures.ts'
 export { type SkillSummary, type Time, type TraceFilters, TraceQuery } from './trace-query.ts'
+export type { WholeTrace } from './whole-traces.ts'

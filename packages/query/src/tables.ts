@@ -12,6 +12,7 @@ import { type RawBuilder, sql } from 'kysely'
 /** `execution_traces`, as far as it is read. */
 export interface ExecutionTracesTable extends SummaryRow {
   steps: unknown
+  merge_state: unknown
 }
 
 /** The tables that the query package knows. */

@@ -15,6 +15,7 @@ import {
 } from './input.ts'
 import { findSimilar, type SimilarFailure } from './similar-failures.ts'
 import { millisecondsOf, SUMMARY_COLUMNS, summaryOf, traceOf } from './tables.ts'
+import { type WholeTrace, wholeTraces } from './whole-traces.ts'
 
 /** A time: a Date, an ISO 8601 text, or milliseconds since 1970. */
 export type Time = Date | string | number
@@ -53,6 +54,10 @@ export interface SkillSummary {
   failedCount: number
   timeoutCount: number
   runningCount: number
+  /** Milliseconds: half of the finished runs took at most this long. Absent where no duration is known. */
+  p50DurationMs?: number
+  /** Milliseconds: 95 of 100 finished runs took at most this long (nearest rank). */
+  p95DurationMs?: number
   lastStartedAt: Date
 }
 
@@ -173,6 +178,15 @@ export class TraceQuery implements AsyncDisposable {
     })
   }
 
+  /**
+   * Traces that match all filters with their steps, newest first, as they were recorded: for export. `limit` and `cursor` are not
+   * taken. Memory holds a page of about 20,000 steps.
+   */
+  findWholeTraces(filters: Omit<TraceFilters, 'limit' | 'cursor'> = {}): AsyncIterable<WholeTrace> {
+    const { cursor, limit, ...asked } = parseInput(findSchema, { ...filters }, 'filters')
+    return wholeTraces(this.#database.db, asked)
+  }
+
   /** The skills that ran, by number of runs, then by name; at most `limit` (default: 100). Counts the traces of the window. */
   async listSkills(options: { since?: Time; until?: Time; limit?: number } = {}): Promise<SkillSummary[]> {
     const { since, until, limit } = parseInput(skillsSchema, options, 'options')
@@ -185,6 +199,8 @@ export class TraceQuery implements AsyncDisposable {
         sql<string>`count(*) filter (where status = 'failed')`.as('failedCount'),
         sql<string>`count(*) filter (where status = 'timeout')`.as('timeoutCount'),
         sql<string>`count(*) filter (where status = 'running')`.as('runningCount'),
+        sql<number | null>`percentile_disc(0.5) within group (order by total_duration_ms)`.as('p50'),
+        sql<number | null>`percentile_disc(0.95) within group (order by total_duration_ms)`.as('p95'),
         millisecondsOf(sql`max(started_at)`).as('lastStartedMs'),
       ])
       // Parts whose beginning has not come yet belong to no skill.
@@ -202,6 +218,8 @@ export class TraceQuery implements AsyncDisposable {
       failedCount: Number(row.failedCount),
       timeoutCount: Number(row.timeoutCount),
       runningCount: Number(row.runningCount),
+      ...(row.p50 === null ? {} : { p50DurationMs: Number(row.p50) }),
+      ...(row.p95 === null ? {} : { p95DurationMs: Number(row.p95) }),
       lastStartedAt: new Date(Number(row.lastStartedMs)),
     }))
   }

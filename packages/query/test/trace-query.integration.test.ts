@@ -217,6 +217,8 @@ test('listSkills: what each came to, most runs first', async () => {
       failedCount: 1,
       timeoutCount: 1,
       runningCount: 0,
+      p50DurationMs: 5,
+      p95DurationMs: 5,
       lastStartedAt: new Date(now - HOUR),
     },
     {
@@ -226,6 +228,8 @@ test('listSkills: what each came to, most runs first', async () => {
       failedCount: 0,
       timeoutCount: 0,
       runningCount: 0,
+      p50DurationMs: 5,
+      p95DurationMs: 5,
       lastStartedAt: new Date(now),
     },
   ])

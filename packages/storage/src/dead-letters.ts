@@ -54,3 +54,56 @@ export async function writeDeadLetters(
       .execute()
   }
 }
+
+/** A dead letter as it lies in the database. */
+export interface StoredDeadLetter extends DeadLetter {
+  firstSeenAt: Date
+  lastSeenAt: Date
+  /** How often it was delivered. */
+  deliveries: number
+}
+
+/** Dead letters, newest first; at most `limit` (default: 100). `producer`: only of this one; `before`: only older than this. */
+export async function listDeadLetters(
+  { db }: Database,
+  options: {
+    limit?: number
+    producer?: string
+    before?: Pick<StoredDeadLetter, 'firstSeenAt' | 'letterId'>
+  } = {},
+): Promise<StoredDeadLetter[]> {
+  let query = db
+    .selectFrom('execution_dead_letters')
+    .selectAll()
+    .orderBy('first_seen_at', 'desc')
+    .orderBy('letter_id', 'desc')
+    .limit(options.limit ?? 100)
+  const { producer, before } = options
+  if (producer !== undefined) query = query.where('producer', '=', producer)
+  if (before !== undefined) {
+    query = query.where(({ eb, refTuple, tuple }) =>
+      eb(refTuple('first_seen_at', 'letter_id'), '<', tuple(before.firstSeenAt, before.letterId)),
+    )
+  }
+  return (await query.execute()).map((row) => ({
+    letterId: row.letter_id,
+    stream: row.stream,
+    entryId: row.entry_id,
+    reason: row.reason,
+    payload: row.payload,
+    ...(row.producer === null ? {} : { producer: row.producer }),
+    ...(row.trace_id === null ? {} : { traceId: row.trace_id }),
+    firstSeenAt: row.first_seen_at,
+    lastSeenAt: row.last_seen_at,
+    deliveries: row.deliveries,
+  }))
+}
+
+/** Removes letters; resolves after the commit. Those that are not there are passed over. */
+export async function deleteDeadLetters({ db }: Database, letterIds: readonly string[]): Promise<void> {
+  for (let i = 0; i < letterIds.length; i += 1_000)
+    await db
+      .deleteFrom('execution_dead_letters')
+      .where('letter_id', 'in', letterIds.slice(i, i + 1_000))
+      .execute()
+}

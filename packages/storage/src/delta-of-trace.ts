@@ -8,6 +8,8 @@ import {
   InvalidStatusError,
   NAME_MAX_LENGTH,
   parseTraceId,
+  type Redactor,
+  redactMessage,
   STEP_STATUSES,
   type Step,
   type StepTuple,
@@ -24,14 +26,14 @@ export type TraceInput = Pick<Trace, 'traceId' | 'skillName' | 'startedAt'> & {
  * The trace as its owner would say it. A trace of a tracer says it itself: with the ids that its events carry, so that
  * both are the same steps. A plain object's steps are numbered 1, 2, … unless they have ids.
  */
-export function deltaOfTrace(trace: TraceInput): Delta {
+export function deltaOfTrace(trace: TraceInput, redactor: Redactor | undefined): Delta {
   const live = (trace as { [DELTA_OF_TRACE]?: () => Delta })[DELTA_OF_TRACE]
   if (live !== undefined) return live.call(trace)
   const traceId = parseTraceId(String(trace.traceId))
   if (traceId === undefined)
     throw new InvalidInputError(`'${trace.traceId}' is no trace id: a UUID is needed`)
   const startedAtMs = traceIdStart(traceId) ?? timeOf(trace.startedAt, 'startedAt')
-  const steps = (trace.steps ?? []).map((step, i) => tupleOf(step, step.id ?? i + 1, startedAtMs))
+  const steps = (trace.steps ?? []).map((step, i) => tupleOf(step, step.id ?? i + 1, startedAtMs, redactor))
   const delta: Delta = {
     t: traceId,
     b: 1,
@@ -42,14 +44,19 @@ export function deltaOfTrace(trace: TraceInput): Delta {
   if (traceIdStart(traceId) === undefined) delta.at = startedAtMs
   if (trace.executionId !== undefined) delta.x = boundText(trace.executionId, NAME_MAX_LENGTH)
   if (trace.metadata !== undefined)
-    Object.assign(delta, { m: JSON.parse(encodeObject(trace.metadata)), r: 1 })
+    Object.assign(delta, { m: JSON.parse(encodeObject(trace.metadata, undefined, redactor)), r: 1 })
   if (trace.parentTraceId !== undefined) {
     delta.u = [trace.parentTraceId, trace.parentStepId ?? null, trace.rootTraceId ?? null]
   }
   return delta
 }
 
-function tupleOf(step: Omit<Step, 'id'>, id: Step['id'], startedAtMs: number): StepTuple {
+function tupleOf(
+  step: Omit<Step, 'id'>,
+  id: Step['id'],
+  startedAtMs: number,
+  redactor: Redactor | undefined,
+): StepTuple {
   const status = step.status === 'running' ? 0 : STEP_STATUSES.indexOf(step.status)
   if (status < 0) throw new InvalidStatusError(step.status, STEP_STATUSES)
   return [
@@ -60,9 +67,11 @@ function tupleOf(step: Omit<Step, 'id'>, id: Step['id'], startedAtMs: number): S
       : timeOf(step.timestamp, `timestamp of step '${step.name}'`) - startedAtMs,
     step.status === 'running' ? null : (step.durationMs ?? 0),
     status,
-    step.errorMessage === undefined ? null : boundText(step.errorMessage, ERROR_MAX_LENGTH),
+    step.errorMessage === undefined
+      ? null
+      : boundText(redactMessage(step.errorMessage, redactor), ERROR_MAX_LENGTH),
     step.parentId ?? null,
-    step.attributes === undefined ? null : JSON.parse(encodeObject(step.attributes)),
+    step.attributes === undefined ? null : JSON.parse(encodeObject(step.attributes, undefined, redactor)),
   ]
 }
 

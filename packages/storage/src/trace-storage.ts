@@ -7,15 +7,21 @@ import {
   type FinalStatus,
   InvalidInputError,
   InvalidStatusError,
+  makeRedactor,
   parseTraceId,
+  type RedactOptions,
+  type Redactor,
+  redactMessage,
   type Trace,
   type TraceEnd,
   type TraceRow,
+  textOf,
   traceIdStart,
   traceOfRow,
 } from '@stepwell/protocol'
 import { deltaSchema, explain, startOf } from '@stepwell/protocol/schema'
 import { type Database, type DatabaseConfig, openDatabase } from './database.ts'
+import { deleteTraces } from './delete-traces.ts'
 import { deltaOfTrace, type TraceInput } from './delta-of-trace.ts'
 import { TraceWriter } from './trace-writer.ts'
 
@@ -27,6 +33,16 @@ export interface FinalizedTrace {
   status: FinalStatus
 }
 
+/** Where and how traces are stored. */
+export interface TraceStorageOptions {
+  /** Postgres schema of the tables. Default: the search path. */
+  schema?: string
+  /** Steps that a trace keeps. Default: 10,000. */
+  maxSteps?: number
+  /** What is taken out of metadata, attributes and error messages, as in a tracer. Default: true, the usual secrets. */
+  redact?: boolean | RedactOptions
+}
+
 /**
  * Stores and reads traces directly and awaited, without Redis, through the same upsert as the worker: a trace that is
  * both emitted and finalized here is one row. The database is a connection string, `{ host, port, database, user, … }`
@@ -35,8 +51,10 @@ export interface FinalizedTrace {
 export class TraceStorage {
   readonly #database: Database
   readonly #writer: TraceWriter
+  readonly #redactor: Redactor | undefined
 
-  constructor(database: DatabaseConfig, options: { schema?: string; maxSteps?: number } = {}) {
+  constructor(database: DatabaseConfig, options: TraceStorageOptions = {}) {
+    this.#redactor = redactorOf(options.redact)
     this.#database = openDatabase(database, options.schema)
     this.#writer = new TraceWriter(
       this.#database,
@@ -57,9 +75,9 @@ export class TraceStorage {
         'finalizeTrace needs a trace: tracer.getCurrentTrace(), or an object with traceId, skillName and startedAt',
       )
     }
-    const delta = deltaOfTrace(trace)
+    const delta = deltaOfTrace(trace, this.#redactor)
     const startedAtMs = startOf(delta) as number
-    const end = endOf(trace, finalStatus, startedAtMs)
+    const end = endOf(trace, finalStatus, startedAtMs, this.#redactor)
     delta.e = [
       finalStatus.charAt(0) as 's' | 'f' | 't',
       end.completedAtMs === null ? null : end.completedAtMs - startedAtMs,
@@ -94,6 +112,21 @@ export class TraceStorage {
     return row && traceOfRow(row as unknown as TraceRow)
   }
 
+  /**
+   * Removes a trace for good, what the dead letters hold of it too; true if it was there. Resolves after the commit. What is still
+   * on its way through Redis is stored afterwards all the same. Throws InvalidInputError for what is no UUID.
+   */
+  async deleteTrace(traceId: string): Promise<boolean> {
+    const id = parseTraceId(String(traceId))
+    if (id === undefined) throw new InvalidInputError(`'${traceId}' is no trace id: a UUID is needed`)
+    return (await deleteTraces(this.#database, { traceId: id })).length > 0
+  }
+
+  /** Removes all traces with this execution id, as `deleteTrace` does, and gives their ids. */
+  async deleteExecution(executionId: string): Promise<string[]> {
+    return deleteTraces(this.#database, { executionId: textOf(executionId) })
+  }
+
   /** Closes the connections; a lent pool stays open. Idempotent. */
   close(): Promise<void> {
     return this.#database.close()
@@ -104,13 +137,29 @@ export class TraceStorage {
   }
 }
 
-function endOf(trace: TraceInput, status: FinalStatus, startedAtMs: number): TraceEnd {
+function redactorOf(redact: TraceStorageOptions['redact']): Redactor | undefined {
+  try {
+    return makeRedactor(redact)
+  } catch (error) {
+    throw new InvalidInputError(`Option 'redact' must be ${(error as Error).message}`)
+  }
+}
+
+function endOf(
+  trace: TraceInput,
+  status: FinalStatus,
+  startedAtMs: number,
+  redactor: Redactor | undefined,
+): TraceEnd {
   const completedAtMs = trace.completedAt === undefined ? Date.now() : new Date(trace.completedAt).getTime()
   if (Number.isNaN(completedAtMs)) throw new InvalidInputError('completedAt is not a valid date')
   return {
     status,
     completedAtMs,
     durationMs: trace.totalDurationMs ?? Math.max(0, completedAtMs - startedAtMs),
-    errorMessage: trace.errorMessage === undefined ? null : boundText(trace.errorMessage, ERROR_MAX_LENGTH),
+    errorMessage:
+      trace.errorMessage === undefined
+        ? null
+        : boundText(redactMessage(trace.errorMessage, redactor), ERROR_MAX_LENGTH),
   }
 }

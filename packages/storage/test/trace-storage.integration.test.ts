@@ -209,3 +209,18 @@ test.each(['own', 'lent'])(
     await lent.end()
   },
 )
+
+test('secrets are taken out before they are stored, unless that is switched off', async () => {
+  const secret = { metadata: { password: 'hunter2' }, errorMessage: 'redis://:hunter2@h is away' }
+  const step = { name: 'x', durationMs: 1, status: 'failed' as const, errorMessage: 'token=hunter2' }
+  const store = async (target: TraceStorage): Promise<string> => {
+    const trace = { ...newTrace(), ...secret, steps: [{ ...step, attributes: { apiKey: 'hunter2' } }] }
+    await target.finalizeTrace(trace, 'failed')
+    return JSON.stringify(await target.getTrace(trace.traceId))
+  }
+  await using own = new TraceStorage(database.url)
+  await using open = new TraceStorage(database.url, { redact: false })
+  expect(await store(own)).not.toContain('hunter2')
+  expect((await store(open)).split('hunter2')).toHaveLength(5)
+  expect(() => new TraceStorage(database.url, { redact: 7 as never })).toThrow(/redact/)
+})

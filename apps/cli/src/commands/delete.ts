@@ -1,0 +1,72 @@
+import {
+  correlationKey,
+  openName,
+  parseTraceId,
+  producerOfField,
+  shardKeys,
+  shardOf,
+  traceIdStart,
+} from '@stepwell/protocol'
+import type { Redis } from 'ioredis'
+import { type CommandContext, writeLines } from '../command.ts'
+import type { Environment } from '../config.ts'
+import { Failure, UsageError } from '../errors.ts'
+import { counted } from '../format.ts'
+
+/** Removes a trace, or all of an execution: from Postgres, and what is open of it in Redis if REDIS_URL is set. */
+export async function deleteTraces(
+  context: CommandContext,
+  options: { trace?: string; execution?: string },
+): Promise<void> {
+  const { trace, execution } = options
+  if ((trace === undefined) === (execution === undefined))
+    throw new UsageError('say what to delete: --trace <id> or --execution <id>')
+  const traceId = trace === undefined ? undefined : parseTraceId(trace)
+  if (trace !== undefined && traceId === undefined)
+    throw new UsageError(`'${trace}' is no trace id: a UUID is needed`)
+  const storage = context.connections.storage()
+  const redis = await context.connections.redisIfSet()
+  if (redis === undefined)
+    context.terminal.note(
+      'REDIS_URL is not set: what is on its way through Redis is stored afterwards all the same',
+    )
+  const query = context.connections.query()
+  const known =
+    traceId !== undefined
+      ? [traceId]
+      : await idsOf(query.findTraces({ executionId: execution as string, limit: 1_000 }))
+  let open = 0
+  for (const id of known) if (redis !== undefined && (await forget(redis, context.env, id))) open += 1
+  if (redis !== undefined && execution !== undefined)
+    await redis.del(correlationKey(execution, context.env.STEPWELL_NAMESPACE))
+  const stored =
+    traceId !== undefined
+      ? Number(await storage.deleteTrace(traceId))
+      : (await storage.deleteExecution(execution as string)).length
+  if (stored === 0 && open === 0) {
+    throw new Failure(
+      trace === undefined
+        ? `There is no trace with the execution id '${execution}'`
+        : `There is no trace ${trace}`,
+    )
+  }
+  await writeLines(context, [`deleted ${counted(Math.max(stored, open), 'trace')}`])
+}
+
+async function idsOf(traces: AsyncIterable<{ traceId: string }>): Promise<string[]> {
+  const ids: string[] = []
+  for await (const { traceId } of traces) ids.push(traceId)
+  return ids
+}
+
+/** Removes the open state of a trace; true if there was any. */
+async function forget(redis: Redis, env: Environment, traceId: string): Promise<boolean> {
+  if (traceIdStart(traceId) === undefined) return false
+  const keys = shardKeys(env.STEPWELL_NAMESPACE, shardOf(traceId, env.STEPWELL_SHARDS))
+  const name = openName(traceId, 0)
+  const producers = new Set((await redis.hkeys(keys.open(name))).map(producerOfField))
+  const removed = await redis.del(keys.open(name))
+  await redis.zrem(keys.due, name)
+  for (const producer of producers) await redis.srem(keys.openBy(producer), name)
+  return removed > 0
+}

@@ -1,0 +1,34 @@
+import { parseTraceId, type Trace } from '@stepwell/protocol'
+import { traceJson } from '@stepwell/query'
+import { type CommandContext, writeJson, writeLines } from '../command.ts'
+import { Failure } from '../errors.ts'
+import { openTrace } from '../open-traces.ts'
+import { waterfallLines } from '../waterfall.ts'
+
+const STEPS_SHOWN = 200
+
+/** Shows one trace, by its id or its execution id. One that only just began is looked for in Redis. */
+export async function showTrace(
+  context: CommandContext,
+  wanted: string,
+  options: { json?: boolean; all?: boolean },
+): Promise<void> {
+  const trace = await findTrace(context, wanted)
+  if (trace === undefined) throw new Failure(`There is no trace with the id or execution id '${wanted}'`)
+  if (options.json) return writeJson(context, traceJson(trace))
+  const maxSteps = options.all ? Number.POSITIVE_INFINITY : STEPS_SHOWN
+  await writeLines(context, waterfallLines(trace, context.terminal, { maxSteps, nowMs: Date.now() }))
+}
+
+async function findTrace(context: CommandContext, wanted: string): Promise<Trace | undefined> {
+  const query = context.connections.query()
+  const traceId = parseTraceId(wanted)
+  if (traceId !== undefined) {
+    const stored = await query.getTrace(traceId)
+    if (stored !== undefined) return stored
+    const redis = await context.connections.redisIfSet()
+    const open = redis && (await openTrace(redis, context.env, traceId))
+    if (open !== undefined) return open
+  }
+  return query.getTraceByExecutionId(wanted)
+}

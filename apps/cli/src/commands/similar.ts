@@ -1,0 +1,46 @@
+import { present } from '@stepwell/query'
+import { type CommandContext, writeJson, writeLines } from '../command.ts'
+import { agoText } from '../format.ts'
+import { tableLines } from '../terminal.ts'
+
+/** Failures whose message is like the text. */
+export async function findSimilar(
+  context: CommandContext,
+  text: string,
+  options: { limit: number; threshold?: number; skill?: string; since?: Date; until?: Date; json?: boolean },
+): Promise<void> {
+  const { json, ...asked } = options
+  const failures = await context.connections.query().findSimilarFailures(text, asked)
+  if (json) {
+    await writeJson(context, {
+      failures: failures.map((failure) =>
+        present({
+          trace_id: failure.traceId,
+          similarity_score: failure.similarityScore,
+          error_message: failure.errorMessage,
+          skill_name: failure.skillName,
+          execution_id: failure.executionId,
+          started_at: failure.startedAt,
+        }),
+      ),
+    })
+    return
+  }
+  if (failures.length === 0) {
+    context.terminal.note('no failure is like this: a lower --threshold finds more')
+    return
+  }
+  const nowMs = Date.now()
+  const lines = tableLines(
+    failures,
+    [
+      { title: 'LIKE', text: (one) => `${Math.round(one.similarityScore * 100)} %`, right: true },
+      { title: 'STARTED', text: (one) => agoText(one.startedAt, nowMs) },
+      { title: 'SKILL', text: (one) => one.skillName, flexible: 10, optional: 1 },
+      { title: 'ERROR', text: (one) => one.errorMessage, flexible: 20, style: () => 'red' },
+      { title: 'TRACE', text: (one) => one.traceId },
+    ],
+    context.terminal,
+  )
+  await writeLines(context, lines)
+}

@@ -1,0 +1,107 @@
+import { shardKeys } from '@stepwell/protocol'
+import { decodeFrame } from '@stepwell/protocol/schema'
+import type { Redis } from 'ioredis'
+import { type CommandContext, writeLines } from '../command.ts'
+import { durationText, statusStyle, timeText } from '../format.ts'
+import { fit, plain, type Terminal } from '../terminal.ts'
+import { EventReader, type TraceEvent } from '../trace-events.ts'
+
+const READ_COUNT = 100
+const BLOCK_MS = 500
+
+/** Options of `tail`. */
+export interface TailOptions {
+  since?: Date
+  skill?: string
+  json?: boolean
+}
+
+/**
+ * Follows the streams from now, or from `since` as far as they reach back, until the stop signal. It reads beside the workers
+ * and takes nothing from them. With several streams their events come one after the other, not sorted among each other.
+ */
+export async function tail(context: CommandContext, { since, skill, json }: TailOptions): Promise<void> {
+  const { env, terminal, stop } = context
+  const redis = await context.connections.redis()
+  const streams = Array.from(
+    { length: env.STEPWELL_SHARDS },
+    (_, i) => shardKeys(env.STEPWELL_NAMESPACE, i).events,
+  )
+  const reader = new EventReader()
+  const after = new Map<string, string>()
+  for (const stream of streams) after.set(stream, await startId(redis, stream, since))
+  if (since !== undefined) await tellReach(redis, streams, since, terminal)
+  while (!stop.aborted) {
+    let entries = 0
+    for (const stream of streams) {
+      // One stream a call: in a cluster each lies elsewhere.
+      const blockMs = streams.length === 1 ? BLOCK_MS : Math.ceil(BLOCK_MS / streams.length)
+      const id = after.get(stream) as string
+      const reply = await redis.xread('COUNT', READ_COUNT, 'BLOCK', blockMs, 'STREAMS', stream, id)
+      const read = (reply as [string, [string, string[]][]][] | null)?.[0]?.[1] ?? []
+      entries += read.length
+      const events = read.flatMap(([entry, fields]) => eventsOf(reader, entry, fields))
+      const wanted = skill === undefined ? events : events.filter((event) => event.skillName === skill)
+      const line = (event: TraceEvent): string =>
+        json ? JSON.stringify({ time: new Date(event.timeMs), ...event.json }) : lineOf(event, terminal)
+      if (wanted.length > 0) await writeLines(context, wanted.map(line))
+      const last = read.at(-1)
+      if (last !== undefined) after.set(stream, last[0])
+    }
+    // The signal is only seen between two reads.
+    if (entries === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+async function startId(redis: Redis, stream: string, since: Date | undefined): Promise<string> {
+  if (since !== undefined) return `${Math.max(0, since.getTime() - 1)}-18446744073709551615`
+  const [last] = (await redis.xrevrange(stream, '+', '-', 'COUNT', 1)) as [string, string[]][]
+  return last?.[0] ?? '0-0'
+}
+
+// What is stored is trimmed from the streams after a minute: what is older is in Postgres.
+async function tellReach(
+  redis: Redis,
+  streams: readonly string[],
+  since: Date,
+  terminal: Terminal,
+): Promise<void> {
+  const firsts = await Promise.all(
+    streams.map(
+      async (stream) => ((await redis.xrange(stream, '-', '+', 'COUNT', 1)) as [string, string[]][])[0]?.[0],
+    ),
+  )
+  const reach = Math.min(
+    ...firsts.map((first) => (first === undefined ? Date.now() : Number(first.split('-')[0]))),
+  )
+  if (reach - since.getTime() < 1_000) return
+  terminal.note(
+    `the streams reach back to ${timeText(new Date(reach))} UTC; what is older is stored: stepwell traces --since ${since.toISOString()}`,
+  )
+}
+
+function eventsOf(reader: EventReader, entry: string, fields: string[]): TraceEvent[] {
+  const sentMs = Number(entry.split('-')[0])
+  const decoded = decodeFrame(fields, sentMs)
+  return decoded.ok ? decoded.deltas.flatMap((delta) => reader.eventsOf(delta, sentMs)) : []
+}
+
+const MARKS = { start: '▶', step_start: '┌', step_end: '│', end: '■' } as const
+
+function lineOf(event: TraceEvent, { width, paint }: Terminal): string {
+  const time = new Date(event.timeMs).toISOString().slice(11, 23)
+  const what = event.name === undefined ? '' : plain(event.name)
+  const outcome = [
+    event.event === 'start' ? 'starts' : event.event === 'step_start' ? 'starts' : (event.status ?? ''),
+    event.durationMs === undefined ? '' : durationText(event.durationMs),
+    event.errorMessage === undefined ? '' : plain(event.errorMessage),
+  ]
+  const text = `${MARKS[event.event]} ${[plain(event.skillName) || '?', what, ...outcome].filter((part) => part !== '').join('  ')}`
+  // The end of an id tells ids of the same moment apart, the beginning does not.
+  const id = event.traceId.slice(-12)
+  const room = width - time.length - id.length - 4
+  const style =
+    event.status === undefined || event.status === 'success' ? undefined : statusStyle(event.status as never)
+  const shown = fit(text, room).trimEnd()
+  return `${paint('dim', `${time} ${id}`)} ${style === undefined ? shown : paint(style, shown)}`
+}

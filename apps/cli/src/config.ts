@@ -1,0 +1,52 @@
+import { NAMESPACE } from '@stepwell/protocol'
+import * as z from 'zod'
+import { UsageError } from './errors.ts'
+
+const url = (scheme: RegExp, example: string) =>
+  z.string().regex(scheme, `must be a URL like ${example}`).optional()
+
+/** The environment of the command line: every variable, its meaning and its default. */
+export const environmentSchema = z.object({
+  REDIS_URL: url(/^rediss?:\/\/./, 'redis://host:6379').describe(
+    'Redis that producers write to: tail, running, import, run',
+  ),
+  DATABASE_URL: url(/^postgres(ql)?:\/\/./, 'postgres://user@host:5432/name').describe(
+    'Postgres that the traces are in',
+  ),
+  STEPWELL_NAMESPACE: z
+    .string()
+    .regex(NAMESPACE, 'must be up to 64 of A-Z a-z 0-9 _ . : -')
+    .default('stepwell')
+    .describe('Prefix of all Redis keys'),
+  STEPWELL_SCHEMA: z.string().optional().describe('Postgres schema of the tables; default: the search path'),
+  STEPWELL_SHARDS: z.coerce
+    .number('must be a whole number from 1 to 256')
+    .int()
+    .min(1)
+    .max(256)
+    .default(1)
+    .describe('Number of streams, as producers and workers have it'),
+  STEPWELL_TRACE_CONTEXT: z
+    .string()
+    .optional()
+    .describe('Where `stepwell run` was started from, if that is traced: it sets it for its command'),
+  INIT_CWD: z.string().optional().describe('Where npm was called: relative paths count from there'),
+  COLUMNS: z.coerce.number().int().min(20).optional().catch(undefined).describe('Width of the output'),
+})
+
+/** The environment, parsed. */
+export type Environment = z.output<typeof environmentSchema>
+
+/** Reads the environment; empty variables count as not set. Throws UsageError that names the variable and what it should be. */
+export function readEnvironment(env: Record<string, string | undefined> = process.env): Environment {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
+  const parsed = environmentSchema.safeParse(set)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  throw new UsageError(`${String(issue?.path[0])} ${issue?.message}`)
+}
+
+/** The environment that a traced command gets: this process's own, with the trace that it runs in. */
+export function commandEnvironment(traceContext: string): Record<string, string | undefined> {
+  return { ...process.env, STEPWELL_TRACE_CONTEXT: traceContext }
+}

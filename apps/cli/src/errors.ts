@@ -1,0 +1,40 @@
+/** Done. */
+export const EXIT_DONE = 0
+/** It could not be done. */
+export const EXIT_FAILED = 1
+/** The call was wrong: nothing was tried. */
+export const EXIT_USAGE = 2
+/** Some of it was done, and the rest is said on stderr. */
+export const EXIT_PARTLY = 3
+
+/** The call was wrong: an option, an argument, a variable of the environment. */
+export class UsageError extends Error {}
+
+/** It could not be done, and everything there is to say is in the message. */
+export class Failure extends Error {}
+
+/** What went wrong, in a sentence that says what to do, and the exit code for it. */
+export function explainError(error: unknown): { message: string; exitCode: number } {
+  const { code, message = String(error) } = error as { code?: string; message?: string }
+  if (error instanceof UsageError || code === 'INVALID_INPUT') return { message, exitCode: EXIT_USAGE }
+  if (error instanceof Failure) return { message, exitCode: EXIT_FAILED }
+  return { message: advise(code, message), exitCode: EXIT_FAILED }
+}
+
+// By code, as drivers and the server give it (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+function advise(code: string | undefined, message: string): string {
+  switch (code) {
+    case '42P01':
+      return `${message}: the database has no tables of Stepwell. Run \`stepwell migrate\`; with a schema set STEPWELL_SCHEMA`
+    case '42703':
+      return `${message}: the tables are of another version. Run \`stepwell migrate\``
+    case '28P01':
+    case '28000':
+    case '3D000':
+      return `Postgres refuses: ${message}. Look at DATABASE_URL`
+    case '57014':
+      return `${message}: it took too long. Ask for less: --since, --skill, --limit`
+    default:
+      return message || code || 'unknown error'
+  }
+}

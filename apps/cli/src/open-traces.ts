@@ -1,0 +1,40 @@
+import {
+  assemble,
+  rowOfState,
+  saidOfField,
+  shardKeys,
+  shardOf,
+  type Trace,
+  traceIdStart,
+  traceOfRow,
+} from '@stepwell/protocol'
+import type { Redis } from 'ioredis'
+import type { Environment } from './config.ts'
+
+// What Redis knows of traces that run: seconds ahead of Postgres, which gets them at their first checkpoint.
+
+/** The open traces as far as the workers have read them, at most `limit`, those first that a worker looks at next. */
+export async function openTraces(redis: Redis, env: Environment, limit: number): Promise<Trace[]> {
+  const traces: Trace[] = []
+  for (let shard = 0; shard < env.STEPWELL_SHARDS && traces.length < limit; shard++) {
+    const { due, open } = shardKeys(env.STEPWELL_NAMESPACE, shard)
+    const names = await redis.zrange(due, '0', String(limit - traces.length - 1))
+    for (const name of names) {
+      const trace = traceOfHash(await redis.hgetall(open(name)))
+      if (trace !== undefined) traces.push(trace)
+    }
+  }
+  return traces
+}
+
+/** The open trace with this id, or undefined. Ids that do not tell their start are not found. */
+export async function openTrace(redis: Redis, env: Environment, traceId: string): Promise<Trace | undefined> {
+  if (traceIdStart(traceId) === undefined) return undefined
+  const { open } = shardKeys(env.STEPWELL_NAMESPACE, shardOf(traceId, env.STEPWELL_SHARDS))
+  return traceOfHash(await redis.hgetall(open(traceId)))
+}
+
+function traceOfHash(hash: Record<string, string>): Trace | undefined {
+  const said = Object.entries(hash).map(([field, text]) => saidOfField(field, text))
+  return said.length === 0 ? undefined : traceOfRow(rowOfState(assemble(said)))
+}

@@ -1,0 +1,191 @@
+import { Command } from 'commander'
+import { parseCount, parseDuration, parseTime, withFilters } from './arguments.ts'
+import type { CommandContext } from './command.ts'
+import { listLetters, replayLetters } from './commands/dead-letters.ts'
+import { deleteTraces } from './commands/delete.ts'
+import { exportTraces } from './commands/export.ts'
+import { importFile } from './commands/import.ts'
+import { migrate } from './commands/migrate.ts'
+import { runCommand } from './commands/run-command.ts'
+import { listRunning } from './commands/running.ts'
+import { showTrace } from './commands/show-trace.ts'
+import { findSimilar } from './commands/similar.ts'
+import { listSkills } from './commands/skills.ts'
+import { tail } from './commands/tail.ts'
+import { listTraces } from './commands/traces.ts'
+import { UsageError } from './errors.ts'
+
+/** Runs an action with the context, which is made for it alone; what it gives is the exit code. */
+export type WithContext = (action: (context: CommandContext) => Promise<unknown>) => Promise<void>
+
+const examples = (...lines: string[]): string =>
+  `\nExamples:\n${lines.map((line) => `  $ stepwell ${line}`).join('\n')}`
+
+const limit = (standard: number): [string, string, (text: string) => number, number] => [
+  '--limit <n>',
+  'at most this many, up to 1000',
+  (text) => parseCount(text),
+  standard,
+]
+const JSON_OPTION: [string, string] = ['--json', 'one JSON document on stdout']
+
+/** The command line: names, options, help. What a command does is in its own file. */
+export function makeProgram(withContext: WithContext, version: string): Command {
+  const program = new Command('stepwell')
+    .description('Execution traces: what ran, where it failed or hangs, whether that was seen before')
+    .version(version)
+    .exitOverride()
+    .enablePositionalOptions()
+    .helpCommand(true)
+    .showHelpAfterError('(stepwell <command> --help shows examples)')
+    .addHelpText(
+      'after',
+      `
+Environment:
+  DATABASE_URL        Postgres that the traces are in
+  REDIS_URL           Redis that producers write to: tail, running, import, run
+  STEPWELL_NAMESPACE  prefix of the Redis keys (stepwell)
+  STEPWELL_SCHEMA     Postgres schema of the tables (the search path)
+  STEPWELL_SHARDS     number of streams, as producers and workers have it (1)
+  NO_COLOR            no colour
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
+    )
+  const command = (usage: string, text: string): Command =>
+    program.command(usage).description(text).exitOverride().allowExcessArguments(false)
+
+  command('migrate', 'bring the database up to date')
+    .addHelpText('after', examples('migrate', 'migrate && stepwell-worker'))
+    .action(() => withContext(migrate))
+
+  withFilters(command('traces', 'list traces, newest first'))
+    .option(...limit(20))
+    .option('--cursor <cursor>', 'the page after: what the page before said')
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      examples(
+        'traces --status failed --since 1h',
+        'traces --skill docker-build --min-duration 5s',
+        'traces --metadata env=prod --step push --json',
+      ),
+    )
+    .action((options) => withContext((context) => listTraces(context, options)))
+
+  command('trace <id>', 'show one trace, by its id or execution id, as a waterfall')
+    .option('--all', 'all steps, however many (else 200)')
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      examples('trace 0199a0b0-c0d0-7000-8000-000000000001', 'trace exec-123', 'trace exec-123 --json'),
+    )
+    .action((id, options) => withContext((context) => showTrace(context, id, options)))
+
+  command('similar <text>', 'find failures whose message is like this one')
+    .option(...limit(10))
+    .option('--threshold <0..1>', 'how much alike at least (0.3)', parseThreshold)
+    .option('--skill <name>', 'of this skill')
+    .option('--since <time>', 'started since: a date, or 10m, 2h, 7d ago', (text) => parseTime(text))
+    .option('--until <time>', 'started until', (text) => parseTime(text))
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      examples('similar "connection timeout redis"', 'similar "exit code 3" --since 7d --threshold 0.6'),
+    )
+    .action((text, options) => withContext((context) => findSimilar(context, text, options)))
+
+  command('skills', 'list skills: runs, failures, durations')
+    .option('--since <time>', 'started since: a date, or 10m, 2h, 7d ago', (text) => parseTime(text))
+    .option('--until <time>', 'started until', (text) => parseTime(text))
+    .option(...limit(100))
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('skills', 'skills --since 24h --json'))
+    .action((options) => withContext((context) => listSkills(context, options)))
+
+  command('running', 'list what runs now, and in which step')
+    .option(...limit(100))
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('running', 'running --json'))
+    .action((options) => withContext((context) => listRunning(context, options)))
+
+  command('tail', 'follow starts, steps and ends as they happen, until Ctrl-C')
+    .option('--since <time>', 'begin in the past: 30s, 10m, a time', (text) => parseTime(text))
+    .option('--skill <name>', 'only of this skill')
+    .option('--json', 'a JSON document a line')
+    .addHelpText(
+      'after',
+      examples('tail', 'tail --since 10m --skill docker-build', 'tail --json | jq .event'),
+    )
+    .action((options) => withContext((context) => tail(context, options)))
+
+  command('import <file>', 'import traces from NDJSON, one a line; - is standard input')
+    .option(
+      '--timeout <duration>',
+      'give up when no worker stores anything for this long',
+      parseDuration,
+      60_000,
+    )
+    .addHelpText(
+      'after',
+      `
+A line: {"skill_name", "started_at", "status", "steps": [{"name", "duration_ms", "status", "timestamp"?, "error_message"?, "id"?,
+"parent_id"?, "attributes"?}], "trace_id"?, "execution_id"?, "completed_at"?, "total_duration_ms"?, "error_message"?, "metadata"?}
+Without trace_id the id follows from the content: importing a file twice changes nothing. A worker must be running.
+${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL=… stepwell import -')}`,
+    )
+    .action((file, options) => withContext((context) => importFile(context, file, options)))
+
+  withFilters(command('export', 'write traces as NDJSON, as import takes them'))
+    .option('--limit <n>', 'at most this many, the newest', (text) => parseCount(text))
+    .addHelpText(
+      'after',
+      examples('export > all.ndjson', 'export --skill docker-build --since 7d | gzip > week.gz'),
+    )
+    .action((options) => withContext((context) => exportTraces(context, options)))
+
+  command('delete', 'delete a trace, or all traces of an execution, for good')
+    .option('--trace <id>', 'this trace')
+    .option('--execution <id>', 'all traces with this execution id')
+    .addHelpText(
+      'after',
+      examples('delete --execution exec-123', 'delete --trace 0199a0b0-c0d0-7000-8000-000000000001'),
+    )
+    .action((options) => withContext((context) => deleteTraces(context, options)))
+
+  command(
+    'run <command...>',
+    'run a command as a trace: exit code as status, the last line of stderr as error',
+  )
+    .usage('[options] -- <command...>')
+    .option('--name <skill>', 'name of the skill (the command)')
+    .option('--execution <id>', 'execution id of the trace')
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      examples('run -- make test', 'run --name nightly --execution 2026-11-24 -- ./backup.sh /data'),
+    )
+    .action((words, options) => withContext((context) => runCommand(context, words, options)))
+
+  const letters = command('dead-letters', 'list what could not be stored, and why; replay it')
+    .option(...limit(20))
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      examples('dead-letters', 'dead-letters replay', 'dead-letters replay stepwell:{0}:events/1764…-0'),
+    )
+    .action((options) => withContext((context) => listLetters(context, options)))
+  letters
+    .command('replay [letters...]')
+    .description('send them once more, all or those named: after an upgrade, or a repair')
+    .exitOverride()
+    .action((wanted) => withContext((context) => replayLetters(context, wanted)))
+
+  return program
+}
+
+function parseThreshold(text: string): number {
+  const threshold = Number(text)
+  if (text.trim() === '' || !(threshold >= 0 && threshold <= 1))
+    throw new UsageError('--threshold is a number from 0 to 1')
+  return threshold
+}

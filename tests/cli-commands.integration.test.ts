@@ -1,0 +1,314 @@
+import { ExecutionTracer } from '@stepwell/client'
+import { newTraceId } from '@stepwell/protocol'
+import { waitFor } from '@stepwell/testkit'
+import { createDatabase } from '@stepwell/testkit/vitest'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type CliBench, type Document, makeCliBench } from './cli-bench.ts'
+
+let bench: CliBench
+let tracer: ExecutionTracer
+
+beforeAll(async () => {
+  bench = await makeCliBench({ checkpointMs: 60_000 })
+  tracer = new ExecutionTracer({ redis: bench.redisUrl })
+  for (let i = 0; i < 3; i++) {
+    await tracer
+      .trace(
+        'build',
+        { executionId: `build-${i}`, metadata: { env: i === 0 ? 'prod' : 'dev', n: i } },
+        async (t) => {
+          await t.step('load', async (s) => s.step('parse', () => {}))
+          if (i === 2)
+            await t.step('compile', () => Promise.reject(new Error('exit code 3: \x1b[31mred\x1b[0m')))
+        },
+      )
+      .catch(() => {})
+  }
+  await tracer.flush()
+  await waitFor(async () => (await bench.json('traces')).traces.length === 3, { what: 'all is stored' })
+})
+afterAll(async () => {
+  await tracer.close()
+  await bench[Symbol.asyncDispose]()
+})
+
+test('traces: a table, or one JSON document; filters; pages', async () => {
+  const { code, stdout, stderr } = await bench.stepwell(['traces'])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const lines = stdout.trimEnd().split('\n')
+  expect(lines[0]).toMatch(/^TRACE +STATUS +STARTED +TOOK +STEPS +SKILL +EXECUTION +ERROR$/)
+  expect(lines).toHaveLength(4)
+  expect(stdout).not.toContain('\x1b')
+  const failed = await bench.json('traces', '--status', 'failed', '--since', '1h', '--step', 'compile')
+  expect(failed).toEqual({
+    traces: [
+      {
+        trace_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+        skill_name: 'build',
+        execution_id: 'build-2',
+        status: 'failed',
+        started_at: expect.stringMatching(/^\d{4}-.*Z$/),
+        completed_at: expect.any(String),
+        total_duration_ms: expect.any(Number),
+        step_count: 3,
+        missing_steps: 0,
+        error_message: expect.stringContaining('exit code 3'),
+        metadata: { env: 'dev', n: 2 },
+      },
+    ],
+  })
+  const prod = await bench.json('traces', '--metadata', 'env=prod', '--metadata', 'n=0')
+  expect(prod.traces.map((t: Document) => t.execution_id)).toEqual(['build-0'])
+  const first = await bench.json('traces', '--limit', '2')
+  const rest = await bench.json('traces', '--limit', '2', '--cursor', first.next_cursor)
+  expect([...first.traces, ...rest.traces].map((t: Document) => t.execution_id)).toEqual([
+    'build-2',
+    'build-1',
+    'build-0',
+  ])
+  expect(rest.next_cursor).toBeUndefined()
+})
+
+test('trace: a waterfall that fits the terminal, with nesting and failures; by execution id too', async () => {
+  for (const columns of [40, 60, 80, 200]) {
+    const { stdout } = await bench.stepwell(['trace', 'build-2'], { env: { COLUMNS: String(columns) } })
+    for (const line of stdout.trimEnd().split('\n')) expect([...line].length).toBeLessThanOrEqual(columns)
+    expect(stdout).not.toContain('\x1b')
+  }
+  const { stdout } = await bench.stepwell(['trace', 'build-2'])
+  expect(stdout).toMatch(/^build {2}failed {2}/)
+  expect(stdout).toMatch(/^ {2}load /m)
+  expect(stdout).toMatch(/^ {4}parse /m)
+  expect(stdout).toMatch(/^✗ compile /m)
+  expect(stdout).toMatch(/^ +exit code 3/m)
+  expect((await bench.stepwell(['trace', 'build-2'], { env: { FORCE_COLOR: '1' } })).stdout).toContain(
+    '\x1b[',
+  )
+  const whole = await bench.json('trace', 'build-2')
+  expect(whole.steps.map((s: Document) => [s.id, s.name, s.status, s.parent_id])).toEqual([
+    [1, 'load', 'success', undefined],
+    [2, 'parse', 'success', 1],
+    [3, 'compile', 'failed', undefined],
+  ])
+})
+
+test('skills, similar', async () => {
+  expect(await bench.json('skills')).toEqual({
+    skills: [
+      {
+        skill_name: 'build',
+        trace_count: 3,
+        success_count: 2,
+        failed_count: 1,
+        timeout_count: 0,
+        running_count: 0,
+        p50_duration_ms: expect.any(Number),
+        p95_duration_ms: expect.any(Number),
+        last_started_at: expect.any(String),
+      },
+    ],
+  })
+  expect((await bench.stepwell(['skills'])).stdout).toMatch(/^SKILL +RUNS +FAILED.*\nbuild +3 +1 /)
+  const { failures } = await bench.json('similar', 'exit code 3:', '--threshold', '0.1')
+  expect(failures).toMatchObject([{ skill_name: 'build', execution_id: 'build-2', similarity_score: 0.75 }])
+  expect((await bench.stepwell(['similar', 'exit code 3:'])).stdout).toMatch(/75 % .*build/)
+  expect(await bench.stepwell(['similar', 'nothing of that kind'])).toMatchObject({ code: 0, stdout: '' })
+})
+
+test('running and trace show a run that only Redis knows, and the step it is in', async () => {
+  const traceId = tracer.startTrace('deploy', { executionId: 'deploy-1' })
+  const open = tracer.attach({ traceId })
+  const step = open.startStep('roll-out')
+  await tracer.flush()
+  const running = await waitFor(
+    async () => {
+      const found = await bench.json('running')
+      return found.running.length === 1 ? found.running[0] : undefined
+    },
+    { what: 'the run is seen' },
+  )
+  expect(running).toMatchObject({
+    trace_id: traceId,
+    skill_name: 'deploy',
+    status: 'running',
+    current_step: { name: 'roll-out', status: 'running' },
+  })
+  expect((await bench.stepwell(['running'])).stdout).toMatch(/deploy .*roll-out/)
+  expect((await bench.stepwell(['trace', traceId])).stdout).toMatch(/^… roll-out .*running$/m)
+  step.end()
+  tracer.endTrace('success', { traceId })
+  await tracer.flush()
+  await waitFor(async () => (await bench.json('running')).running.length === 0, { what: 'it has ended' })
+})
+
+test('tail: starts, steps and ends as they happen; what was before with --since; JSON a line', async () => {
+  const following = bench.stepwell(['tail', '--json', '--since', '1ms'], {
+    killAfter: /"event":"end"[^\n]*\n/,
+  })
+  await waitFor(
+    async () => {
+      await tracer.trace('seen', (t) => t.step('work', () => {}))
+      await tracer.flush()
+      return Promise.race([
+        following.then(() => true),
+        new Promise<false>((resolve) => setTimeout(resolve, 50, false)),
+      ])
+    },
+    { what: 'tail has seen one' },
+  )
+  const { code, stdout } = await following
+  expect(code).toBe(0)
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(events.slice(0, 3).map((e) => e.event)).toEqual(['start', 'step_end', 'end'])
+  expect(events[1]).toMatchObject({ skill_name: 'seen', step: { name: 'work', status: 'success' } })
+  const past = await bench.stepwell(['tail', '--since', '1h', '--skill', 'seen'], {
+    killAfter: /■ seen {2}success/,
+  })
+  expect(past.stdout).toMatch(/▶ seen {2}starts\n.*│ seen {2}work {2}success/)
+})
+
+test('run: the exit code is the status and is passed on, the last line of stderr the error; nested ones are children', async () => {
+  const main = new URL('../apps/cli/src/main.ts', import.meta.url).pathname
+  const script = `echo out; echo first >&2; ${process.execPath} ${main} run --name inner -- true; printf 'password=hunter2 is wrong' >&2; exit 3`
+  const { code, stdout, stderr } = await bench.stepwell([
+    'run',
+    '--execution',
+    'run-1',
+    '--',
+    'sh',
+    '-c',
+    script,
+  ])
+  expect({ code, stdout, stderr }).toEqual({
+    code: 3,
+    stdout: 'out\n',
+    stderr: 'first\npassword=hunter2 is wrong',
+  })
+  const trace = await waitFor(() => bench.json('trace', 'run-1').catch(() => undefined), {
+    what: 'it is stored',
+  })
+  expect(trace).toMatchObject({
+    skill_name: 'sh',
+    status: 'failed',
+    error_message: 'password=[redacted] is wrong',
+    metadata: { exit_code: 3 },
+  })
+  const inner = await waitFor(async () => (await bench.json('traces', '--skill', 'inner')).traces[0], {
+    what: 'the inner one',
+  })
+  expect(inner).toMatchObject({ status: 'success', parent_trace_id: trace.trace_id })
+  expect(await bench.stepwell(['run', '--', 'no-such-command-here'])).toMatchObject({ code: 127 })
+  expect(await bench.stepwell(['run', '--', 'sh', '-c', 'kill -9 $$'])).toMatchObject({ code: 137 })
+  // Redis away, or not named: the command runs all the same.
+  const away = await bench.stepwell(['run', '--', 'echo', 'ran'], {
+    env: { REDIS_URL: 'redis://127.0.0.1:1' },
+  })
+  expect(away).toMatchObject({ code: 0, stdout: 'ran\n', stderr: expect.stringMatching(/^stepwell: /) })
+  expect(await bench.stepwell(['run', '--', 'echo', 'ran'], { env: { REDIS_URL: '' } })).toMatchObject({
+    code: 0,
+    stdout: 'ran\n',
+  })
+})
+
+test('a frame of an unknown version is a dead letter; replayed when it is known, its trace is stored', async () => {
+  const redis = new Redis(bench.redisUrl)
+  const traceId = newTraceId(Date.now())
+  const deltas = JSON.stringify([{ t: traceId, b: 1, k: 'from the future', n: [0, 0], e: ['s', 1, 1] }])
+  const fields = ['v', '9', 'p', 'future', 'n', '1', 'c', '1', 'd', deltas]
+  await redis.xadd('stepwell:{0}:events', '*', ...fields)
+  const letters = await waitFor(
+    async () => {
+      const { dead_letters } = await bench.json('dead-letters')
+      return dead_letters.length === 1 ? dead_letters : undefined
+    },
+    { what: 'the dead letter' },
+  )
+  expect(letters[0]).toMatchObject({ reason: "v: unknown frame version '9': this worker reads 1" })
+  // Still unknown: it stays.
+  expect(await bench.stepwell(['dead-letters', 'replay'])).toMatchObject({
+    code: 3,
+    stdout: 'replayed 0 letters; 1 stay\n',
+  })
+  // A worker that knows it: as if the version had been 1 from the beginning.
+  const database = await import('pg').then(
+    ({ default: pg }) => new pg.Client({ connectionString: bench.database.url }),
+  )
+  await database.connect()
+  await database.query(`update execution_dead_letters set payload = replace(payload, '"v","9"', '"v","1"')`)
+  await database.end()
+  expect(await bench.stepwell(['dead-letters', 'replay', letters[0].letter_id])).toMatchObject({
+    code: 0,
+    stdout: 'replayed 1 letter\n',
+  })
+  await waitFor(() => bench.json('trace', traceId).catch(() => undefined), { what: 'the trace is stored' })
+  expect(await bench.json('dead-letters')).toEqual({ dead_letters: [] })
+  redis.disconnect()
+})
+
+test('wrong usage is 2, failures are 1, and each says what to do', async () => {
+  const cases: [args: string[], code: number, stderr: RegExp, env?: Record<string, string>][] = [
+    [['trcaes'], 2, /Did you mean traces/],
+    [[], 2, /Usage: stepwell/],
+    [['traces', '--status', 'done'], 2, /Allowed choices are running, success, failed, timeout/],
+    [['traces', '--since', 'yesterday'], 2, /is no time/],
+    [['traces', '--limit', '0'], 2, /whole number/],
+    [['traces', '--limit', '5000'], 2, /limit must be a whole number from 1 to 1000/],
+    [['traces', '--cursor', 'x'], 2, /cursor/],
+    [['traces', '--unknown'], 2, /unknown option/],
+    [['trace'], 2, /missing required argument/],
+    [['similar', 'x', '--threshold', '2'], 2, /from 0 to 1/],
+    [['skills'], 2, /DATABASE_URL is not set/, { DATABASE_URL: '' }],
+    [['tail'], 2, /REDIS_URL is not set/, { REDIS_URL: '' }],
+    [['skills'], 2, /DATABASE_URL must be a URL/, { DATABASE_URL: 'localhost' }],
+    [['skills'], 2, /STEPWELL_NAMESPACE/, { STEPWELL_NAMESPACE: 'a b' }],
+    [['skills'], 2, /schema/, { STEPWELL_SCHEMA: 'a; drop' }],
+    [['skills'], 1, /ECONNREFUSED/, { DATABASE_URL: 'postgres://x@127.0.0.1:1/y' }],
+    [['tail'], 1, /Redis cannot be reached at 127.0.0.1:1/, { REDIS_URL: 'redis://127.0.0.1:1' }],
+    [['skills'], 1, /stepwell migrate/, { STEPWELL_SCHEMA: 'not_there' }],
+  ]
+  for (const [args, code, stderr, env = {}] of cases) {
+    const end = await bench.stepwell(args, { env })
+    expect({ args, code: end.code, stdout: end.stdout }).toEqual({ args, code, stdout: '' })
+    expect(end.stderr).toMatch(stderr)
+  }
+})
+
+test('migrate; namespace and schema from the environment; help has examples', async () => {
+  const database = await createDatabase({ empty: true })
+  const env = { DATABASE_URL: database.url, STEPWELL_SCHEMA: 'team_a' }
+  expect(await bench.stepwell(['migrate'], { env })).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^migrations: 0001/),
+  })
+  expect(await bench.stepwell(['migrate'], { env })).toMatchObject({
+    code: 0,
+    stdout: 'migrations: up to date\npartitions: up to date\n',
+  })
+  expect(await bench.stepwell(['traces', '--json'], { env })).toMatchObject({
+    code: 0,
+    stdout: '{\n  "traces": []\n}\n',
+  })
+  for (const command of [
+    'traces',
+    'trace',
+    'similar',
+    'skills',
+    'running',
+    'tail',
+    'import',
+    'export',
+    'delete',
+    'run',
+    'migrate',
+    'dead-letters',
+  ]) {
+    const { code, stdout } = await bench.stepwell([command, '--help'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/Examples:\n {2}\$ stepwell/)
+  }
+  await database.drop()
+})
