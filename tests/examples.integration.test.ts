@@ -115,3 +115,95 @@ test('similar-failures: each with skill, message and similarity', async () => {
     'sync: connection timeout redis (100 % similar)\nsync: Connection timeout to redis at 10.0.0.1 (50 % similar)\n',
   )
 })
+
+test('bullmq-processor: each attempt is a trace, a child of the one that added the job; the retry succeeds', async () => {
+  expect(await run('bullmq-processor')).toBe('added resize\nresized: 6400 bytes\n')
+  const runs = await waitFor(
+    async () => {
+      const { traces } = await query.findTraces({ skill: 'resize' })
+      return traces.length === 2 && traces.every((one) => one.status !== 'running') ? traces : undefined
+    },
+    { what: 'both attempts are stored' },
+  )
+  const [upload] = await query.queryBySkill('upload')
+  expect(runs).toMatchObject([
+    {
+      status: 'success',
+      executionId: 'images:1',
+      metadata: { queue: 'images', attempt: 2, service: 'images' },
+      stepCount: 2,
+    },
+    {
+      status: 'failed',
+      executionId: 'images:1',
+      metadata: { attempt: 1 },
+      errorMessage: 'out of scratch space',
+      stepCount: 2,
+    },
+  ])
+  for (const one of runs) expect(one.parentTraceId).toBe(upload?.traceId)
+})
+
+test('agent-loop: every call of the model and of a tool is a step, with its tokens; a tool that fails is a failed step', async () => {
+  expect(await run('agent-loop')).toMatch(/42/)
+  const trace = await waitFor(() => query.getTraceByExecutionId('chat-1'), { what: 'it is stored' })
+  expect(trace).toMatchObject({
+    skillName: 'assistant',
+    status: 'success',
+    metadata: { turns: 3 },
+    missingSteps: 0,
+  })
+  expect(trace.steps.map((step) => [step.name, step.status])).toEqual([
+    ['model', 'success'],
+    ['tool lookup', 'failed'],
+    ['model', 'success'],
+    ['tool multiply', 'success'],
+    ['model', 'success'],
+  ])
+  expect(trace.steps[0]?.attributes).toEqual({
+    model: 'script-1',
+    'usage.input_tokens': 312,
+    'usage.output_tokens': 18,
+  })
+})
+
+test('http-handler: each request is a trace, a 503 a failed one; queries are not kept', async () => {
+  expect(await run('http-handler')).toBe('200 {"id":12,"items":3}\n503 try again\n')
+  const traces = await waitFor(
+    async () => {
+      const found = await query.queryBySkill('GET /orders/:id')
+      return found.length === 2 ? found : undefined
+    },
+    { what: 'both requests are stored' },
+  )
+  expect(traces).toMatchObject([
+    {
+      status: 'failed',
+      errorMessage: 'HTTP 503',
+      metadata: { method: 'GET', path: '/orders/13', status: 503 },
+    },
+    { status: 'success', metadata: { path: '/orders/12', status: 200 }, stepCount: 2 },
+  ])
+})
+
+test('backup.sh: a shell script through stepwell run', async () => {
+  const script = new URL('../examples/backup.sh', import.meta.url).pathname
+  const cli = new URL('../apps/cli/src/main.ts', import.meta.url)
+  const backup = (folder: string) =>
+    spawnProcess(cli, ['run', '--name', 'backup', '--execution', folder, '--', 'sh', script, folder], {
+      REDIS_URL: redisUrl,
+    })
+  await using good = backup('/etc/default')
+  await using bad = backup('/does/not/exist')
+  expect(await good.exited).toEqual({ code: 0, signal: null })
+  expect(good.stdout()).toBe('backing up /etc/default\ndone\n')
+  expect((await bad.exited).code).toBeGreaterThan(0)
+  const failed = await waitFor(() => query.getTraceByExecutionId('/does/not/exist'), { what: 'it is stored' })
+  expect(failed).toMatchObject({
+    skillName: 'backup',
+    status: 'failed',
+    errorMessage: expect.stringMatching(/tar|exist/),
+  })
+  const done = await waitFor(() => query.getTraceByExecutionId('/etc/default'), { what: 'it is stored' })
+  expect(done).toMatchObject({ status: 'success', metadata: { exit_code: 0 } })
+})

@@ -162,6 +162,8 @@ test('CommonJS requires it, and every entry', async () => {
     '@stepwell/protocol/schema',
     '@stepwell/client',
     '@stepwell/client/testing',
+    '@stepwell/client/bullmq',
+    '@stepwell/client/http',
     '@stepwell/storage',
     '@stepwell/query',
     '@stepwell/worker',

@@ -27,6 +27,8 @@ const FREE_OF_ZOD = [
   'packages/protocol/src/index.ts',
   'packages/client/src/index.ts',
   'packages/client/src/testing.ts',
+  'packages/client/src/bullmq.ts',
+  'packages/client/src/http.ts',
 ]
 
 /** Folders whose files are programs of their own or for people only. */

@@ -11,15 +11,15 @@ export const traceColumns = (nowMs: number): Column<TraceSummary>[] => [
   { title: 'STATUS', text: (trace) => trace.status, style: (trace) => statusStyle(trace.status) },
   { title: 'STARTED', text: (trace) => agoText(trace.startedAt, nowMs) },
   { title: 'TOOK', text: (trace) => durationText(trace.totalDurationMs), right: true },
-  { title: 'STEPS', text: (trace) => String(trace.stepCount), right: true, optional: 2 },
+  { title: 'STEPS', text: (trace) => String(trace.stepCount), right: true, optional: 3 },
   { title: 'SKILL', text: (trace) => trace.skillName, flexible: 10 },
-  { title: 'EXECUTION', text: (trace) => trace.executionId ?? '', flexible: 12, optional: 1 },
+  { title: 'EXECUTION', text: (trace) => trace.executionId ?? '', flexible: 12, optional: 2 },
   {
     title: 'ERROR',
     text: (trace) => trace.errorMessage ?? '',
     style: () => 'red',
     flexible: 20,
-    optional: 3,
+    optional: 1,
   },
 ]
 
