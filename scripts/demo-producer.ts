@@ -1,4 +1,4 @@
-// A producer of the demo: skills that do real work on this machine, some of which fails. `demo-producer.ts <role>`; see ROLES.
+// A producer of the demo: skills that do real work on this machine, some of which fails. `demo-producer.ts <role> [number]`; see ROLES.
 // Prints its counters when it is done.
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -12,7 +12,7 @@ import { gunzip, gzip } from 'node:zlib'
 import { ExecutionTracer, step } from '@stepwell/client'
 import pg from 'pg'
 
-const [role = ''] = process.argv.slice(2)
+const [role = '', number = '1'] = process.argv.slice(2)
 const run = promisify(execFile)
 const tracer = new ExecutionTracer({ redis: process.env.REDIS_URL, service: `demo-${role}` })
 
@@ -163,7 +163,7 @@ async function publish(): Promise<void> {
 async function doomed(): Promise<void> {
   await tracer.trace(
     'train-model',
-    { executionId: `train-${process.pid}`, metadata: { epochs: 1_000 } },
+    { executionId: `train-${number}`, metadata: { epochs: 1_000 } },
     async (t) => {
       const folder = join(tmpdir(), `stepwell-demo-model-${process.pid}`)
       await step('load-data', () =>

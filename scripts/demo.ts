@@ -84,7 +84,9 @@ async function demonstrate(): Promise<void> {
     '  files, compression, child processes, HTTP, SQL; connections refused, answers cut off, tables that are not there',
   )
   const workMs = performance.now()
-  const doomed = Array.from({ length: KILLED }, () => spawn('./demo-producer.ts', ['doomed']))
+  const doomed = Array.from({ length: KILLED }, (_, i) =>
+    spawn('./demo-producer.ts', ['doomed', String(i + 1)]),
+  )
   await Promise.all(
     doomed.map(async (process) => {
       await waitFor(() => process.stdout() !== '', {

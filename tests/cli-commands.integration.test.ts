@@ -222,16 +222,27 @@ test('a frame of an unknown version is a dead letter; replayed when it is known,
   await redis.xadd('stepwell:{0}:events', '*', ...fields)
   const letters = await waitFor(
     async () => {
-      const { dead_letters } = await bench.json('dead-letters')
+      const { dead_letters } = await bench.json('dead', 'list')
       return dead_letters.length === 1 ? dead_letters : undefined
     },
     { what: 'the dead letter' },
   )
   expect(letters[0]).toMatchObject({ reason: "v: unknown frame version '9': this worker reads 1" })
   // Still unknown: it stays.
-  expect(await bench.stepwell(['dead-letters', 'replay'])).toMatchObject({
+  expect(await bench.stepwell(['dead', 'replay'])).toMatchObject({
     code: 3,
     stdout: 'replayed 0 letters; 1 stay\n',
+  })
+  expect(await bench.json('dead', 'show', letters[0].letter_id)).toMatchObject({
+    payload: JSON.stringify(fields),
+  })
+  expect((await bench.stepwell(['dead', 'list'])).stdout).toMatch(
+    /^LETTER .*REASON\nstepwell:\{0\}:events.*unknown frame/,
+  )
+  expect(await bench.stepwell(['dead', 'drop'])).toMatchObject({ code: 2 })
+  expect(await bench.stepwell(['dead', 'drop', 'none'])).toMatchObject({ code: 1 })
+  expect(await bench.stepwell(['dead', 'drop', '--all', '--dry-run'])).toMatchObject({
+    stdout: 'would drop 1 letter\n',
   })
   // A worker that knows it: as if the version had been 1 from the beginning.
   const database = await import('pg').then(
@@ -240,12 +251,12 @@ test('a frame of an unknown version is a dead letter; replayed when it is known,
   await database.connect()
   await database.query(`update execution_dead_letters set payload = replace(payload, '"v","9"', '"v","1"')`)
   await database.end()
-  expect(await bench.stepwell(['dead-letters', 'replay', letters[0].letter_id])).toMatchObject({
+  expect(await bench.stepwell(['dead', 'replay', letters[0].letter_id])).toMatchObject({
     code: 0,
     stdout: 'replayed 1 letter\n',
   })
   await waitFor(() => bench.json('trace', traceId).catch(() => undefined), { what: 'the trace is stored' })
-  expect(await bench.json('dead-letters')).toEqual({ dead_letters: [] })
+  expect(await bench.json('dead', 'list')).toEqual({ dead_letters: [] })
   redis.disconnect()
 })
 
@@ -304,7 +315,7 @@ test('migrate; namespace and schema from the environment; help has examples', as
     'delete',
     'run',
     'migrate',
-    'dead-letters',
+    'dead',
   ]) {
     const { code, stdout } = await bench.stepwell([command, '--help'])
     expect(code).toBe(0)

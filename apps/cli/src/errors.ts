@@ -18,6 +18,8 @@ export function explainError(error: unknown): { message: string; exitCode: numbe
   const { code, message = String(error) } = error as { code?: string; message?: string }
   if (error instanceof UsageError || code === 'INVALID_INPUT') return { message, exitCode: EXIT_USAGE }
   if (error instanceof Failure) return { message, exitCode: EXIT_FAILED }
+  if ((error as Error).name === 'MaxRetriesPerRequestError')
+    return { message: 'Redis has gone away, and has not come back', exitCode: EXIT_FAILED }
   return { message: advise(code, message), exitCode: EXIT_FAILED }
 }
 

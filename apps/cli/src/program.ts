@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { parseCount, parseDuration, parseTime, withFilters } from './arguments.ts'
 import type { CommandContext } from './command.ts'
-import { listLetters, replayLetters } from './commands/dead-letters.ts'
+import { dropLetters, listLetters, replayLetters, showLetter } from './commands/dead.ts'
 import { deleteTraces } from './commands/delete.ts'
 import { exportTraces } from './commands/export.ts'
 import { importFile } from './commands/import.ts'
@@ -166,19 +166,31 @@ ${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL
     )
     .action((words, options) => withContext((context) => runCommand(context, words, options)))
 
-  const letters = command('dead-letters', 'list what could not be stored, and why; replay it')
+  const dead = program.command('dead').description('what could not be stored: list, show, replay, drop')
+  const deadCommand = (usage: string, text: string): Command =>
+    dead.command(usage).description(text).exitOverride().allowExcessArguments(false)
+  deadCommand('list', 'list dead letters, newest first, with the reason')
     .option(...limit(20))
     .option(...JSON_OPTION)
+    .addHelpText('after', examples('dead list', 'dead list --json'))
+    .action((options) => withContext((context) => listLetters(context, options)))
+  deadCommand('show <letter>', 'show one, with all that came')
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples("dead show 'stepwell:{0}:events/1764000000000-0'"))
+    .action((letter, options) => withContext((context) => showLetter(context, letter, options)))
+  deadCommand('replay [letters...]', 'send them once more, all or those named: after an upgrade, or a repair')
+    .option('--dry-run', 'only say what would be sent, and what would stay')
+    .addHelpText('after', examples('dead replay --dry-run', 'dead replay'))
+    .action((letters, options) => withContext((context) => replayLetters(context, letters, options)))
+  deadCommand('drop [letters...]', 'remove them for good')
+    .option('--all', 'all of them')
+    .option('--dry-run', 'only say how many')
     .addHelpText(
       'after',
-      examples('dead-letters', 'dead-letters replay', 'dead-letters replay stepwell:{0}:events/1764…-0'),
+      examples('dead drop --all --dry-run', "dead drop 'stepwell:{0}:events/1764000000000-0'"),
     )
-    .action((options) => withContext((context) => listLetters(context, options)))
-  letters
-    .command('replay [letters...]')
-    .description('send them once more, all or those named: after an upgrade, or a repair')
-    .exitOverride()
-    .action((wanted) => withContext((context) => replayLetters(context, wanted)))
+    .action((letters, options) => withContext((context) => dropLetters(context, letters, options)))
+  dead.addHelpText('after', examples('dead list', 'dead replay --dry-run', 'dead drop --all')).exitOverride()
 
   return program
 }

@@ -64,8 +64,9 @@ test('an entry that was delivered many times, and left by each, is tried alone a
   const ids = [await producer.send(wholeDelta('suspect', 1)), await producer.send(wholeDelta('suspect', 1))]
   await deliver(10)
   await bench.redis.call('XCLAIM', events, GROUP, 'someone', '0', ids[0] as string, 'RETRYCOUNT', '9')
-  await bench.startWorker({ staleMs: 300 })
+  const worker = await bench.startWorker({ staleMs: 300 })
   await bench.drained()
+  await worker.close()
   expect(
     await bench.rows("select count(*)::int n from execution_traces where skill_name = 'suspect'"),
   ).toEqual([{ n: 2 }])
