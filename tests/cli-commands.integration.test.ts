@@ -136,6 +136,15 @@ test('running and trace show a run that only Redis knows, and the step it is in'
   })
   expect((await bench.stepwell(['running'])).stdout).toMatch(/deploy .*roll-out/)
   expect((await bench.stepwell(['trace', traceId])).stdout).toMatch(/^… roll-out .*running$/m)
+  // Deleted while it runs, it is gone from Redis; what still comes of it would begin it anew.
+  tracer.startTrace('short', { executionId: 'short-1' })
+  await tracer.flush()
+  await waitFor(async () => (await bench.json('running')).running.length === 2, { what: 'it is seen' })
+  expect(await bench.stepwell(['delete', '--execution', 'short-1'])).toMatchObject({
+    code: 0,
+    stdout: 'deleted 1 trace\n',
+  })
+  expect((await bench.json('running')).running).toHaveLength(1)
   step.end()
   tracer.endTrace('success', { traceId })
   await tracer.flush()
@@ -316,6 +325,7 @@ test('migrate; namespace and schema from the environment; help has examples', as
     'run',
     'migrate',
     'dead',
+    'doctor',
   ]) {
     const { code, stdout } = await bench.stepwell([command, '--help'])
     expect(code).toBe(0)

@@ -3,6 +3,7 @@ import { parseCount, parseDuration, parseTime, withFilters } from './arguments.t
 import type { CommandContext } from './command.ts'
 import { dropLetters, listLetters, replayLetters, showLetter } from './commands/dead.ts'
 import { deleteTraces } from './commands/delete.ts'
+import { doctor } from './commands/doctor.ts'
 import { exportTraces } from './commands/export.ts'
 import { importFile } from './commands/import.ts'
 import { migrate } from './commands/migrate.ts'
@@ -165,6 +166,11 @@ ${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL
       examples('run -- make test', 'run --name nightly --execution 2026-11-24 -- ./backup.sh /data'),
     )
     .action((words, options) => withContext((context) => runCommand(context, words, options)))
+
+  command('doctor', 'look at Redis, Postgres and the workers, and say what to do')
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('doctor', 'doctor --json'))
+    .action((options) => withContext((context) => doctor(context, options)))
 
   const dead = program.command('dead').description('what could not be stored: list, show, replay, drop')
   const deadCommand = (usage: string, text: string): Command =>

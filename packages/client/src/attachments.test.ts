@@ -1,3 +1,4 @@
+import { newTraceId } from '@stepwell/protocol'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ExecutionTracer, InvalidInputError, step } from './index.ts'
 import { type MemorySink, memorySink } from './testing.ts'
@@ -151,5 +152,26 @@ describe('attach', () => {
     expect(() => tracer.attach({ traceId: 'x' })).toThrow(InvalidInputError)
     expect(() => tracer.attach({ traceId: '6f1c2d3e-0000-4000-8000-0123456789ab' })).toThrow(/startedAt/)
     expect(() => tracer.attach(undefined as never)).toThrow(InvalidInputError)
+  })
+
+  test('a resolveTraceId that never settles keeps nothing for ever', async () => {
+    const other = new ExecutionTracer({
+      sink,
+      resolveTimeoutMs: 0,
+      resolveTraceId: () => new Promise(() => {}),
+    })
+    other.attach({ executionId: 'nobody' }).recordStep('lost', 1)
+    await expect.poll(() => other.counters().dropped, { timeout: 5_000 }).toEqual({ unresolved: 1 })
+    await other.close()
+  })
+
+  test('attachments that nobody lets go do not pile up, and go on to work', async () => {
+    const other = new ExecutionTracer({ sink })
+    const contexts = Array.from({ length: 12_000 }, () => ({ traceId: newTraceId(Date.now()) }))
+    const handles = contexts.map((context) => other.attach(context))
+    handles[0]?.recordStep('late', 1)
+    expect(await other.flush()).toBe(true)
+    expect(sink.traces()).toMatchObject([{ traceId: contexts[0]?.traceId, stepCount: 1 }])
+    await other.close()
   })
 })

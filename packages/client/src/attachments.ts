@@ -13,6 +13,10 @@ import type { Sink } from './sink.ts'
 
 /** Traces that were attached to and let go are remembered, so that a next attachment goes on counting: this many. */
 const REMEMBERED_MAX = 1_000
+/** Those that nobody let go, by `await using` or by hand, are remembered too; of more than this many the oldest are not. */
+const HELD_MAX = 10_000
+/** The shortest time that `resolveTraceId` gets for its answer. */
+const ASKING_MIN_MS = 1_000
 
 /**
  * Traces of other producers that this one adds to. Unresolved (by execution id, looked for in the background) → attached →
@@ -87,7 +91,9 @@ export class Attachments {
     this.#byTraceId.set(id, entry)
     if (this.#byTraceId.size <= REMEMBERED_MAX) return
     for (const [old, { trace, holders }] of this.#byTraceId) {
-      if (holders > 0 || trace.open.size > 0 || trace.dirtySincePerfMs !== undefined) continue
+      // Its handle goes on to work; only what is expected of us in it is told apart then.
+      const isHeld = holders > 0 && this.#byTraceId.size <= HELD_MAX
+      if (isHeld || trace.open.size > 0 || trace.dirtySincePerfMs !== undefined) continue
       this.#byTraceId.delete(old)
       if (this.#byTraceId.size <= REMEMBERED_MAX) return
     }
@@ -139,6 +145,14 @@ export class Attachments {
     this.#recording.resolve(trace, traceId, startMs)
   }
 
+  // One that never settles would keep what waits for it for ever.
+  #inTime<T>(answer: Promise<T> | undefined): Promise<T | undefined> {
+    const late = new Promise<undefined>((resolve) => {
+      setTimeout(resolve, Math.max(ASKING_MIN_MS, this.#settings.resolveTimeoutMs), undefined).unref()
+    })
+    return Promise.race([answer, late])
+  }
+
   /** The trace id of an execution id, by whatever way there is. */
   async lookUp(executionId: string | undefined): Promise<string | undefined> {
     if (executionId === undefined) return undefined
@@ -156,7 +170,7 @@ export class Attachments {
 
   async #asked(executionId: string): Promise<string | undefined> {
     try {
-      const traceId = await this.#settings.resolveTraceId?.(executionId)
+      const traceId = await this.#inTime(this.#settings.resolveTraceId?.(executionId))
       return traceId === undefined || traceId === null ? undefined : parseTraceId(String(traceId))
     } catch {
       return undefined

@@ -8,6 +8,8 @@ export interface RedisConnection {
   onReady(ready: () => void): void
   /** Tells what went wrong last; undefined while connected. */
   lastError(): Error | undefined
+  /** What is asked of Redis goes through here: a connection that does not answer is given up. */
+  answered<T>(reply: Promise<T>): Promise<T>
   hold(): void
   release(): void
   close(): Promise<void>
@@ -43,6 +45,8 @@ function lentConnection(redis: Redis | Cluster): RedisConnection {
     },
     lastError: () =>
       redis.status === 'ready' ? undefined : new Error(`the lent connection is in state '${redis.status}'`),
+    // Its owner decides how long to wait.
+    answered: (reply) => reply,
     hold() {},
     release() {},
     async close() {
@@ -52,8 +56,8 @@ function lentConnection(redis: Redis | Cluster): RedisConnection {
 }
 
 /**
- * A connection that lets the process exit: its socket and timers do not keep it alive, unless held. ioredis's own reconnecting
- * would (its timer is not reachable), so that is switched off and done here. Connecting → ready → lost → (after a while)
+ * A connection that lets the process exit: its socket and timers do not keep it alive, unless held. ioredis's own reconnecting and
+ * its `socketTimeout` would (their timers are not reachable), so those are switched off and done here. Connecting → ready → lost → (after a while)
  * connecting …; closed for good by `close`.
  */
 function ownConnection(target: string | RedisOptions): RedisConnection {
@@ -64,7 +68,6 @@ function ownConnection(target: string | RedisOptions): RedisConnection {
     autoResendUnfulfilledCommands: false,
     retryStrategy: () => null,
     connectTimeout: 5_000,
-    socketTimeout: ANSWER_MAX_MS,
   } satisfies RedisOptions
   const redis = makeRedis(target, ours)
   let holds = 0
@@ -72,6 +75,19 @@ function ownConnection(target: string | RedisOptions): RedisConnection {
   let attempts = 0
   let timer: NodeJS.Timeout | undefined
   let lastError: Error | undefined
+  let unanswered = 0
+  /** Monotonic clock when Redis last showed that it is there; undefined while nothing is asked of it. */
+  let aliveAtMs: number | undefined
+
+  const gotAnswer = (): void => {
+    unanswered -= 1
+    aliveAtMs = unanswered > 0 ? performance.now() : undefined
+  }
+  const watchdog = setInterval(() => {
+    if (aliveAtMs === undefined || performance.now() - aliveAtMs < ANSWER_MAX_MS) return
+    aliveAtMs = undefined
+    redis.stream?.destroy(new Error(`Redis has not answered for ${ANSWER_MAX_MS / 1_000} s`))
+  }, 1_000).unref()
 
   const applyHold = (): void => {
     if (holds > 0) {
@@ -100,10 +116,15 @@ function ownConnection(target: string | RedisOptions): RedisConnection {
   redis.on('error', (error: Error) => {
     lastError = error
   })
-  redis.on('connect', applyHold)
+  redis.on('connect', () => {
+    // What is asked next, who it is, is the library's.
+    aliveAtMs = performance.now()
+    applyHold()
+  })
   redis.on('ready', () => {
     attempts = 0
     lastError = undefined
+    aliveAtMs = undefined
     applyHold()
   })
   redis.on('end', reconnectLater)
@@ -113,6 +134,12 @@ function ownConnection(target: string | RedisOptions): RedisConnection {
     isReady: () => redis.status === 'ready',
     onReady: (ready) => redis.on('ready', ready),
     lastError: () => lastError,
+    answered(reply) {
+      unanswered += 1
+      aliveAtMs ??= performance.now()
+      reply.then(gotAnswer, gotAnswer)
+      return reply
+    },
     hold() {
       holds += 1
       applyHold()
@@ -124,6 +151,7 @@ function ownConnection(target: string | RedisOptions): RedisConnection {
     async close() {
       isClosed = true
       clearTimeout(timer)
+      clearInterval(watchdog)
       redis.disconnect()
     },
   }

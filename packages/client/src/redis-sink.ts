@@ -16,18 +16,26 @@ export function redisSink(
   return {
     async send(frame) {
       if (!connection.isReady()) throw connection.lastError() ?? new Error('not connected')
-      await redis.xadd(streams[frame.shard] as string, '*', ...encodeFrame(frame, options.compression))
+      const fields = encodeFrame(frame, options.compression)
+      await connection.answered(redis.xadd(streams[frame.shard] as string, '*', ...fields))
     },
     isReady: connection.isReady,
     onReady: connection.onReady,
     correlate(executionId, traceId) {
       if (!connection.isReady()) return
       // The worker sets it too: here it is only sooner.
-      redis.set(correlationKey(executionId, namespace), traceId, 'EX', CORRELATION_TTL_S).catch(() => {})
+      connection
+        .answered(redis.set(correlationKey(executionId, namespace), traceId, 'EX', CORRELATION_TTL_S))
+        .catch(() => {})
     },
     async lookUp(executionId) {
       if (!connection.isReady()) return undefined
-      return (await withinMs(LOOK_UP_MAX_MS, redis.get(correlationKey(executionId, namespace)))) ?? undefined
+      return (
+        (await withinMs(
+          LOOK_UP_MAX_MS,
+          connection.answered(redis.get(correlationKey(executionId, namespace))),
+        )) ?? undefined
+      )
     },
     hold: connection.hold,
     release: connection.release,

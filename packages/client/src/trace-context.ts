@@ -83,7 +83,7 @@ export class TraceContext {
       return (
         (await withinMs(
           ANSWER_MAX_MS,
-          ready.then(() => ask(this.#connection)),
+          ready.then(() => this.#connection.answered(ask(this.#connection))),
         )) ?? otherwise
       )
     } finally {

@@ -386,3 +386,12 @@ test('secrets go out of metadata, attributes and error messages, wherever they e
   expect((await record({ redact: false })).split('hunter2')).toHaveLength(10)
   expect(() => new ExecutionTracer({ sink, redact: { keys: 'x' } as never })).toThrow(/redact.*list of names/)
 })
+
+test('an id of a trace that is still open is refused; of one that has ended it is continued', () => {
+  const traceId = newTraceId(Date.now())
+  tracer.startTrace('first', { traceId })
+  expect(() => tracer.startTrace('second', { traceId: traceId.toUpperCase() })).toThrow(/still open/)
+  tracer.endTrace('success', { traceId })
+  expect(tracer.startTrace('first', { traceId })).toBe(traceId)
+  tracer.endTrace('success', { traceId })
+})

@@ -242,6 +242,8 @@ export class ExecutionTracer implements AsyncDisposable {
       options.traceId === undefined
         ? newTraceId(startedAtMs ?? Date.now())
         : ownId(options.traceId, startedAtMs)
+    if (options.traceId !== undefined && this.#recording?.openTraces.has(traceId))
+      throw new InvalidInputError(`traceId '${traceId}' is that of a trace that is still open`)
     const { service, redactor } = this.#settings
     const { executionId, metadata, timeoutMs } = options
     const parent = parentOf(options.parent)

@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from 'node:net'
 import { shardKeys } from '@stepwell/protocol'
 import { decodeFrame } from '@stepwell/protocol/schema'
 import { faultProxy, spawnProcess, startRedis, waitFor } from '@stepwell/testkit'
@@ -200,6 +201,16 @@ describe('the process', () => {
     await using program = run('ends', 'redis://127.0.0.1:1')
     expect(await program.exited).toEqual({ code: 0, signal: null })
     expect(performance.now() - start).toBeLessThan(8_000)
+  })
+
+  test('ends by itself where something accepts connections and never answers', async () => {
+    const silent = createServer((socket) => socket.on('error', () => {}))
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    const start = performance.now()
+    await using program = run('ends', `redis://127.0.0.1:${(silent.address() as AddressInfo).port}`)
+    expect(await program.exited).toEqual({ code: 0, signal: null })
+    expect(performance.now() - start).toBeLessThan(8_000)
+    silent.close()
   })
 })
 

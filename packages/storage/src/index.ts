@@ -8,7 +8,7 @@ export {
   writeDeadLetters,
 } from './dead-letters.ts'
 export type { TraceInput } from './delta-of-trace.ts'
-export { type MigrationReport, migrateToLatest, SchemaTooNewError } from './migrate.ts'
+export { checkMigrations, type MigrationReport, migrateToLatest, SchemaTooNewError } from './migrate.ts'
 export {
   dropPartitionsBefore,
   ensurePartitions,

@@ -52,11 +52,13 @@ export async function migrateToLatest(options: {
   }
 }
 
-// `create schema if not exists` still fails with a unique violation when two create it in the same instant.
+// Two that create it in the same instant would fail with a unique violation, with `if not exists` too.
 async function createSchema({ db }: Database, schema: string): Promise<void> {
   await db.transaction().execute(async (trx) => {
     await sql`select pg_advisory_xact_lock(hashtext('stepwell.schema'))`.execute(trx)
-    await sql`create schema if not exists ${sql.id(schema)}`.execute(trx)
+    // `if not exists` asks for the right to create schemas even where this one is there.
+    const { rows } = await sql`select 1 from pg_namespace where nspname = ${schema}`.execute(trx)
+    if (rows.length === 0) await sql`create schema ${sql.id(schema)}`.execute(trx)
   })
 }
 
@@ -70,16 +72,29 @@ function migrator({ db, schema }: Database): Migrator {
   })
 }
 
-async function refuseNewer({ db, schema }: Database): Promise<void> {
+/** Which migrations the database lacks, and which it has that this program does not know. Changes nothing. */
+export async function checkMigrations(database: Database): Promise<{ missing: string[]; unknown: string[] }> {
+  const executed = await executedMigrations(database)
+  const known = Object.keys(await migrations.getMigrations())
+  return {
+    missing: known.filter((name) => !executed.includes(name)),
+    unknown: executed.filter((name) => !known.includes(name)),
+  }
+}
+
+async function refuseNewer(database: Database): Promise<void> {
+  const { unknown } = await checkMigrations(database)
+  if (unknown.length > 0) throw new SchemaTooNewError(unknown)
+}
+
+async function executedMigrations({ db, schema }: Database): Promise<string[]> {
   const table = schema === undefined ? MIGRATION_TABLE : `${schema}.${MIGRATION_TABLE}`
   const { rows } = await sql<{
     present: boolean
   }>`select to_regclass(${table}) is not null as present`.execute(db)
-  if (!rows[0]?.present) return
-  const known = await migrations.getMigrations()
+  if (!rows[0]?.present) return []
   const executed = await sql<{ name: string }>`select name from ${sql.table(table)}`.execute(db)
-  const unknown = executed.rows.map((row) => row.name).filter((name) => !(name in known))
-  if (unknown.length > 0) throw new SchemaTooNewError(unknown)
+  return executed.rows.map((row) => row.name)
 }
 
 // The sources lie at the top of the repository; the build puts them beside this file. Kysely's FileMigrationProvider would

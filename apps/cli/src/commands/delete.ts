@@ -30,11 +30,7 @@ export async function deleteTraces(
     context.terminal.note(
       'REDIS_URL is not set: what is on its way through Redis is stored afterwards all the same',
     )
-  const query = context.connections.query()
-  const known =
-    traceId !== undefined
-      ? [traceId]
-      : await idsOf(query.findTraces({ executionId: execution as string, limit: 1_000 }))
+  const known = traceId !== undefined ? [traceId] : await idsOfExecution(context, redis, execution as string)
   let open = 0
   for (const id of known) if (redis !== undefined && (await forget(redis, context.env, id))) open += 1
   if (redis !== undefined && execution !== undefined)
@@ -53,9 +49,17 @@ export async function deleteTraces(
   await writeLines(context, [`deleted ${counted(Math.max(stored, open), 'trace')}`])
 }
 
-async function idsOf(traces: AsyncIterable<{ traceId: string }>): Promise<string[]> {
-  const ids: string[] = []
-  for await (const { traceId } of traces) ids.push(traceId)
+/** Its traces that are stored, and the one that Redis knows of and that may not be. */
+async function idsOfExecution(
+  { connections, env }: CommandContext,
+  redis: Redis | undefined,
+  execution: string,
+): Promise<Set<string>> {
+  const ids = new Set<string>()
+  for await (const { traceId } of connections.query().findTraces({ executionId: execution, limit: 1_000 }))
+    ids.add(traceId)
+  const current = await redis?.get(correlationKey(execution, env.STEPWELL_NAMESPACE))
+  if (current) ids.add(current)
   return ids
 }
 

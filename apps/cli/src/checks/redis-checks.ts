@@ -1,0 +1,162 @@
+import { GROUP, shardKeys } from '@stepwell/protocol'
+import type { Redis } from 'ioredis'
+import type { Environment } from '../config.ts'
+import { counted, durationText } from '../format.ts'
+import { type Check, judged } from './check.ts'
+
+/** A worker that has not asked for this long is not there: it asks every second. */
+const WORKER_IDLE_MAX_MS = 30_000
+const OLD_PENDING_MS = 60_000
+const LAG_HIGH = 10_000
+
+/** Looks at Redis, and at what is in flight in it. Rejects where Redis does not answer. */
+export async function checkRedis(redis: Redis, env: Environment): Promise<Check[]> {
+  const info = parseInfo(await redis.info())
+  const shards = Array.from({ length: env.STEPWELL_SHARDS }, (_, shard) => checkShard(redis, env, shard))
+  return [...checkServer(info), ...(await Promise.all(shards)).flat()]
+}
+
+function checkServer(info: ReadonlyMap<string, string>): Check[] {
+  const version = info.get('valkey_version') ?? info.get('redis_version') ?? 'unknown'
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const policy = info.get('maxmemory_policy') ?? 'unknown'
+  const used = Number(info.get('used_memory') ?? 0)
+  const most = Number(info.get('maxmemory') ?? 0)
+  const aof = info.get('aof_enabled') === '1'
+  return [
+    judged(
+      'redis',
+      'version',
+      version,
+      major > 6 || (major === 6 && minor >= 2),
+      'fail',
+      'use Redis 6.2 or newer, or Valkey',
+    ),
+    judged(
+      'redis',
+      'eviction',
+      policy,
+      policy === 'noeviction',
+      'fail',
+      'set maxmemory-policy noeviction: any other throws open traces away when memory is short',
+    ),
+    judged(
+      'redis',
+      'persistence',
+      aof ? 'append-only file' : 'no append-only file',
+      aof,
+      'warn',
+      'set appendonly yes: what is in flight is lost with Redis otherwise',
+    ),
+    judged(
+      'redis',
+      'memory',
+      most === 0 ? `${mebibytes(used)} used, no limit` : `${mebibytes(used)} of ${mebibytes(most)} used`,
+      most === 0 || used < 0.8 * most,
+      'warn',
+      'give Redis more memory, or add workers: when it is full producers drop what does not fit',
+    ),
+  ]
+}
+
+async function checkShard(redis: Redis, env: Environment, shard: number): Promise<Check[]> {
+  const { events, counts, due } = shardKeys(env.STEPWELL_NAMESPACE, shard)
+  const where = env.STEPWELL_SHARDS === 1 ? '' : ` ${shard}`
+  // One transaction: the numbers belong together.
+  const replies = await redis
+    .multi()
+    .xinfo('STREAM', events)
+    .xinfo('GROUPS', events)
+    .hgetall(counts)
+    .zcard(due)
+    .time()
+    .exec()
+  const [stream, groups, acked, open, time] = (replies ?? []).map(([error, value]) =>
+    error ? undefined : value,
+  )
+  const group = ((groups as unknown[] | undefined) ?? []).map(pairs).find((one) => one.get('name') === GROUP)
+  if (stream === undefined || group === undefined) {
+    return [
+      judged(
+        'workers',
+        `group${where}`,
+        'nothing has read this stream yet',
+        false,
+        'fail',
+        'start a worker: stepwell-worker',
+      ),
+    ]
+  }
+  const consumers = ((await redis.xinfo('CONSUMERS', events, GROUP)) as unknown[]).map(pairs)
+  const alive = consumers.filter((one) => Number(one.get('idle')) < WORKER_IDLE_MAX_MS).length
+  const pending = Number(group.get('pending'))
+  const lag = group.get('lag')
+  const [oldest] = pending === 0 ? [] : ((await redis.xpending(events, GROUP, '-', '+', 1)) as [string][])
+  const [seconds, micros] = time as [string, string]
+  const nowMs = Number(seconds) * 1_000 + Number(micros) / 1_000
+  const oldestMs = oldest === undefined ? 0 : Math.max(0, nowMs - Number(oldest[0].split('-')[0]))
+  const checks = [
+    judged(
+      'workers',
+      `running${where}`,
+      counted(alive, 'worker'),
+      alive > 0,
+      'fail',
+      'start a worker: stepwell-worker',
+    ),
+    judged(
+      'workers',
+      `backlog${where}`,
+      `${lag === null || lag === undefined ? 'unknown' : Number(lag).toLocaleString('en-US')} unread, ${pending.toLocaleString('en-US')} in work, oldest ${durationText(oldestMs)}`,
+      Number(lag ?? 0) < LAG_HIGH && oldestMs < OLD_PENDING_MS,
+      'warn',
+      'add workers, or look at their logs: they may be waiting for Postgres',
+    ),
+    judged('workers', `open traces${where}`, Number(open).toLocaleString('en-US'), true, 'warn', ''),
+  ]
+  const equation = equationOf(pairs(stream), acked as Record<string, string>, pending, lag)
+  if (equation !== undefined) checks.push({ ...equation, name: `${equation.name}${where}` })
+  return checks
+}
+
+/** Every entry that came is stored, dead, in work or unread: counted by Redis on one side, by the acks on the other. */
+function equationOf(
+  stream: ReadonlyMap<string, unknown>,
+  acked: Record<string, string>,
+  pending: number,
+  lag: unknown,
+): Check | undefined {
+  const added = stream.get('entries-added')
+  // Before Redis 7, and after deletions, there is nothing to compare with.
+  if (added === undefined || lag === null || lag === undefined) return undefined
+  const stored = Number(acked.stored ?? 0)
+  const dead = Number(acked.dead ?? 0)
+  const sum = stored + dead + pending + Number(lag)
+  const words = `${Number(added)} came = ${stored} stored + ${dead} dead + ${pending} in work + ${Number(lag)} unread`
+  return judged(
+    'workers',
+    'equation',
+    Number(added) === sum ? words : `${words} (${sum})`,
+    Number(added) === sum,
+    'fail',
+    'entries were acked or deleted by somebody else: nothing but workers may use the group or delete from the stream',
+  )
+}
+
+function parseInfo(text: string): Map<string, string> {
+  const info = new Map<string, string>()
+  for (const line of text.split('\r\n')) {
+    const at = line.indexOf(':')
+    if (at > 0) info.set(line.slice(0, at), line.slice(at + 1))
+  }
+  return info
+}
+
+function pairs(reply: unknown): Map<string, unknown> {
+  if (!Array.isArray(reply)) return new Map(Object.entries(reply as object))
+  const map = new Map<string, unknown>()
+  for (let i = 0; i + 1 < reply.length; i += 2) map.set(String(reply[i]), reply[i + 1])
+  return map
+}
+
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
