@@ -1,13 +1,13 @@
 /**
  * Why events are lost: `buffer_full` (more recorded than sent for too long), `too_many_traces` (open at once), `unresolved`
  * (attached to an execution id that nobody knows), `closed` (recorded after close), `unsent` (could not be sent by the
- * end of close).
+ * end of close), `spool_full` (and there was no room on disk either).
  */
-export type DropReason = 'buffer_full' | 'too_many_traces' | 'unresolved' | 'closed' | 'unsent'
+export type DropReason = 'buffer_full' | 'too_many_traces' | 'unresolved' | 'closed' | 'unsent' | 'spool_full'
 
 /**
  * What a tracer has counted since it began, in events: starts of traces, steps recorded or completed, ends. At all times
- * emitted = sent + dropped + buffered.
+ * emitted = sent + spooled + dropped + buffered.
  */
 export interface TracerCounters {
   emitted: number
@@ -15,6 +15,8 @@ export interface TracerCounters {
   sent: number
   /** Recorded and not yet acknowledged, those on their way included. */
   buffered: number
+  /** Written to the spool folder, from where a later start sends them. Absent without one. */
+  spooled?: number
   dropped: Partial<Record<DropReason, number>>
 }
 
@@ -22,6 +24,8 @@ export interface TracerCounters {
 export class Counters {
   emitted = 0
   sent = 0
+  /** undefined: there is no spool. */
+  spooled: number | undefined
   readonly dropped: Partial<Record<DropReason, number>> = {}
   #droppedTotal = 0
 
@@ -31,10 +35,17 @@ export class Counters {
   }
 
   get buffered(): number {
-    return this.emitted - this.sent - this.#droppedTotal
+    return this.emitted - this.sent - (this.spooled ?? 0) - this.#droppedTotal
   }
 
   snapshot(): TracerCounters {
-    return { emitted: this.emitted, sent: this.sent, buffered: this.buffered, dropped: { ...this.dropped } }
+    const { emitted, sent, buffered, spooled } = this
+    return {
+      emitted,
+      sent,
+      buffered,
+      ...(spooled === undefined ? {} : { spooled }),
+      dropped: { ...this.dropped },
+    }
   }
 }

@@ -9,6 +9,7 @@ import {
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { type TracerReport, warn } from './report.ts'
 import type { Sink } from './sink.ts'
+import type { SpoolOptions } from './spool.ts'
 
 /** How a tracer is set up. One of `redis`, `sink` and `disabled` is needed. */
 export interface TracerOptions {
@@ -39,6 +40,11 @@ export interface TracerOptions {
   resolveTimeoutMs?: number | undefined
   /** Milliseconds that `flush` and `close` take at most. Default: 2,000. */
   closeTimeoutMs?: number | undefined
+  /**
+   * A folder for what cannot be sent: when Redis is away at the end of the process, at `process.exit()`, at an uncaught exception, and
+   * when the buffer fills while Redis is away. A later start sends it. Default: none, and that is lost, counted.
+   */
+  spool?: string | SpoolOptions | undefined
   /** Packs frames: a third of the size for about twice the CPU. `zstd` needs Node ≥ 22.15 here. Default: `none`. */
   compression?: 'none' | 'zstd' | undefined
   /**
@@ -66,6 +72,7 @@ export interface Settings {
   closeTimeoutMs: number
   compression: 'none' | 'zstd'
   redactor: Redactor | undefined
+  spool: Required<SpoolOptions> | undefined
   resolveTraceId: ((executionId: string) => Promise<string | undefined>) | undefined
   report: (report: TracerReport) => void
 }
@@ -90,6 +97,7 @@ const KNOWN = new Set([
     'namespace',
     'compression',
     'redact',
+    'spool',
     'resolveTraceId',
     'report',
   ],
@@ -140,6 +148,7 @@ export function readOptions(options: TracerOptions): Settings {
     namespace: namespaceOf(options.namespace),
     compression,
     redactor: redactorOf(options.redact),
+    spool: spoolOf(options.spool),
     resolveTraceId,
     report,
     shards: inRange(options, 'shards'),
@@ -161,6 +170,16 @@ export function namespaceOf(namespace: string | undefined): string {
     'up to 64 of A-Z a-z 0-9 _ . : -',
   )
   return namespace
+}
+
+const SPOOL_MAX_BYTES = 67_108_864
+
+function spoolOf(spool: string | SpoolOptions | undefined): Required<SpoolOptions> | undefined {
+  if (spool === undefined) return undefined
+  const { folder, maxBytes = SPOOL_MAX_BYTES } = typeof spool === 'string' ? { folder: spool } : (spool ?? {})
+  expect(typeof folder === 'string' && folder !== '', 'spool', 'a folder, or { folder, maxBytes }')
+  expect(Number.isInteger(maxBytes) && maxBytes >= 65_536, 'spool', '{ maxBytes } of 65536 or more')
+  return { folder, maxBytes }
 }
 
 function redactorOf(redact: boolean | RedactOptions | undefined): Redactor | undefined {

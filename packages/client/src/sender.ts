@@ -49,6 +49,8 @@ export class Sender {
   #failures = 0
   #flushes = new Set<() => void>()
   #isClosed = false
+  /** Called when the buffer is half full and the sink is away. */
+  onPressure: (() => void) | undefined
 
   constructor(sink: Sink, settings: Settings, counters: Counters, episode: Episode) {
     this.#sink = sink
@@ -79,6 +81,12 @@ export class Sender {
   /** The trace has news: `bytes` more of them, counted in `trace.bytes` already. */
   noteNews(trace: OpenTrace, bytes: number): void {
     this.#bytes += bytes
+    if (
+      this.onPressure !== undefined &&
+      this.#bytes > this.#settings.bufferMaxBytes / 2 &&
+      !this.#sink.isReady()
+    )
+      this.onPressure()
     if (!trace.isResolved) {
       trace.dirtySincePerfMs ??= performance.now()
       this.#unresolved.add(trace)
@@ -165,6 +173,22 @@ export class Sender {
     } finally {
       this.#sink.release()
     }
+  }
+
+  /**
+   * Gives up what waits, as frames in the order of their numbers; with `onTheWay` also what is not acked yet. They count as
+   * buffered until the caller says what became of them.
+   */
+  takeAll(options: { onTheWay: boolean }): OutgoingFrame[] {
+    const frames = [...(options.onTheWay ? this.#onTheWay : []), ...this.#again]
+    this.#again = []
+    for (let shard = 0; shard < this.#queues.length; ) {
+      const frame = this.#cut(shard, Number.POSITIVE_INFINITY)
+      if (frame === undefined) shard += 1
+      else frames.push(frame)
+    }
+    for (const check of this.#flushes) check()
+    return frames.sort((a, b) => a.number - b.number)
   }
 
   /** Stops; what is not acked by now is lost. */

@@ -20,6 +20,7 @@ import { currentPlace, type Place, places } from './context.ts'
 import { Counters, type TracerCounters } from './counters.ts'
 import { flushBeforeExit } from './exit-flush.ts'
 import { type AttachedTrace, noStep, optionsAndFunction, runIn, TraceHandle } from './handles.ts'
+import { LastResort } from './last-resort.ts'
 import { liveTrace } from './live-trace.ts'
 import { OpenTrace } from './open-trace.ts'
 import { readOptions, type Settings, type TracerOptions, timeoutOf } from './options.ts'
@@ -78,6 +79,7 @@ export class ExecutionTracer implements AsyncDisposable {
   readonly #attachments: Attachments | undefined
   readonly #heartbeat: NodeJS.Timeout | undefined
   readonly #stopExitFlush: (() => void) | undefined
+  readonly #lastResort: LastResort | undefined
   #closing: Promise<TracerCounters> | undefined
   #hasTriedAtExit = false
 
@@ -98,6 +100,12 @@ export class ExecutionTracer implements AsyncDisposable {
       if ((this.#recording?.openTraces.size ?? 0) > 0 || this.#attachments?.hasOpenSteps) this.#sender?.beat()
     }, this.#settings.heartbeatIntervalMs).unref()
     this.#stopExitFlush = flushBeforeExit(() => this.#flushAtExit())
+    const { spool } = this.#settings
+    if (spool === undefined) return
+    const { report } = this.#settings
+    const onTrouble = (message: string): void => report({ kind: 'trouble', message, dropped: {} })
+    const parts = { sink, sender: this.#sender, counters: this.#counters, shards, onTrouble }
+    this.#lastResort = new LastResort(spool, parts)
   }
 
   /**
@@ -205,7 +213,7 @@ export class ExecutionTracer implements AsyncDisposable {
 
   /**
    * Sends what waits, at most for `timeoutMs`, and ends connections of the tracer's own. Traces still open stay `running` until a
-   * worker times them out. Idempotent; never rejects. What is recorded afterwards is counted as dropped, `closed`.
+   * worker times them out. With a spool what cannot be sent is written there. Idempotent; never rejects. What is recorded afterwards is counted as dropped, `closed`.
    */
   close(options: { timeoutMs?: number } = {}): Promise<TracerCounters> {
     this.#closing ??= this.#close(timeoutOf(options, this.#settings.closeTimeoutMs))
@@ -219,7 +227,10 @@ export class ExecutionTracer implements AsyncDisposable {
   async #close(timeoutMs: number): Promise<TracerCounters> {
     this.#stopExitFlush?.()
     clearInterval(this.#heartbeat)
-    await this.#sender?.flush(timeoutMs)
+    const done = await this.#sender?.flush(timeoutMs)
+    if (done) await this.#lastResort?.settled(timeoutMs)
+    else this.#lastResort?.saveNow()
+    this.#lastResort?.close()
     this.#sender?.close()
     this.#recording?.close()
     const { buffered } = this.#counters

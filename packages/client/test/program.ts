@@ -1,8 +1,8 @@
 // A host program for tests: does what its first argument says, as a user would, and ends by itself.
 import { ExecutionTracer, step } from '@stepwell/client'
 
-const [what, redis] = process.argv.slice(2) as [string, string]
-const tracer = new ExecutionTracer({ redis })
+const [what, redis, spool] = process.argv.slice(2) as [string, string, string | undefined]
+const tracer = new ExecutionTracer({ redis, spool })
 
 switch (what) {
   case 'ends':
@@ -20,6 +20,13 @@ switch (what) {
     process.stdout.write(JSON.stringify(counters))
     break
   }
+  case 'exits':
+  case 'throws':
+    tracer.trace('exits', () => {
+      for (let i = 0; i < 100; i++) tracer.getCurrentTrace() && step('work', () => {})
+    })
+    if (what === 'exits') process.exit(7)
+    throw new Error('nobody catches this')
   case 'flushes':
     tracer.trace('flushes', () => {})
     process.stdout.write(JSON.stringify(await tracer.flush()))
