@@ -38,7 +38,7 @@ export class FrameWriter {
   readonly #onWait: (hint: string) => void
   readonly #batches = new Map<number, Batch>()
   /** Frames on their way, oldest first. */
-  #waiting: { stream: string; id: string; events: number }[] = []
+  #waiting: { stream: string; id: string }[] = []
   /** Traces that stay open: names by their shards' due index. */
   #open: [due: string, name: string][] = []
   #frames = 0
@@ -115,7 +115,7 @@ export class FrameWriter {
       }
     })
     this.#acked = this.#emitted
-    this.#waiting.push({ stream: batch.stream, id: String(id), events: texts.length })
+    this.#waiting.push({ stream: batch.stream, id: String(id) })
   }
 
   async #untilWaiting(most: number): Promise<void> {
