@@ -254,6 +254,26 @@ test('bad lines are told with number and reason, the rest goes in', async () => 
   })
 })
 
+test('what is over the limits is cut, and told', async () => {
+  const line = {
+    skill_name: 'cut',
+    started_at: '2026-01-02T00:00:00Z',
+    status: 'failed',
+    error_message: 'e'.repeat(20_000),
+    metadata: { big: 'x'.repeat(100_000), small: 1 },
+    steps: [{ name: 'x', duration_ms: 1, status: 'success', attributes: { big: 'x'.repeat(100_000) } }],
+  }
+  const small = { ...line, started_at: '2026-01-03T00:00:00Z', error_message: 'e', metadata: {}, steps: [] }
+  const end = await bench.stepwell(['import', '-'], { input: ndjson([line, small]) })
+  expect(end).toMatchObject({
+    code: 0,
+    stdout: 'imported 2 traces\n',
+    stderr: expect.stringMatching(/^1 trace had .*cut/),
+  })
+  const { traces } = await bench.json('traces', '--skill', 'cut', '--until', '2026-01-02T12:00:00Z')
+  expect(traces[0].metadata).toMatchObject({ small: 1, 'stepwell.truncated': expect.any(Number) })
+})
+
 test('without a worker it says so, and gives up after the time that was given', async () => {
   const elsewhere = await redisForFile()
   const input = ndjson([

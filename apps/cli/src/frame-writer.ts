@@ -5,6 +5,7 @@ import {
   GROUP,
   newProducerId,
   openName,
+  replyFields,
   shardKeys,
   shardOf,
 } from '@stepwell/protocol'
@@ -13,8 +14,8 @@ import type { Redis } from 'ioredis'
 import { Failure } from './errors.ts'
 
 const FRAME_MAX_DELTAS = 256
-/** Frames in Redis that no worker is done with yet: bounds what an import puts there at once. */
-const WINDOW = 64
+/** UTF-16 units in Redis that no worker is done with yet: bounds what an import puts there at once, but for one frame. */
+const WINDOW_SIZE = 64 * FRAME_MAX_BYTES
 const POLL_MS = 20
 const HINT_AFTER_MS = 5_000
 
@@ -25,7 +26,7 @@ interface Batch {
 }
 
 /**
- * Writes deltas as a producer does, in frames, and sees to it that workers store them: at most 64 frames wait in Redis, then it
+ * Writes deltas as a producer does, in frames, and sees to it that workers store them: at most 16 MiB wait in Redis, then it
  * waits for the workers. Written → in Redis → acked by a worker: stored, or among the dead letters of `producer`.
  */
 export class FrameWriter {
@@ -38,7 +39,8 @@ export class FrameWriter {
   readonly #onWait: (hint: string) => void
   readonly #batches = new Map<number, Batch>()
   /** Frames on their way, oldest first. */
-  #waiting: { stream: string; id: string }[] = []
+  #waiting: { stream: string; id: string; size: number }[] = []
+  #waitingSize = 0
   /** Traces that stay open: names by their shards' due index. */
   #open: [due: string, name: string][] = []
   #frames = 0
@@ -91,10 +93,10 @@ export class FrameWriter {
   }
 
   async #send(batch: Batch): Promise<void> {
-    const { texts } = batch
+    const { texts, size } = batch
     batch.texts = []
     batch.size = 0
-    await this.#untilWaiting(WINDOW - 1)
+    await this.#untilWaiting(WINDOW_SIZE - size)
     this.#frames += 1
     const fields = encodeFrame({
       producer: this.producer,
@@ -115,23 +117,29 @@ export class FrameWriter {
       }
     })
     this.#acked = this.#emitted
-    this.#waiting.push({ stream: batch.stream, id: String(id) })
+    this.#waiting.push({ stream: batch.stream, id: String(id), size })
+    this.#waitingSize += size
   }
 
   async #untilWaiting(most: number): Promise<void> {
-    while (this.#waiting.length > most) {
-      const { stream, id } = this.#waiting[0] as { stream: string; id: string }
+    for (
+      let first = this.#waiting[0];
+      first !== undefined && this.#waitingSize > most;
+      first = this.#waiting[0]
+    ) {
+      const { stream, id, size } = first
       await this.#until(() => this.#isDone(stream, id))
       this.#waiting.shift()
+      this.#waitingSize -= size
     }
   }
 
   /** Whether the group has had this entry, and nobody has it in hand any more. */
   async #isDone(stream: string, id: string): Promise<boolean> {
-    const groups = (await this.#redis.xinfo('GROUPS', stream).catch(() => [])) as unknown[][]
-    const group = groups.find((fields) => fields[fields.indexOf('name') + 1] === GROUP)
+    const groups = (await this.#redis.xinfo('GROUPS', stream).catch(() => [])) as unknown[]
+    const group = groups.map(replyFields).find((fields) => fields.get('name') === GROUP)
     if (group === undefined) return false
-    const delivered = String(group[group.indexOf('last-delivered-id') + 1])
+    const delivered = String(group.get('last-delivered-id'))
     if (compareEntryIds(delivered, id) < 0) return false
     return ((await this.#redis.xpending(stream, GROUP, id, id, 1)) as unknown[]).length === 0
   }

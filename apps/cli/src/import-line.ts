@@ -7,7 +7,6 @@ import {
   encodeObject,
   type JsonObject,
   LATEST_START_AHEAD_MS,
-  METADATA_MAX_LENGTH,
   NAME_MAX_LENGTH,
   parseTraceId,
   producerOfStep,
@@ -16,6 +15,7 @@ import {
   type StepId,
   type StepTuple,
   TRACE_STATUSES,
+  TRUNCATED_KEY,
   traceIdStart,
 } from '@stepwell/protocol'
 import { deltaSchema, explain, stepIdSchema } from '@stepwell/protocol/schema'
@@ -96,7 +96,7 @@ export function runOfLine(line: string, nowMs: number): ImportedRun {
   const delta = deltaOf(run, startedAtMs)
   const checked = deltaSchema.safeParse(delta)
   if (!checked.success) throw new Error(explain(checked.error))
-  return { delta, isCut: cuts(run) }
+  return { delta, isCut: isCut(run, delta) }
 }
 
 function parseJson(line: string): unknown {
@@ -211,20 +211,20 @@ function tuplesOf(steps: NonNullable<Line['steps']>, startedAtMs: number): StepT
   })
 }
 
-function cuts(run: Line): boolean {
-  const long = (value: string | undefined, max: number): boolean => value !== undefined && value.length > max
-  const cut = (value: JsonObject | undefined): boolean =>
-    value !== undefined && JSON.stringify(value).length > METADATA_MAX_LENGTH
+function isCut(run: Line, delta: Delta): boolean {
+  const long = (text: string | undefined, max: number): boolean => text !== undefined && text.length > max
+  const marked = (given: JsonObject | undefined, kept: JsonObject | null | undefined): boolean =>
+    given?.[TRUNCATED_KEY] === undefined && kept?.[TRUNCATED_KEY] !== undefined
   return (
     long(run.skill_name, NAME_MAX_LENGTH) ||
     long(run.execution_id, NAME_MAX_LENGTH) ||
     long(run.error_message, ERROR_MAX_LENGTH) ||
-    cut(run.metadata) ||
+    marked(run.metadata, delta.m) ||
     (run.steps ?? []).some(
-      (step) =>
+      (step, i) =>
         long(step.name, NAME_MAX_LENGTH) ||
         long(step.error_message, ERROR_MAX_LENGTH) ||
-        cut(step.attributes),
+        marked(step.attributes, delta.s?.[i]?.[7]),
     )
   )
 }

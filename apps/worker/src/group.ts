@@ -1,4 +1,4 @@
-import { GROUP } from '@stepwell/protocol'
+import { GROUP, replyFields } from '@stepwell/protocol'
 import type { RedisLike } from './script.ts'
 import { redisCode } from './script.ts'
 import { entryMs, redisNowMs, type Shard } from './shard.ts'
@@ -37,7 +37,7 @@ export async function readProgress(redis: RedisLike, shard: Shard): Promise<Grou
     if (redisCode(error) === 'ERR' || redisCode(error) === 'NOGROUP') return undefined
     throw error
   }
-  const group = (replies[0] as unknown[]).map(pairs).find((g) => g.get('name') === GROUP)
+  const group = (replies[0] as unknown[]).map(replyFields).find((g) => g.get('name') === GROUP)
   if (group === undefined) return undefined
   const pending = replies[2] as [number, string | null, ...unknown[]]
   const lag = group.get('lag')
@@ -45,7 +45,7 @@ export async function readProgress(redis: RedisLike, shard: Shard): Promise<Grou
     pending: Number(pending[0]),
     oldestPendingId: pending[1] ?? undefined,
     lastDeliveredId: String(group.get('last-delivered-id')),
-    lastEntryId: String(pairs(replies[1]).get('last-generated-id')),
+    lastEntryId: String(replyFields(replies[1]).get('last-generated-id')),
     lag: lag === undefined || lag === null ? undefined : Number(lag),
   }
 }
@@ -63,12 +63,4 @@ export async function watermarkMs(redis: RedisLike, shard: Shard): Promise<numbe
   const progress = await readProgress(redis, shard)
   if (progress === undefined || isCaughtUp(progress)) return redisNowMs(redis)
   return entryMs(progress.oldestPendingId ?? progress.lastDeliveredId)
-}
-
-// XINFO answers with a flat list or with a map, as the client speaks RESP2 or RESP3.
-function pairs(reply: unknown): Map<string, unknown> {
-  if (!Array.isArray(reply)) return new Map(Object.entries(reply as object))
-  const map = new Map<string, unknown>()
-  for (let i = 0; i + 1 < reply.length; i += 2) map.set(String(reply[i]), reply[i + 1])
-  return map
 }

@@ -147,7 +147,7 @@ export function readOptions(options: TracerOptions): Settings {
     service,
     namespace: namespaceOf(options.namespace),
     compression,
-    redactor: redactorOf(options.redact),
+    redactor: makeRedactor(options.redact),
     spool: spoolOf(options.spool),
     resolveTraceId,
     report,
@@ -180,14 +180,6 @@ function spoolOf(spool: string | SpoolOptions | undefined): Required<SpoolOption
   expect(typeof folder === 'string' && folder !== '', 'spool', 'a folder, or { folder, maxBytes }')
   expect(Number.isInteger(maxBytes) && maxBytes >= 65_536, 'spool', '{ maxBytes } of 65536 or more')
   return { folder, maxBytes }
-}
-
-function redactorOf(redact: boolean | RedactOptions | undefined): Redactor | undefined {
-  try {
-    return makeRedactor(redact)
-  } catch (error) {
-    throw new InvalidInputError(`Option 'redact' must be ${(error as Error).message}`)
-  }
 }
 
 function expectRedis(redis: unknown): void {

@@ -139,12 +139,12 @@ export class Spool {
         this.#attempt(() => renameSync(path, (CLAIM.exec(path)?.[1] ?? path) as string), undefined)
         continue
       }
-      this.#attempt(() => {
-        if (!isDamaged) return rmSync(path, { force: true })
+      if (!isDamaged) this.#attempt(() => rmSync(path, { force: true }), undefined)
+      else {
         const aside = `${CLAIM.exec(path)?.[1] ?? path}.damaged`
-        renameSync(path, aside)
-        throw new Error(`${aside} is damaged: what could be read of it was sent, look at the rest`)
-      }, undefined)
+        this.#attempt(() => renameSync(path, aside), undefined)
+        this.#tell(new Error(`${aside} is damaged: what could be read of it was sent, look at the rest`))
+      }
     }
   }
 

@@ -68,16 +68,17 @@ export {
   hasSuspiciousEscape,
   METADATA_MAX_LENGTH,
   NAME_MAX_LENGTH,
+  REDACTED,
   TRUNCATED_KEY,
   textOf,
 } from './plain-json.ts'
 export {
   makeRedactor,
-  REDACTED,
   type RedactOptions,
   type Redactor,
   redactMessage,
 } from './redact.ts'
+export { replyFields } from './redis-reply.ts'
 export {
   type MergeState,
   rowOfState,

@@ -1,4 +1,4 @@
-import { REDACTED, type Redactor } from './redact.ts'
+import type { Redactor } from './redact.ts'
 import type { Json, JsonObject } from './trace.ts'
 
 /** Longest name of a skill, a step or an execution, in UTF-16 units; longer ones are cut and end in `…`. */
@@ -9,6 +9,9 @@ export const ERROR_MAX_LENGTH = 16_384
 export const METADATA_MAX_LENGTH = 65_536
 /** How deep metadata and attributes may nest before the rest is replaced by `[too deep]`. */
 export const DEPTH_MAX = 32
+
+/** What stands where a secret was. */
+export const REDACTED = '[redacted]'
 
 /** What marks metadata or attributes that were cut: the length of the JSON text that was too long. */
 export const TRUNCATED_KEY = 'stepwell.truncated'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { encodeObject } from './plain-json.ts'
-import { makeRedactor, REDACTED, type RedactOptions, type Redactor, redactMessage } from './redact.ts'
+import { encodeObject, REDACTED } from './plain-json.ts'
+import { makeRedactor, type RedactOptions, type Redactor, redactMessage } from './redact.ts'
 
 const usual = makeRedactor(true) as Redactor
 

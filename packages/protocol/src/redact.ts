@@ -1,5 +1,5 @@
-/** What stands where a secret was. */
-export const REDACTED = '[redacted]'
+import { InvalidInputError } from './errors.ts'
+import { REDACTED } from './plain-json.ts'
 
 /** What is taken out of metadata, attributes and error messages before they leave the process. */
 export interface RedactOptions {
@@ -146,7 +146,7 @@ function withoutUserinfo(text: string): string {
   return from === 0 ? text : clean + text.slice(from)
 }
 
-/** Makes a redactor; undefined for `false`. `true` and undefined: the usual secrets. Throws TypeError for options that cannot be used. */
+/** Makes a redactor; undefined for `false`. `true` and undefined: the usual secrets. Throws InvalidInputError for options that cannot be used. */
 export function makeRedactor(given: boolean | RedactOptions | undefined): Redactor | undefined {
   if (given === false) return undefined
   const options = given === undefined || given === true ? {} : given
@@ -204,21 +204,22 @@ export function redactMessage(message: string, redactor: Redactor | undefined): 
 function checkOptions(options: RedactOptions): void {
   const known = ['defaults', 'keys', 'values', 'replace']
   if (typeof options !== 'object' || options === null || Array.isArray(options))
-    throw new TypeError('true, false, or { keys, values, replace, defaults }')
+    throw wrong('true, false, or { keys, values, replace, defaults }')
   const odd = Object.keys(options).find((key) => !known.includes(key))
-  if (odd !== undefined) throw new TypeError(`made of ${known.join(', ')}: there is no '${odd}'`)
+  if (odd !== undefined) throw wrong(`made of ${known.join(', ')}: there is no '${odd}'`)
   const { defaults, keys, values, replace } = options
   if (defaults !== undefined && typeof defaults !== 'boolean')
-    throw new TypeError('given with defaults true or false')
+    throw wrong('given with defaults true or false')
   const isList = (list: unknown, isItem: (item: unknown) => boolean): boolean =>
     list === undefined || (Array.isArray(list) && list.every(isItem))
   const isPattern = (item: unknown): boolean => item instanceof RegExp
   if (!isList(keys, (item) => isPattern(item) || (typeof item === 'string' && wordsOf(item).length > 0)))
-    throw new TypeError('given with keys as a list of names and patterns')
-  if (!isList(values, isPattern)) throw new TypeError('given with values as a list of patterns')
-  if (replace !== undefined && typeof replace !== 'function')
-    throw new TypeError('given with replace as a function')
+    throw wrong('given with keys as a list of names and patterns')
+  if (!isList(values, isPattern)) throw wrong('given with values as a list of patterns')
+  if (replace !== undefined && typeof replace !== 'function') throw wrong('given with replace as a function')
 }
+
+const wrong = (what: string): InvalidInputError => new InvalidInputError(`Option 'redact' must be ${what}`)
 
 // A pattern with the flag g or y remembers where it was, and would miss what comes before.
 function stateless(pattern: RegExp, add = ''): RegExp {

@@ -54,7 +54,7 @@ export class TraceStorage {
   readonly #redactor: Redactor | undefined
 
   constructor(database: DatabaseConfig, options: TraceStorageOptions = {}) {
-    this.#redactor = redactorOf(options.redact)
+    this.#redactor = makeRedactor(options.redact)
     this.#database = openDatabase(database, options.schema)
     this.#writer = new TraceWriter(
       this.#database,
@@ -134,14 +134,6 @@ export class TraceStorage {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-}
-
-function redactorOf(redact: TraceStorageOptions['redact']): Redactor | undefined {
-  try {
-    return makeRedactor(redact)
-  } catch (error) {
-    throw new InvalidInputError(`Option 'redact' must be ${(error as Error).message}`)
   }
 }
 

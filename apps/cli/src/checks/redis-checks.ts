@@ -1,4 +1,4 @@
-import { GROUP, shardKeys } from '@stepwell/protocol'
+import { GROUP, replyFields, shardKeys } from '@stepwell/protocol'
 import type { Redis } from 'ioredis'
 import type { Environment } from '../config.ts'
 import { counted, durationText } from '../format.ts'
@@ -74,7 +74,9 @@ async function checkShard(redis: Redis, env: Environment, shard: number): Promis
   const [stream, groups, acked, open, time] = (replies ?? []).map(([error, value]) =>
     error ? undefined : value,
   )
-  const group = ((groups as unknown[] | undefined) ?? []).map(pairs).find((one) => one.get('name') === GROUP)
+  const group = ((groups as unknown[] | undefined) ?? [])
+    .map(replyFields)
+    .find((one) => one.get('name') === GROUP)
   if (stream === undefined || group === undefined) {
     return [
       judged(
@@ -87,7 +89,7 @@ async function checkShard(redis: Redis, env: Environment, shard: number): Promis
       ),
     ]
   }
-  const consumers = ((await redis.xinfo('CONSUMERS', events, GROUP)) as unknown[]).map(pairs)
+  const consumers = ((await redis.xinfo('CONSUMERS', events, GROUP)) as unknown[]).map(replyFields)
   const alive = consumers.filter((one) => Number(one.get('idle')) < WORKER_IDLE_MAX_MS).length
   const pending = Number(group.get('pending'))
   const lag = group.get('lag')
@@ -114,7 +116,7 @@ async function checkShard(redis: Redis, env: Environment, shard: number): Promis
     ),
     judged('workers', `open traces${where}`, Number(open).toLocaleString('en-US'), true, 'warn', ''),
   ]
-  const equation = equationOf(pairs(stream), acked as Record<string, string>, pending, lag)
+  const equation = equationOf(replyFields(stream), acked as Record<string, string>, pending, lag)
   if (equation !== undefined) checks.push({ ...equation, name: `${equation.name}${where}` })
   return checks
 }
@@ -150,13 +152,6 @@ function parseInfo(text: string): Map<string, string> {
     if (at > 0) info.set(line.slice(0, at), line.slice(at + 1))
   }
   return info
-}
-
-function pairs(reply: unknown): Map<string, unknown> {
-  if (!Array.isArray(reply)) return new Map(Object.entries(reply as object))
-  const map = new Map<string, unknown>()
-  for (let i = 0; i + 1 < reply.length; i += 2) map.set(String(reply[i]), reply[i + 1])
-  return map
 }
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`

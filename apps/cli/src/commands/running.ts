@@ -41,10 +41,9 @@ export async function listRunning(
   const redis = await context.connections.redisIfSet()
   const open = redis === undefined ? [] : await openTraces(redis, context.env, limit)
   for (const trace of open) if (trace.status === 'running') running.set(trace.traceId, entryOf(trace))
-  for (const summary of (await query.findTraces({ status: 'running', limit })).traces) {
-    if (running.has(summary.traceId) || running.size >= limit) continue
-    const trace = await query.getTrace(summary.traceId)
-    if (trace?.status === 'running') running.set(trace.traceId, entryOf(trace))
+  for await (const trace of query.findWholeTraces({ status: 'running' })) {
+    if (running.size >= limit) break
+    if (!running.has(trace.traceId)) running.set(trace.traceId, entryOf(trace))
   }
   const rows = [...running.values()].sort((a, b) => a.trace.startedAt.getTime() - b.trace.startedAt.getTime())
   if (json) {
