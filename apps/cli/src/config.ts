@@ -50,3 +50,24 @@ export function readEnvironment(env: Record<string, string | undefined> = proces
 export function commandEnvironment(traceContext: string): Record<string, string | undefined> {
   return { ...process.env, STEPWELL_TRACE_CONTEXT: traceContext }
 }
+
+/** The environment of a drill's worker: this process's own, in a place of its own, quick to take over from a dead one. */
+export function drillEnvironment(place: {
+  namespace: string
+  schema: string
+  shards: number
+}): Record<string, string | undefined> {
+  return {
+    ...process.env,
+    STEPWELL_NAMESPACE: place.namespace,
+    STEPWELL_SCHEMA: place.schema,
+    STEPWELL_SHARDS: String(place.shards),
+    STEPWELL_MIGRATE: 'on',
+    STEPWELL_STALE_S: '1',
+    STEPWELL_CHECKPOINT_S: '1',
+    STEPWELL_HEALTH_PORT: '0',
+    STEPWELL_LOG_LEVEL: 'info',
+    STEPWELL_CORRELATION: 'open',
+    STEPWELL_RETENTION_MONTHS: '0',
+  }
+}

@@ -1,9 +1,11 @@
 import { Command } from 'commander'
 import { parseCount, parseDuration, parseTime, withFilters } from './arguments.ts'
 import type { CommandContext } from './command.ts'
+import { audit } from './commands/audit.ts'
 import { dropLetters, listLetters, replayLetters, showLetter } from './commands/dead.ts'
 import { deleteTraces } from './commands/delete.ts'
 import { doctor } from './commands/doctor.ts'
+import { drill } from './commands/drill.ts'
 import { exportTraces } from './commands/export.ts'
 import { importFile } from './commands/import.ts'
 import { migrate } from './commands/migrate.ts'
@@ -168,9 +170,25 @@ ${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL
     .action((words, options) => withContext((context) => runCommand(context, words, options)))
 
   command('doctor', 'look at Redis, Postgres and the workers, and say what to do')
+    .option(
+      '--audit [ids]',
+      'where each trace is: those of a file (ids, or JSON with trace_id, one a line), else of the streams',
+    )
+    .option('--drill', 'record runs, kill a worker of its own in the middle of them, and count')
+    .option('--runs <n>', 'of a drill', (text) => parseCount(text, 10), 2_000)
+    .option('--worker <program>', 'of a drill: where the worker is', 'stepwell-worker')
     .option(...JSON_OPTION)
-    .addHelpText('after', examples('doctor', 'doctor --json'))
-    .action((options) => withContext((context) => doctor(context, options)))
+    .addHelpText(
+      'after',
+      examples('doctor', 'doctor --json', 'doctor --audit emitted-ids.txt', 'doctor --drill --runs 5000'),
+    )
+    .action(({ audit: ids, drill: isDrill, ...options }) =>
+      withContext((context) => {
+        if (isDrill) return drill(context, options)
+        if (ids !== undefined) return audit(context, ids === true ? undefined : ids, options)
+        return doctor(context, options)
+      }),
+    )
 
   const dead = program.command('dead').description('what could not be stored: list, show, replay, drop')
   const deadCommand = (usage: string, text: string): Command =>

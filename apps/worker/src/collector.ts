@@ -10,10 +10,13 @@ import type { Acker } from './acker.ts'
 import type { Ticket } from './shard.ts'
 import { StoppedError, type Store } from './store.ts'
 
+/** One alone would leave Postgres idle while the next is assembled. */
+const WRITES_AT_ONCE = 2
+
 /**
- * The write batch: deltas that go to Postgres straight from the stream, and dead letters. Added → in the batch → written
- * (with others, in one statement) → its entry acked. A batch goes when it is full by count or bytes, or when its first
- * delta has waited long enough; at most two are being written at once, one building up behind them.
+ * The write batch: deltas that go to Postgres straight from the stream, and dead letters. Added → in the batch → (queued) →
+ * written, with others, in one statement → its entry acked. A batch is full by count or bytes, or due when its first delta has
+ * waited long enough; then it goes, as soon as fewer than two are being written. A due batch goes on growing until that.
  */
 export class Collector {
   readonly #store: Store
@@ -23,7 +26,10 @@ export class Collector {
   readonly #onWritten: (traces: number, refused: number) => void
   #batch = new Batch()
   #timer: NodeJS.Timeout | undefined
-  #writing = new Set<Promise<void>>()
+  #isDue = false
+  /** Full, and not being written yet. */
+  #queue: Batch[] = []
+  readonly #writing = new Set<Batch>()
   #heldBytes = 0
   #waiting: (() => void)[] = []
 
@@ -32,7 +38,7 @@ export class Collector {
     database: Database
     acker: Acker
     onWritten: (traces: number, refused: number) => void
-    /** Default: 500 traces, 4 MiB, 5 ms; reading pauses while 32 MiB are held. */
+    /** Default: 500 traces, 4 MiB, 5 ms; reading pauses while 2 MiB are held. */
     limits?: { maxTraces: number; maxBytes: number; maxWaitMs: number; maxHeldBytes: number }
   }) {
     this.#store = options.store
@@ -43,7 +49,8 @@ export class Collector {
       maxTraces: 500,
       maxBytes: 4 << 20,
       maxWaitMs: 5,
-      maxHeldBytes: 32 << 20,
+      // As text; decoded they take about ten times as much, and V8 twice that.
+      maxHeldBytes: 2 << 20,
     }
     if (this.#limits.maxTraces > WRITE_MAX_TRACES)
       throw new RangeError(`maxTraces is at most ${WRITE_MAX_TRACES}`)
@@ -83,36 +90,54 @@ export class Collector {
 
   /** Writes what is there; resolves when all that was added before is written, or cannot be because the worker stops. */
   async flush(): Promise<void> {
-    this.#dispatch()
-    await Promise.all(this.#writing)
+    this.#isDue = true
+    this.#next()
+    await Promise.all(
+      [...this.#writing, ...this.#queue, this.#batch].map((batch) => batch.bytes > 0 && batch.done),
+    )
   }
 
   #grow(size: number): void {
     this.#batch.bytes += size
     this.#heldBytes += size
-    if (this.#batch.traces.size >= this.#limits.maxTraces || this.#batch.bytes >= this.#limits.maxBytes)
-      this.#dispatch()
-    else this.#timer ??= setTimeout(() => this.#dispatch(), this.#limits.maxWaitMs)
+    const { maxTraces, maxBytes, maxWaitMs } = this.#limits
+    if (this.#batch.traces.size >= maxTraces || this.#batch.bytes >= maxBytes) {
+      this.#queue.push(this.#take())
+      this.#next()
+    } else {
+      this.#timer ??= setTimeout(() => {
+        this.#isDue = true
+        this.#next()
+      }, maxWaitMs)
+    }
   }
 
-  #dispatch(): void {
+  #take(): Batch {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (this.#batch.bytes === 0) return
+    this.#isDue = false
     const batch = this.#batch
     this.#batch = new Batch()
-    const queued = this.#writing.size >= 2 ? Promise.race(this.#writing) : Promise.resolve()
-    const writing = queued
-      .then(() => this.#write(batch))
-      .catch((error: unknown) => {
-        if (!(error instanceof StoppedError)) throw error
-      })
-      .finally(() => {
-        this.#writing.delete(writing)
-        this.#heldBytes -= batch.bytes
-        for (const resolve of this.#waiting.splice(0)) resolve()
-      })
-    this.#writing.add(writing)
+    return batch
+  }
+
+  #next(): void {
+    while (this.#writing.size < WRITES_AT_ONCE) {
+      const batch = this.#queue.shift() ?? (this.#isDue && this.#batch.bytes > 0 ? this.#take() : undefined)
+      if (batch === undefined) return
+      this.#writing.add(batch)
+      this.#write(batch)
+        .catch((error: unknown) => {
+          if (!(error instanceof StoppedError)) throw error
+        })
+        .finally(() => {
+          this.#writing.delete(batch)
+          this.#heldBytes -= batch.bytes
+          batch.finish()
+          this.#next()
+          for (const resolve of this.#waiting.splice(0)) resolve()
+        })
+    }
   }
 
   async #write(batch: Batch): Promise<void> {
@@ -150,6 +175,11 @@ interface Collected extends TraceDeltas {
 }
 
 class Batch {
+  finish = (): void => {}
+  /** Resolves when it is written, or cannot be because the worker stops. */
+  readonly done = new Promise<void>((resolve) => {
+    this.finish = resolve
+  })
   traces = new Map<string, Collected>()
   letters: { ticket: Ticket; letter: DeadLetter }[] = []
   bytes = 0

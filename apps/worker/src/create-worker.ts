@@ -13,14 +13,15 @@ import { Acker } from './acker.ts'
 import { Collector, letterOf } from './collector.ts'
 import { openConnections, type RedisConfig } from './connections.ts'
 import { Correlation } from './correlation.ts'
+import { readEquations } from './equations.ts'
 import { Finalizer, type OpenTrace } from './finalizer.ts'
 import { ensureGroup } from './group.ts'
 import { type HealthServer, startHealthServer } from './health-server.ts'
 import { Intake } from './intake.ts'
 import { type Maintenance, startMaintenance } from './maintenance.ts'
-import { createMetrics } from './metrics.ts'
+import { createMetrics, setEquations } from './metrics.ts'
 import { delay, OutageGate } from './outage.ts'
-import { Progress, STUCK_AFTER_MS } from './progress.ts'
+import { Progress, STUCK_AFTER_MS, soon } from './progress.ts'
 import { Reader } from './reader.ts'
 import { RECLAIM_INTERVAL_MS, Reclaimer } from './reclaimer.ts'
 import { makeShards, type Shard } from './shard.ts'
@@ -177,6 +178,10 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
       health = await startHealthServer({
         ...options.health,
         registry: metrics.registry,
+        refresh: async () => {
+          // While Redis is away the metrics say what was so before.
+          await soon(readEquations(main, shards)).then((read) => setEquations(metrics, read), onTrouble)
+        },
         live: () => {
           const stalledMs = progress.stalledMs(Date.now())
           return {

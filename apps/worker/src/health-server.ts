@@ -26,6 +26,8 @@ export async function startHealthServer(options: {
   live: () => HealthReport
   ready: () => Promise<HealthReport>
   registry: Registry
+  /** Brings up to date what is not counted as it happens; called before the metrics are read. */
+  refresh: () => Promise<void>
 }): Promise<HealthServer> {
   const server = createServer((request, response) => {
     answer(options, request.url ?? '/', response).catch((error: unknown) => {
@@ -65,12 +67,19 @@ async function answer(
     live,
     ready,
     registry,
-  }: { live: () => HealthReport; ready: () => Promise<HealthReport>; registry: Registry },
+    refresh,
+  }: {
+    live: () => HealthReport
+    ready: () => Promise<HealthReport>
+    registry: Registry
+    refresh: () => Promise<void>
+  },
   url: string,
   response: ServerResponse,
 ): Promise<void> {
   const path = url.split('?')[0]
   if (path === '/metrics') {
+    await refresh()
     response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
     return
   }

@@ -1,13 +1,13 @@
-import { encodeObject, openName } from '@stepwell/protocol'
+import { encodeObject, encodeTold, openName } from '@stepwell/protocol'
 import { decodeFrame, startOf } from '@stepwell/protocol/schema'
 import { PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
-import { type Fold, fold } from './open-state.ts'
+import { type Fold, fold, type Heard } from './open-state.ts'
 import { backoffMs, delay } from './outage.ts'
 import { type RedisLike, redisCode } from './script.ts'
-import { entryMs, type Shard, type Ticket } from './shard.ts'
+import { entryMs, entryTimeMs, type Shard, type Ticket } from './shard.ts'
 import { StoppedError } from './store.ts'
 
 /** A stream entry: id, and fields and values in turn; null where it was deleted from the stream. */
@@ -67,7 +67,7 @@ export class Intake {
    */
   async take(shard: Shard, entries: readonly Entry[], redelivered = false): Promise<void> {
     const folds: Folding[] = []
-    const heard = new Map<string, number>()
+    const heard = new Map<string, Heard>()
     const correlations = new Map<string, string>()
     const nowMs = Date.now()
     let deltaCount = 0
@@ -100,7 +100,7 @@ export class Intake {
   }
 
   /** Folds, however long Redis is away; false if it is full. */
-  async #fold(shard: Shard, folds: readonly Fold[], heard: ReadonlyMap<string, number>): Promise<boolean> {
+  async #fold(shard: Shard, folds: readonly Fold[], heard: ReadonlyMap<string, Heard>): Promise<boolean> {
     for (let attempt = 0; folds.length > 0 || heard.size > 0; attempt++) {
       try {
         await fold(this.#redis, shard, folds, heard)
@@ -122,7 +122,7 @@ export class Intake {
     redelivered: boolean,
     nowMs: number,
     folds: Folding[],
-    heard: Map<string, number>,
+    heard: Map<string, Heard>,
     correlations: Map<string, string>,
   ): number {
     const { id } = ticket
@@ -133,7 +133,8 @@ export class Intake {
     }
     const { frame, deltas, refused } = decoded
     const { producer, number: frameNumber } = frame
-    heard.set(producer, Math.max(entryMs(id), heard.get(producer) ?? 0))
+    const ms = entryTimeMs(id)
+    if (ms > (heard.get(producer)?.ms ?? 0)) heard.set(producer, { ms, told: encodeTold(ms, frame.counters) })
     for (const [i, { value, reason }] of refused.entries())
       this.#letter(ticket, `/${i}`, reason, value, producer)
     const size = Math.ceil(fields.reduce((sum, field) => sum + field.length, 0) / Math.max(1, deltas.length))

@@ -9,6 +9,7 @@ import {
 } from '@stepwell/storage'
 import { Queue, Worker } from 'bullmq'
 import type { Logger } from 'pino'
+import { forgetProducers } from './equations.ts'
 import type { Reclaimer } from './reclaimer.ts'
 import type { RedisLike } from './script.ts'
 import type { Shard } from './shard.ts'
@@ -60,8 +61,11 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
   },
   consumers: {
     everyMs: 600_000,
-    run: async ({ reclaimer, shards }) => {
-      for (const shard of shards) await reclaimer.forgetConsumers(shard, false)
+    run: async ({ redis, reclaimer, shards }) => {
+      for (const shard of shards) {
+        await reclaimer.forgetConsumers(shard, false)
+        await forgetProducers(redis, shard)
+      }
     },
   },
   retention: {

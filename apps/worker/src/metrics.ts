@@ -1,4 +1,5 @@
-import { Counter, Gauge, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { Equations } from './equations.ts'
 
 /** What a worker counts. The names say area, noun and verb. */
 export interface Metrics {
@@ -14,12 +15,37 @@ export interface Metrics {
   lag: Gauge<'shard'>
   pending: Gauge<'shard'>
   inHand: Gauge<'shard'>
+  entries: Gauge<'shard' | 'state'>
+  entriesUnaccounted: Gauge<'shard'>
+  producers: Gauge
+  producerEvents: Gauge<'state'>
+  producerEventsDropped: Gauge<'reason'>
+}
+
+/** Puts the equations into the metrics. What Redis does not tell is not there. */
+export function setEquations(metrics: Metrics, { entries, producers }: Equations): void {
+  metrics.entries.reset()
+  metrics.entriesUnaccounted.reset()
+  for (const [shard, equation] of entries.entries()) {
+    if (equation === undefined) continue
+    const { unaccounted, ...states } = equation
+    metrics.entriesUnaccounted.set({ shard }, unaccounted)
+    for (const [state, count] of Object.entries(states)) metrics.entries.set({ shard, state }, count)
+  }
+  const { emitted, acked, held, dropped } = producers
+  metrics.producers.set(producers.producers)
+  for (const [state, count] of Object.entries({ emitted, acked, held }))
+    metrics.producerEvents.set({ state }, count)
+  metrics.producerEventsDropped.reset()
+  for (const [reason, count] of Object.entries(dropped)) metrics.producerEventsDropped.set({ reason }, count)
 }
 
 /** Makes the metrics of one worker, in a registry of its own: several workers can live in one process. */
 export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
+  // Memory, CPU, event loop: named as every Prometheus client names them.
+  collectDefaultMetrics({ register: registry })
   const counter = (name: string, help: string): Counter => new Counter({ name, help, registers })
   const databaseAvailable = new Gauge({
     name: 'stepwell_database_available',
@@ -72,6 +98,35 @@ export function createMetrics(): Metrics {
       name: 'stepwell_worker_entries_in_hand',
       help: 'Entries that this worker holds',
       labelNames: ['shard'],
+      registers,
+    }),
+    entries: new Gauge({
+      name: 'stepwell_stream_entries',
+      help: 'What became of the entries of a stream: added = stored + dead + pending + unread',
+      labelNames: ['shard', 'state'],
+      registers,
+    }),
+    entriesUnaccounted: new Gauge({
+      name: 'stepwell_stream_entries_unaccounted',
+      help: 'Entries added, less those stored, dead, pending and unread: not 0 where somebody else acks or deletes entries',
+      labelNames: ['shard'],
+      registers,
+    }),
+    producers: new Gauge({
+      name: 'stepwell_producers',
+      help: 'Producers heard of in the last hour',
+      registers,
+    }),
+    producerEvents: new Gauge({
+      name: 'stepwell_producer_events',
+      help: 'What those producers have counted: emitted = acked + dropped + held',
+      labelNames: ['state'],
+      registers,
+    }),
+    producerEventsDropped: new Gauge({
+      name: 'stepwell_producer_events_dropped',
+      help: 'Events that those producers have given up',
+      labelNames: ['reason'],
       registers,
     }),
   }

@@ -1,4 +1,4 @@
-import { type Delta, producerOfField } from '@stepwell/protocol'
+import { type Delta, producerOfField, TOLD_MAX_PRODUCERS } from '@stepwell/protocol'
 import { type RedisLike, Script } from './script.ts'
 import type { Shard } from './shard.ts'
 
@@ -37,14 +37,18 @@ export interface Leased {
 /** Most deltas that one script call folds: a call blocks Redis, 1,000 for about 4 ms. */
 const FOLD_MAX = 1_000
 
-// ARGV: number of producers, then (producer, ms) each; then per delta: trace, field, value, ms until due ('0' for an end).
-// KEYS: due, producers, then per delta: hash of the trace, set of the producer's traces.
+// ARGV: number of producers, then (producer, ms, what it counted) each; then per delta: trace, field, value, ms until due ('0' for an end).
+// KEYS: due, producers, told, then per delta: hash of the trace, set of the producer's traces.
 const foldScript = new Script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local at = 2 + 2 * ARGV[1]
-for i = 2, at - 1, 2 do redis.call('ZADD', KEYS[2], 'GT', ARGV[i + 1], ARGV[i]) end
-for key = 3, #KEYS, 2 do
+local at = 2 + 3 * ARGV[1]
+for i = 2, at - 1, 3 do
+  if redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[i + 1], ARGV[i]) == 1 and ARGV[i + 2] ~= ''
+    and (redis.call('HLEN', KEYS[3]) < ${TOLD_MAX_PRODUCERS} or redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1)
+  then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2]) end
+end
+for key = 4, #KEYS, 2 do
   redis.call('HSET', KEYS[key], ARGV[at + 1], ARGV[at + 2])
   redis.call('SADD', KEYS[key + 1], ARGV[at])
   if ARGV[at + 3] == '0' then redis.call('ZADD', KEYS[1], 'LT', now, ARGV[at])
@@ -86,18 +90,26 @@ local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[1])
 return 1`)
 
-/** Folds deltas and notes when each producer was last heard of (milliseconds, clock of Redis). Idempotent. */
+/** What a producer's latest frame says of it. */
+export interface Heard {
+  /** When it came, milliseconds by the clock of Redis. */
+  ms: number
+  /** What the producer has counted (`encodeTold`). */
+  told: string
+}
+
+/** Folds deltas and notes what was last heard of each producer. Idempotent. */
 export async function fold(
   redis: RedisLike,
   { keys }: Shard,
   folds: readonly Fold[],
-  heard: ReadonlyMap<string, number>,
+  heard: ReadonlyMap<string, Heard>,
 ): Promise<void> {
   for (let from = 0; from === 0 || from < folds.length; from += FOLD_MAX) {
     const producers = from === 0 ? [...heard] : []
-    const names = [keys.due, keys.producers]
+    const names = [keys.due, keys.producers, keys.told]
     const args: (string | number)[] = [producers.length]
-    for (const [producer, ms] of producers) args.push(producer, ms)
+    for (const [producer, { ms, told }] of producers) args.push(producer, ms, told)
     for (const item of folds.slice(from, from + FOLD_MAX)) {
       names.push(keys.open(item.trace), keys.openBy(item.producer))
       args.push(item.trace, item.field, JSON.stringify(item.delta), item.dueInMs)

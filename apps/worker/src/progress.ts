@@ -6,6 +6,7 @@ import type { Shard } from './shard.ts'
 /** A worker that has had work for this long and finished none of it is not alive, whatever its process says. */
 export const STUCK_AFTER_MS = 30_000
 
+/** While Redis is away commands wait for it; who asks here does not. */
 const ANSWER_MS = 2_000
 
 /**
@@ -35,11 +36,7 @@ export class Progress {
   async look(nowMs: number): Promise<void> {
     let work = 0
     try {
-      // While Redis is away commands wait for it: that is an answer too.
-      const all = await Promise.race([
-        Promise.all(this.#shards.map((shard) => readProgress(this.#redis, shard))),
-        noAnswer(),
-      ])
+      const all = await soon(Promise.all(this.#shards.map((shard) => readProgress(this.#redis, shard))))
       for (const [i, shard] of this.#shards.entries()) {
         const progress = all[i]
         const lag =
@@ -70,8 +67,10 @@ export class Progress {
   }
 }
 
-function noAnswer(): Promise<never> {
-  return new Promise((_, reject) => {
+/** What the promise gives; rejects if that takes longer than anybody should wait. */
+export function soon<T>(answer: Promise<T>): Promise<T> {
+  const late = new Promise<never>((_, reject) => {
     setTimeout(() => reject(new Error(`Redis has not answered for ${ANSWER_MS} ms`)), ANSWER_MS).unref()
   })
+  return Promise.race([answer, late])
 }

@@ -8,8 +8,9 @@ import { redisCode } from './script.ts'
 import type { Shard } from './shard.ts'
 import { StoppedError } from './store.ts'
 
-/** Entries a read: a frame is at most 256 KiB, so 16 MiB at once. */
+/** Entries a read, at most, and how much they may be together, by the size of those before: frames are up to 256 KiB. */
 const READ_COUNT = 64
+const READ_MAX_SIZE = 1 << 20
 const BLOCK_MS = 1_000
 
 /**
@@ -26,6 +27,8 @@ export class Reader {
   readonly #gate: OutageGate
   readonly #stop: AbortSignal
   readonly #onTrouble: (error: unknown) => void
+  /** Average of the last read, in UTF-16 units. */
+  #entrySize = READ_MAX_SIZE / READ_COUNT
 
   constructor(options: {
     shard: Shard
@@ -55,7 +58,10 @@ export class Reader {
       if (this.#stop.aborted) return
       try {
         const entries = await this.#read()
-        if (entries.length > 0) await this.#intake.take(this.#shard, entries)
+        if (entries.length > 0) {
+          this.#entrySize = entries.reduce((sum, entry) => sum + sizeOf(entry), 0) / entries.length
+          await this.#intake.take(this.#shard, entries)
+        }
         attempt = 0
       } catch (error) {
         if (error instanceof StoppedError || this.#stop.aborted) return
@@ -74,7 +80,7 @@ export class Reader {
       GROUP,
       this.#consumer,
       'COUNT',
-      READ_COUNT,
+      Math.max(1, Math.min(READ_COUNT, Math.floor(READ_MAX_SIZE / this.#entrySize))),
       'BLOCK',
       BLOCK_MS,
       'STREAMS',
@@ -84,3 +90,5 @@ export class Reader {
     return (reply as [string, Entry[]][] | null)?.[0]?.[1] ?? []
   }
 }
+
+const sizeOf = ([, fields]: Entry): number => (fields ?? []).reduce((sum, field) => sum + field.length, 1)

@@ -33,6 +33,10 @@ export function makeShards(namespace: string, count: number): Shard[] {
 /** Milliseconds in a stream entry's id: the time of its XADD, by the clock of Redis. */
 export const entryMs = (entryId: string): number => Number(entryId.slice(0, entryId.indexOf('-')))
 
+/** The same with the place within the millisecond as its fraction: of two entries the later one has the greater. */
+export const entryTimeMs = (entryId: string): number =>
+  entryMs(entryId) + Math.min(999, Number(entryId.slice(entryId.indexOf('-') + 1))) / 1_000
+
 /** The clock of Redis, milliseconds since 1970. */
 export async function redisNowMs(redis: RedisLike): Promise<number> {
   const [seconds, micros] = (await redis.time()) as unknown as [string | number, string | number]

@@ -159,5 +159,5 @@ test('after all of it nothing is left in Redis but the stream, the producers and
   await bench.drained()
   const keys = (await bench.redis.keys('*')).filter((key) => !key.includes('{maintenance}'))
   for (const key of keys)
-    expect(key).toMatch(/^(stepwell:\{0\}:(events|producers|counts)|trace_context:exec-\w+)$/)
+    expect(key).toMatch(/^(stepwell:\{0\}:(events|producers|counts|told)|trace_context:exec-\w+)$/)
 })

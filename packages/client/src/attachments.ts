@@ -110,6 +110,7 @@ export class Attachments {
       redactor: this.#settings.redactor,
       parent: undefined,
       limitMs: undefined,
+      recentBudget: undefined,
       idPrefix: `${this.#producer}.`,
       isLive: false,
       nextStepNumber: () => ++this.#steps,

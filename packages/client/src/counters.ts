@@ -1,9 +1,16 @@
 /**
- * Why events are lost: `buffer_full` (more recorded than sent for too long), `too_many_traces` (open at once), `unresolved`
+ * Why events are lost: `buffer_full` (more recorded than sent for too long), `backlog` (the same, because workers are too far behind), `too_many_traces` (open at once), `unresolved`
  * (attached to an execution id that nobody knows), `closed` (recorded after close), `unsent` (could not be sent by the
  * end of close), `spool_full` (and there was no room on disk either).
  */
-export type DropReason = 'buffer_full' | 'too_many_traces' | 'unresolved' | 'closed' | 'unsent' | 'spool_full'
+export type DropReason =
+  | 'buffer_full'
+  | 'backlog'
+  | 'too_many_traces'
+  | 'unresolved'
+  | 'closed'
+  | 'unsent'
+  | 'spool_full'
 
 /**
  * What a tracer has counted since it began, in events: starts of traces, steps recorded or completed, ends. At all times

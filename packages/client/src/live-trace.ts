@@ -1,10 +1,19 @@
-import { compareStepIds, DELTA_OF_TRACE, END_TRACE, type Step, type TraceEnd } from '@stepwell/protocol'
-import { type OpenStep, type OpenTrace, RECENT_STEPS } from './open-trace.ts'
+import {
+  compareStepIds,
+  DELTA_OF_TRACE,
+  END_TRACE,
+  type Step,
+  type StepTuple,
+  stepOfTuple,
+  type TraceEnd,
+} from '@stepwell/protocol'
+import type { OpenStep, OpenTrace } from './open-trace.ts'
 import type { LiveTrace } from './tracer.ts'
 
 /** A snapshot of an open trace for its host; `end` is called when it is finalized by another way than its tracer. */
 export function liveTrace(trace: OpenTrace, end: (end: TraceEnd) => void): LiveTrace {
-  const completed = trace.recent.slice(-RECENT_STEPS).map(({ step }) => step)
+  const latest = trace.recent?.latest() ?? []
+  const completed = latest.map((text) => stepOfTuple(JSON.parse(text) as StepTuple, trace.startedAtMs))
   const steps = [...completed, ...[...trace.open.values()].map(openStepOf)].sort((a, b) =>
     compareStepIds(a.id, b.id),
   )
@@ -24,7 +33,8 @@ export function liveTrace(trace: OpenTrace, end: (end: TraceEnd) => void): LiveT
     ...(parent?.stepId === undefined ? {} : { parentStepId: parent.stepId }),
     steps,
     stepsTruncated: steps.length < trace.counts.started,
-    [DELTA_OF_TRACE]: () => trace.toDelta(),
+    // After its end the trace itself keeps no steps.
+    [DELTA_OF_TRACE]: () => trace.toDelta(trace.end === undefined ? (trace.recent?.latest() ?? []) : latest),
     [END_TRACE]: end,
   }
 }

@@ -23,13 +23,13 @@ import {
 import type { DropReason } from './counters.ts'
 import { metadataText } from './encode-metadata.ts'
 import { nameText, roundMs, stepText } from './encode-step.ts'
+import { type RecentBudget, RecentSteps } from './recent-steps.ts'
 
-/** Completed steps that a trace remembers for `getCurrentTrace()`. */
-export const RECENT_STEPS = 1_000
 /** Steps that a trace holds open at once: as many as a worker keeps. */
 const OPEN_STEPS_MAX = MAX_STEPS
-// What a trace costs besides its texts, roughly.
-const TRACE_OVERHEAD = 512
+// What a trace, and a text, cost in memory besides their letters: measured, with what waits in a full buffer.
+const TRACE_OVERHEAD = 1_024
+export const TEXT_OVERHEAD = 32
 
 /** A step that has started and not ended. */
 export interface OpenStep {
@@ -69,6 +69,8 @@ export interface TraceBeginning {
   limitMs: number | undefined
   /** '' for the owner, else `<producer>.`: what its step ids begin with. */
   idPrefix: string
+  /** For the steps that can be asked for; undefined: none can. */
+  recentBudget: RecentBudget | undefined
   /** The start is now: offsets follow the monotonic clock. */
   isLive: boolean
   nextStepNumber: () => number
@@ -89,8 +91,8 @@ export class OpenTrace {
   readonly isOwner: boolean
   /** Open steps by id, in the order of their starts. */
   readonly open = new Map<StepId, OpenStep>()
-  /** The latest completed steps. */
-  recent: { step: Step; text: string }[] = []
+  /** Of one whose steps can be asked for. */
+  readonly recent: RecentSteps | undefined
   /** Steps that this producer started and completed in it. */
   counts = { started: 0, completed: 0 }
   end: TraceEnd | undefined
@@ -134,6 +136,7 @@ export class OpenTrace {
     this.#nextStepNumber = beginning.nextStepNumber
     this.#metadata = {}
     this.#redactor = beginning.redactor
+    this.recent = beginning.recentBudget && new RecentSteps(beginning.recentBudget)
     this.#metadataText = metadataText(beginning)
     if (this.#metadataText !== '{}') {
       this.#metadataRevision = 1
@@ -250,8 +253,7 @@ export class OpenTrace {
     if (step.attributes !== undefined) completed.attributes = JSON.parse(step.attributes)
     this.open.delete(step.id)
     this.counts.completed += 1
-    if (this.recent.push({ step: completed, text }) >= 2 * RECENT_STEPS)
-      this.recent = this.recent.slice(-RECENT_STEPS)
+    this.recent?.add(text)
     return { step: completed, text, encode }
   }
 
@@ -259,11 +261,11 @@ export class OpenTrace {
   addText(text: string, encode?: () => string): void {
     if (!this.isResolved && encode !== undefined) {
       this.#deferred.push(encode)
-      this.bytes += text.length + 1
+      this.bytes += text.length + TEXT_OVERHEAD
       return
     }
     this.#texts.push(text)
-    this.bytes += text.length + 1
+    this.bytes += text.length + TEXT_OVERHEAD
   }
 
   setMetadata(patch: unknown): void {
@@ -381,10 +383,10 @@ export class OpenTrace {
     return `,"e":["${end.status.charAt(0)}",${offset},${end.durationMs}${error}]`
   }
 
-  /** All that is still known of it, as one delta: for whoever stores it by another way. */
-  toDelta(): Delta {
+  /** All that is still known of it, with these steps, as one delta: for whoever stores it by another way. */
+  toDelta(recent: readonly string[]): Delta {
     const n: Expected = [this.counts.started, this.counts.completed]
-    const tuples = this.recent.slice(-RECENT_STEPS).map(({ text }) => JSON.parse(text) as StepTuple)
+    const tuples = recent.map((text) => JSON.parse(text) as StepTuple)
     for (const step of this.open.values()) tuples.push(JSON.parse(this.#openText(step)) as StepTuple)
     const beginning = this.isOwner ? this.#beginning() : ''
     const metadata =

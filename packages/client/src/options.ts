@@ -30,8 +30,13 @@ export interface TracerOptions {
   shards?: number | undefined
   /** Milliseconds after which an open trace's events are sent at the latest; ended ones go sooner. 5 to 60,000; default: 50. */
   flushIntervalMs?: number | undefined
-  /** Most bytes (UTF-16 units of JSON) that wait to be sent. Over it steps are dropped, starts and ends at 9/8 of it. Default: 16 MiB. */
+  /** Most bytes of memory, by a good estimate, that what waits to be sent takes. Over three quarters of it steps are dropped, over all of it starts and ends too. Default: 16 MiB. */
   bufferMaxBytes?: number | undefined
+  /**
+   * Most bytes of frames in Redis that no worker has dealt with, estimated from the size of our own. Over it frames wait here until
+   * workers have caught up, and when the buffer is full events are dropped as `backlog`. Asked for once a second. Default: 256 MiB.
+   */
+  backlogMaxBytes?: number | undefined
   /** Most traces open at once. Default: 100,000. */
   openTracesMax?: number | undefined
   /** Milliseconds between signs of life while a trace is open. Default: 10,000. */
@@ -66,6 +71,7 @@ export interface Settings {
   shards: number
   flushIntervalMs: number
   bufferMaxBytes: number
+  backlogMaxBytes: number
   openTracesMax: number
   heartbeatIntervalMs: number
   resolveTimeoutMs: number
@@ -81,6 +87,7 @@ const RANGES = {
   shards: [1, 256, 1],
   flushIntervalMs: [5, 60_000, 50],
   bufferMaxBytes: [65_536, 2 ** 32, 16_777_216],
+  backlogMaxBytes: [1_048_576, 2 ** 44, 268_435_456],
   openTracesMax: [1, 10_000_000, 100_000],
   heartbeatIntervalMs: [100, 30_000, 10_000],
   resolveTimeoutMs: [0, 600_000, 5_000],
@@ -154,6 +161,7 @@ export function readOptions(options: TracerOptions): Settings {
     shards: inRange(options, 'shards'),
     flushIntervalMs: inRange(options, 'flushIntervalMs'),
     bufferMaxBytes: inRange(options, 'bufferMaxBytes'),
+    backlogMaxBytes: inRange(options, 'backlogMaxBytes'),
     openTracesMax: inRange(options, 'openTracesMax'),
     heartbeatIntervalMs: inRange(options, 'heartbeatIntervalMs'),
     resolveTimeoutMs: inRange(options, 'resolveTimeoutMs'),

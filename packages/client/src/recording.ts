@@ -12,7 +12,7 @@ import {
   textOf,
 } from '@stepwell/protocol'
 import type { Counters, DropReason } from './counters.ts'
-import type { EndTimes, OpenStep, OpenTrace } from './open-trace.ts'
+import { type EndTimes, type OpenStep, type OpenTrace, TEXT_OVERHEAD } from './open-trace.ts'
 import type { Sender } from './sender.ts'
 
 /** What a step may come with. */
@@ -56,9 +56,13 @@ export class Recording {
     this.#counters.emitted += 1
     if (this.#isClosed) trace.dropReason = 'closed'
     if (this.openTraces.size >= openTracesMax) trace.dropReason ??= 'too_many_traces'
-    else if (!this.#sender.hasRoom(trace.bytes, 'edge')) trace.dropReason ??= 'buffer_full'
+    else if (!this.#sender.hasRoom(trace.bytes, 'edge')) trace.dropReason ??= this.#sender.fullReason
     // One for which only the buffer has no room is open all the same: what is recorded in it is lost with it.
-    if (trace.dropReason === undefined || trace.dropReason === 'buffer_full')
+    if (
+      trace.dropReason === undefined ||
+      trace.dropReason === 'buffer_full' ||
+      trace.dropReason === 'backlog'
+    )
       this.openTraces.set(trace.traceId, trace)
     else this.#hasGivenUp = true
     if (trace.dropReason !== undefined) this.#sender.drop(trace.dropReason, 1)
@@ -145,7 +149,8 @@ export class Recording {
     const { step, text, encode } = trace.complete(open, durationMs, status, messageOf(errorMessage))
     const dropReason = this.#dropReasonOf(trace)
     if (dropReason !== undefined) this.#sender.drop(dropReason, 1)
-    else if (!this.#sender.hasRoom(text.length + 1, 'step')) this.#sender.drop('buffer_full', 1)
+    else if (!this.#sender.hasRoom(text.length + TEXT_OVERHEAD, 'step'))
+      this.#sender.drop(this.#sender.fullReason, 1)
     else {
       const before = trace.bytes
       trace.addText(text, encode)
@@ -193,6 +198,7 @@ export class Recording {
   #finish(trace: OpenTrace, bytes: number): void {
     this.#counters.emitted += 1
     this.openTraces.delete(trace.traceId)
+    trace.recent?.clear()
     const dropReason = this.#dropReasonOf(trace)
     if (dropReason !== undefined) {
       this.#sender.drop(dropReason, 1)
@@ -203,7 +209,7 @@ export class Recording {
       trace.bytes += bytes
     } else {
       trace.isEndDropped = true
-      this.#sender.drop('buffer_full', 1)
+      this.#sender.drop(this.#sender.fullReason, 1)
     }
     this.#sender.noteEnd(trace, trace.isEndDropped ? 0 : bytes)
   }

@@ -1,4 +1,5 @@
 import { CORRELATION_TTL_S, correlationKey, encodeFrame, shardKeys } from '@stepwell/protocol'
+import { Backlog } from './backlog.ts'
 import { openRedis, type RedisTarget } from './redis-connection.ts'
 import type { Sink } from './sink.ts'
 
@@ -7,20 +8,26 @@ const LOOK_UP_MAX_MS = 1_000
 /** Sends frames to Redis Streams: each with one XADD, many on their way at once. */
 export function redisSink(
   target: RedisTarget,
-  options: { namespace: string; shards: number; compression: 'none' | 'zstd' },
+  options: { namespace: string; shards: number; compression: 'none' | 'zstd'; backlogMaxBytes: number },
 ): Sink {
   const connection = openRedis(target)
   const { redis } = connection
   const { namespace } = options
   const streams = Array.from({ length: options.shards }, (_, shard) => shardKeys(namespace, shard).events)
+  const backlog = new Backlog(connection, streams, options.backlogMaxBytes)
   return {
     async send(frame) {
       if (!connection.isReady()) throw connection.lastError() ?? new Error('not connected')
       const fields = encodeFrame(frame, options.compression)
+      backlog.noteSent((fields.at(-1) as string).length)
       await connection.answered(redis.xadd(streams[frame.shard] as string, '*', ...fields))
     },
     isReady: connection.isReady,
-    onReady: connection.onReady,
+    isBackedUp: () => backlog.isHigh,
+    onReady(ready) {
+      connection.onReady(ready)
+      backlog.onLow = ready
+    },
     correlate(executionId, traceId) {
       if (!connection.isReady()) return
       // The worker sets it too: here it is only sooner.
@@ -39,7 +46,10 @@ export function redisSink(
     },
     hold: connection.hold,
     release: connection.release,
-    close: connection.close,
+    close() {
+      backlog.close()
+      return connection.close()
+    },
   }
 }
 

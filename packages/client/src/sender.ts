@@ -8,8 +8,8 @@ import type { OutgoingFrame, Sink } from './sink.ts'
 const FRAME_MAX_EVENTS = 256
 /** Frames on their way at once: what a slow answer costs, and what is held besides the buffer. */
 const WINDOW = 16
-/** Starts and ends may fill the buffer to this share of its size, steps only to the whole of it. */
-const EDGE_SHARE = 9 / 8
+/** Steps may fill this share of the buffer; the rest is for starts and ends, so that a run survives without its steps. */
+const STEP_SHARE = 3 / 4
 
 /** What waits of one shard. */
 interface Queue {
@@ -49,6 +49,8 @@ export class Sender {
   #failures = 0
   #flushes = new Set<() => void>()
   #isClosed = false
+  /** What waits goes now or never. */
+  #isEnding = false
   /** Called when the buffer is half full and the sink is away. */
   onPressure: (() => void) | undefined
 
@@ -70,7 +72,12 @@ export class Sender {
   /** Whether the buffer takes this much more: of a step, or of an edge, a start or an end. */
   hasRoom(bytes: number, kind: 'step' | 'edge'): boolean {
     const { bufferMaxBytes } = this.#settings
-    return this.#bytes + bytes <= (kind === 'step' ? bufferMaxBytes : bufferMaxBytes * EDGE_SHARE)
+    return this.#bytes + bytes <= (kind === 'step' ? bufferMaxBytes * STEP_SHARE : bufferMaxBytes)
+  }
+
+  /** Why there is no room. */
+  get fullReason(): 'buffer_full' | 'backlog' {
+    return this.#isBackedUp ? 'backlog' : 'buffer_full'
   }
 
   drop(reason: DropReason, events: number): void {
@@ -84,7 +91,7 @@ export class Sender {
     if (
       this.onPressure !== undefined &&
       this.#bytes > this.#settings.bufferMaxBytes / 2 &&
-      !this.#sink.isReady()
+      (this.#isBackedUp || !this.#sink.isReady())
     )
       this.onPressure()
     if (!trace.isResolved) {
@@ -150,12 +157,13 @@ export class Sender {
 
   /**
    * Sends all that was recorded before now; resolves true when the sink has it, false when the time is up. Keeps an idle
-   * process alive meanwhile.
+   * process alive meanwhile. `isLast`: also what would wait because workers are behind; there is no later.
    */
-  async flush(timeoutMs: number): Promise<boolean> {
+  async flush(timeoutMs: number, isLast = false): Promise<boolean> {
     const markMs = performance.now()
     if (this.#isDone(markMs)) return true
     this.#sink.hold()
+    if (isLast) this.#isEnding = true
     try {
       return await new Promise<boolean>((resolve) => {
         const finish = (done: boolean): void => {
@@ -171,6 +179,7 @@ export class Sender {
         this.#retryNow()
       })
     } finally {
+      this.#isEnding = false
       this.#sink.release()
     }
   }
@@ -237,6 +246,10 @@ export class Sender {
     this.#pump(performance.now() - this.#settings.flushIntervalMs)
   }
 
+  get #isBackedUp(): boolean {
+    return this.#sink.isBackedUp?.() ?? false
+  }
+
   #canSend(): boolean {
     return (
       !this.#isClosed && this.#backoff === undefined && this.#onTheWay.size < WINDOW && this.#sink.isReady()
@@ -247,7 +260,7 @@ export class Sender {
   #pump(openBeforePerfMs: number): void {
     const before = this.#flushes.size > 0 ? Number.POSITIVE_INFINITY : openBeforePerfMs
     for (let shard = 0; shard < this.#queues.length; ) {
-      if (!this.#canSend()) return
+      if (!this.#canSend() || (this.#isBackedUp && !this.#isEnding)) return
       const frame = this.#again.shift() ?? this.#cut(shard, before)
       if (frame === undefined) shard += 1
       else this.#dispatch(frame)

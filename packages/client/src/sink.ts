@@ -22,6 +22,8 @@ export interface Sink {
   send(frame: OutgoingFrame): Promise<void>
   /** Whether frames can be handed over now. Asked before each. */
   isReady(): boolean
+  /** Whether those who take the frames out are so far behind that what can wait should. Absent: never. */
+  isBackedUp?(): boolean
   /** Called once: `ready` is to be called whenever frames can be handed over again. */
   onReady(ready: () => void): void
   /** Remembers the execution id for an hour. Best effort: MUST NOT throw or reject. */

@@ -103,7 +103,8 @@ export class Spool {
   }
 
   #look(): void {
-    if (this.#isClosed || this.#replaying !== undefined || !this.#sink.isReady()) return
+    if (this.#isClosed || this.#replaying !== undefined || !this.#sink.isReady() || this.#sink.isBackedUp?.())
+      return
     const files = this.#attempt(() => readdirSync(this.#folder, { withFileTypes: true }), [])
     const mine = files.flatMap((entry) => (entry.isFile() ? (this.#claim(entry.name) ?? []) : []))
     if (mine.length === 0) return

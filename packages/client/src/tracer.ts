@@ -24,6 +24,7 @@ import { LastResort } from './last-resort.ts'
 import { liveTrace } from './live-trace.ts'
 import { OpenTrace } from './open-trace.ts'
 import { readOptions, type Settings, type TracerOptions, timeoutOf } from './options.ts'
+import type { RecentBudget } from './recent-steps.ts'
 import { durationOf, executionIdOf, isStart, nameOf, Recording, stepIdOf, timeOf } from './recording.ts'
 import { redisSink } from './redis-sink.ts'
 import { Episode } from './report.ts'
@@ -81,16 +82,23 @@ export class ExecutionTracer implements AsyncDisposable {
   readonly #stopExitFlush: (() => void) | undefined
   readonly #lastResort: LastResort | undefined
   #closing: Promise<TracerCounters> | undefined
+  readonly #recentBudget: RecentBudget
   #hasTriedAtExit = false
 
   /** Throws InvalidInputError for options that cannot be used. Connecting happens behind it. */
   constructor(options: TracerOptions) {
     this.#settings = readOptions(options)
+    this.#recentBudget = { used: 0, max: this.#settings.bufferMaxBytes }
     if (this.#settings.disabled) return
-    const { namespace, shards, compression } = this.#settings
+    const { namespace, shards, compression, backlogMaxBytes } = this.#settings
     const sink =
       options.sink ??
-      redisSink(options.redis as NonNullable<TracerOptions['redis']>, { namespace, shards, compression })
+      redisSink(options.redis as NonNullable<TracerOptions['redis']>, {
+        namespace,
+        shards,
+        compression,
+        backlogMaxBytes,
+      })
     const episode = new Episode(this.#settings.report)
     this.#sink = sink
     this.#sender = new Sender(sink, this.#settings, this.#counters, episode)
@@ -227,7 +235,7 @@ export class ExecutionTracer implements AsyncDisposable {
   async #close(timeoutMs: number): Promise<TracerCounters> {
     this.#stopExitFlush?.()
     clearInterval(this.#heartbeat)
-    const done = await this.#sender?.flush(timeoutMs)
+    const done = await this.#sender?.flush(timeoutMs, true)
     if (done) await this.#lastResort?.settled(timeoutMs)
     else this.#lastResort?.saveNow()
     this.#lastResort?.close()
@@ -241,7 +249,7 @@ export class ExecutionTracer implements AsyncDisposable {
 
   #flushAtExit(): Promise<unknown> | undefined {
     if (this.#hasTriedAtExit || !this.#sender?.hasNews) return undefined
-    return this.#sender.flush(this.#settings.closeTimeoutMs).then((done) => {
+    return this.#sender.flush(this.#settings.closeTimeoutMs, true).then((done) => {
       // Redis is away: once is enough, the process wants to end.
       this.#hasTriedAtExit = !done
     })
@@ -272,6 +280,7 @@ export class ExecutionTracer implements AsyncDisposable {
         timeoutMs !== undefined && Number.isFinite(timeoutMs) && timeoutMs > 0
           ? Math.ceil(durationOf(timeoutMs) as number)
           : undefined,
+      recentBudget: this.#recentBudget,
       idPrefix: '',
       isLive: startedAtMs === undefined && options.traceId === undefined,
       nextStepNumber: () => ++steps,

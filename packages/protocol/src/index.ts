@@ -11,6 +11,7 @@ export {
   type TraceState,
 } from './assemble.ts'
 export type { Delta, DeltaEnd, Expected, Said, StepTuple } from './delta.ts'
+export { type EntryEquation, type EquationReplies, entryEquation, unreadEntries } from './entry-equation.ts'
 export {
   InvalidInputError,
   InvalidStatusError,
@@ -72,6 +73,14 @@ export {
   TRUNCATED_KEY,
   textOf,
 } from './plain-json.ts'
+export {
+  encodeTold,
+  type ProducerTotals,
+  producerTotals,
+  TOLD_FOR_MS,
+  TOLD_MAX_PRODUCERS,
+  toldAtMs,
+} from './producer-totals.ts'
 export {
   makeRedactor,
   type RedactOptions,

@@ -32,6 +32,7 @@ test('the keys are those of the protocol, and those of a shard share its hash ta
   expect({ ...keys, open: keys.open('t'), openBy: keys.openBy('p') }).toEqual({
     events: 'stepwell:{3}:events',
     due: 'stepwell:{3}:due',
+    told: 'stepwell:{3}:told',
     producers: 'stepwell:{3}:producers',
     counts: 'stepwell:{3}:counts',
     open: 'stepwell:{3}:open:t',

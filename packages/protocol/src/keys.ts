@@ -16,6 +16,8 @@ export interface ShardKeys {
   producers: string
   /** Hash of counters: entries acked as stored, entries acked as dead. */
   counts: string
+  /** Hash: producer → what it has counted, as its latest frame told. */
+  told: string
   /** Hash of one open trace: `<producer>:<frame>` → delta. */
   open(trace: string): string
   /** Set of the open traces that a producer has spoken of. */
@@ -30,6 +32,7 @@ export function shardKeys(namespace: string, index: number): ShardKeys {
     due: `${prefix}due`,
     producers: `${prefix}producers`,
     counts: `${prefix}counts`,
+    told: `${prefix}told`,
     open: (trace) => `${prefix}open:${trace}`,
     openBy: (producer) => `${prefix}open-by:${producer}`,
   }

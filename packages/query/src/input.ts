@@ -57,6 +57,9 @@ export const traceId = z.string('must be text').transform((value, context) => {
   return id ?? ''
 })
 
+/** Several trace ids. */
+export const traceIds = z.array(traceId).max(1_000, 'at most 1,000 ids a call')
+
 /** A text to compare with. */
 export const plainText = text
 

@@ -12,6 +12,7 @@ import {
   similarSchema,
   skillsSchema,
   traceId,
+  traceIds,
 } from './input.ts'
 import { findSimilar, type SimilarFailure } from './similar-failures.ts'
 import { millisecondsOf, SUMMARY_COLUMNS, summaryOf, traceOf } from './tables.ts'
@@ -142,6 +143,35 @@ export class TraceQuery implements AsyncDisposable {
     if (startMs !== undefined) query = query.where('started_at', '=', new Date(startMs))
     const row = await query.executeTakeFirst()
     return row && traceOf(row)
+  }
+
+  /**
+   * What is stored of these traces, without steps, by id; those that are not stored are not in it. At most 1,000 ids a call. Ids
+   * that Stepwell made lead straight to their rows.
+   */
+  async getSummaries(ids: readonly string[]): Promise<Map<string, TraceSummary>> {
+    const wanted = parseInput(traceIds, ids, 'traceIds')
+    const found = new Map<string, TraceSummary>()
+    const starts = new Map(wanted.map((id) => [id, traceIdStart(id)]))
+    for (const isOurs of [true, false]) {
+      const some = wanted.filter((id) => (starts.get(id) !== undefined) === isOurs)
+      if (some.length === 0) continue
+      let query = this.#database.db
+        .selectFrom('execution_traces')
+        .select(SUMMARY_COLUMNS)
+        .where('trace_id', 'in', some)
+      if (isOurs) {
+        // Prunes to the months in question, and the primary key does the rest.
+        const times = some.map((id) => new Date(starts.get(id) as number))
+        query = query.where(
+          'started_at',
+          'in',
+          [...new Set(times.map(Number))].map((ms) => new Date(ms)),
+        )
+      }
+      for (const row of await query.execute()) found.set(row.trace_id, summaryOf(row))
+    }
+    return found
   }
 
   /** The newest trace with this execution id, or undefined. */

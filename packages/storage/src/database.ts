@@ -73,7 +73,12 @@ export function openDatabase(config: DatabaseConfig, schema?: string): Database 
   const db = schema === undefined ? plain : plain.withSchema(schema)
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
-    if (!lent) return plain.destroy()
+    if (!lent) {
+      await plain.destroy()
+      // Kysely ends it only if it has used it.
+      if (!pool.ending) await pool.end()
+      return
+    }
     pool.off('error', ignore)
     pool.off('acquire', guard)
   }

@@ -1,4 +1,11 @@
-import { GROUP, replyFields, shardKeys } from '@stepwell/protocol'
+import {
+  entryEquation,
+  GROUP,
+  producerTotals,
+  replyFields,
+  shardKeys,
+  unreadEntries,
+} from '@stepwell/protocol'
 import type { Redis } from 'ioredis'
 import type { Environment } from '../config.ts'
 import { counted, durationText } from '../format.ts'
@@ -12,8 +19,12 @@ const LAG_HIGH = 10_000
 /** Looks at Redis, and at what is in flight in it. Rejects where Redis does not answer. */
 export async function checkRedis(redis: Redis, env: Environment): Promise<Check[]> {
   const info = parseInfo(await redis.info())
-  const shards = Array.from({ length: env.STEPWELL_SHARDS }, (_, shard) => checkShard(redis, env, shard))
-  return [...checkServer(info), ...(await Promise.all(shards)).flat()]
+  const indexes = Array.from({ length: env.STEPWELL_SHARDS }, (_, shard) => shard)
+  const shards = await Promise.all(indexes.map((shard) => checkShard(redis, env, shard)))
+  const told = await Promise.all(
+    indexes.map((shard) => redis.hgetall(shardKeys(env.STEPWELL_NAMESPACE, shard).told)),
+  )
+  return [...checkServer(info), ...shards.flat(), ...checkProducers(told)]
 }
 
 function checkServer(info: ReadonlyMap<string, string>): Check[] {
@@ -92,7 +103,7 @@ async function checkShard(redis: Redis, env: Environment, shard: number): Promis
   const consumers = ((await redis.xinfo('CONSUMERS', events, GROUP)) as unknown[]).map(replyFields)
   const alive = consumers.filter((one) => Number(one.get('idle')) < WORKER_IDLE_MAX_MS).length
   const pending = Number(group.get('pending'))
-  const lag = group.get('lag')
+  const unread = unreadEntries(group, replyFields(stream))
   const [oldest] = pending === 0 ? [] : ((await redis.xpending(events, GROUP, '-', '+', 1)) as [string][])
   const [seconds, micros] = time as [string, string]
   const nowMs = Number(seconds) * 1_000 + Number(micros) / 1_000
@@ -109,40 +120,48 @@ async function checkShard(redis: Redis, env: Environment, shard: number): Promis
     judged(
       'workers',
       `backlog${where}`,
-      `${lag === null || lag === undefined ? 'unknown' : Number(lag).toLocaleString('en-US')} unread, ${pending.toLocaleString('en-US')} in work, oldest ${durationText(oldestMs)}`,
-      Number(lag ?? 0) < LAG_HIGH && oldestMs < OLD_PENDING_MS,
+      `${unread.toLocaleString('en-US')} unread, ${pending.toLocaleString('en-US')} in work, oldest ${durationText(oldestMs)}`,
+      unread < LAG_HIGH && oldestMs < OLD_PENDING_MS,
       'warn',
       'add workers, or look at their logs: they may be waiting for Postgres',
     ),
     judged('workers', `open traces${where}`, Number(open).toLocaleString('en-US'), true, 'warn', ''),
   ]
-  const equation = equationOf(replyFields(stream), acked as Record<string, string>, pending, lag)
-  if (equation !== undefined) checks.push({ ...equation, name: `${equation.name}${where}` })
+  const equation = entryEquation({ stream, groups, counts: acked })
+  if (equation === undefined) return checks
+  const { added, stored, dead, unaccounted } = equation
+  const words = `${added} came = ${stored} stored + ${dead} dead + ${equation.pending} in work + ${equation.unread} unread`
+  checks.push(
+    judged(
+      'workers',
+      `equation${where}`,
+      unaccounted === 0 ? words : `${words} + ${unaccounted} unaccounted for`,
+      unaccounted === 0,
+      'fail',
+      'entries were acked or deleted by somebody else: nothing but workers may use the group or delete from the stream',
+    ),
+  )
   return checks
 }
 
-/** Every entry that came is stored, dead, in work or unread: counted by Redis on one side, by the acks on the other. */
-function equationOf(
-  stream: ReadonlyMap<string, unknown>,
-  acked: Record<string, string>,
-  pending: number,
-  lag: unknown,
-): Check | undefined {
-  const added = stream.get('entries-added')
-  // Before Redis 7, and after deletions, there is nothing to compare with.
-  if (added === undefined || lag === null || lag === undefined) return undefined
-  const stored = Number(acked.stored ?? 0)
-  const dead = Number(acked.dead ?? 0)
-  const sum = stored + dead + pending + Number(lag)
-  const words = `${Number(added)} came = ${stored} stored + ${dead} dead + ${pending} in work + ${Number(lag)} unread`
-  return judged(
-    'workers',
-    'equation',
-    Number(added) === sum ? words : `${words} (${sum})`,
-    Number(added) === sum,
-    'fail',
-    'entries were acked or deleted by somebody else: nothing but workers may use the group or delete from the stream',
-  )
+/** What producers have counted: recorded = sent + given up + not sent when they were last heard. */
+function checkProducers(told: readonly Record<string, string>[]): Check[] {
+  const { producers, emitted, acked, dropped, held } = producerTotals(told)
+  if (producers === 0) return []
+  const reasons = Object.entries(dropped)
+    .filter(([, events]) => events > 0)
+    .map(([reason, events]) => `${events} ${reason}`)
+  const given = reasons.length === 0 ? '0 given up' : `${reasons.join(' + ')} given up`
+  return [
+    judged(
+      'workers',
+      'producers',
+      `${producers} in the last hour: ${emitted} events = ${acked} sent + ${given} + ${held} in or behind their latest frames`,
+      reasons.length === 0,
+      'warn',
+      'producers gave up events: docs of the client say what each reason means; more workers, or a larger buffer',
+    ),
+  ]
 }
 
 function parseInfo(text: string): Map<string, string> {
