@@ -1,6 +1,7 @@
 import { GROUP, replyFields, shardKeys } from '@stepwell/protocol'
 import type { Redis } from 'ioredis'
 import type { Environment } from '../config.ts'
+import type { RedisLike } from '../connections.ts'
 import { counted, durationText } from '../format.ts'
 import { type Check, judged } from './check.ts'
 
@@ -10,10 +11,16 @@ const OLD_PENDING_MS = 60_000
 const LAG_HIGH = 10_000
 
 /** Looks at Redis, and at what is in flight in it. Rejects where Redis does not answer. */
-export async function checkRedis(redis: Redis, env: Environment): Promise<Check[]> {
-  const info = parseInfo(await redis.info())
+export async function checkRedis(redis: RedisLike, env: Environment): Promise<Check[]> {
+  const servers = 'nodes' in redis ? redis.nodes('master') : [redis]
+  const infos = await Promise.all(servers.map(async (server) => parseInfo(await server.info())))
   const shards = Array.from({ length: env.STEPWELL_SHARDS }, (_, shard) => checkShard(redis, env, shard))
-  return [...checkServer(info), ...(await Promise.all(shards)).flat()]
+  const checks = infos.flatMap((info, i) => {
+    const { host, port } = (servers[i] as Redis).options
+    const where = servers.length === 1 ? '' : ` ${host}:${port}`
+    return checkServer(info).map((check) => ({ ...check, name: check.name + where }))
+  })
+  return [...checks, ...(await Promise.all(shards)).flat()]
 }
 
 function checkServer(info: ReadonlyMap<string, string>): Check[] {
@@ -59,7 +66,7 @@ function checkServer(info: ReadonlyMap<string, string>): Check[] {
   ]
 }
 
-async function checkShard(redis: Redis, env: Environment, shard: number): Promise<Check[]> {
+async function checkShard(redis: RedisLike, env: Environment, shard: number): Promise<Check[]> {
   const { events, counts, due } = shardKeys(env.STEPWELL_NAMESPACE, shard)
   const where = env.STEPWELL_SHARDS === 1 ? '' : ` ${shard}`
   // One transaction: the numbers belong together.
