@@ -19,7 +19,10 @@ export interface RedisConnection {
 /** What stands for Redis in options: URL, options of ioredis, or a connection that is lent. */
 export type RedisTarget = string | RedisOptions | Redis | Cluster
 
-const RECONNECT_MAX_MS = 2_000
+/** Milliseconds until the first try to connect again, and at most: doubling, half of it random. */
+const RECONNECT_MS = { first: 50, most: 2_000 }
+/** The library holds the process for 2 s after each look at a sentinel (its `disconnectTimeout`): longer pauses let it end. */
+const RECONNECT_SENTINEL_MS = { first: 500, most: 5_000 }
 /** No answer for this long means that the connection is dead, whatever it looks like. */
 const ANSWER_MAX_MS = 10_000
 
@@ -62,6 +65,8 @@ function lentConnection(redis: Redis | Cluster): RedisConnection {
  * connecting …; closed for good by `close`. Of a cluster ready means that its slots are known; which nodes answer is the library's to find out.
  */
 function ownConnection(redis: Redis | Cluster): RedisConnection {
+  const isSentinel = !('nodes' in redis) && redis.options.sentinels
+  const pauses = isSentinel ? RECONNECT_SENTINEL_MS : RECONNECT_MS
   let holds = 0
   let isClosed = false
   let attempts = 0
@@ -118,7 +123,7 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
   const reconnectLater = (): void => {
     connectingSince(undefined)
     if (isClosed || timer !== undefined) return
-    const ceilingMs = Math.min(RECONNECT_MAX_MS, 50 * 2 ** Math.min(attempts++, 8))
+    const ceilingMs = Math.min(pauses.most, pauses.first * 2 ** Math.min(attempts++, 8))
     timer = setTimeout(connect, ceilingMs * (0.5 + Math.random() / 2))
     applyHold()
   }
@@ -209,7 +214,7 @@ function makeSentinel(redisOptions: RedisOptions): Redis {
     ...redisOptions,
     ...OURS,
     sentinelRetryStrategy: () => null,
-    sentinelCommandTimeout: 2_000,
+    sentinelCommandTimeout: 1_000,
     // A master that has become a replica: ask the sentinels again.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
   })
@@ -222,6 +227,12 @@ function makeCluster(place: RedisPlace & { kind: 'cluster' }): Cluster {
     clusterRetryStrategy: () => null,
     slotsRefreshTimeout: 2_000,
     ...(dnsLookup === undefined ? {} : { dnsLookup }),
-    redisOptions: { ...redisOptions, connectTimeout: OURS.connectTimeout, replyMapping: OURS.replyMapping },
+    redisOptions: {
+      ...redisOptions,
+      connectTimeout: OURS.connectTimeout,
+      // Its timer holds the process, and is set even for a connection that never came about.
+      disconnectTimeout: 100,
+      replyMapping: OURS.replyMapping,
+    },
   }) as Cluster
 }

@@ -89,7 +89,16 @@ export async function startRedisCluster(options: { masters?: number } = {}): Pro
 
 async function startNode(): Promise<ClusterNode> {
   const bus = String(await freePort())
-  const settings = ['--cluster-enabled', 'yes', '--cluster-port', bus, '--cluster-config-file', 'nodes.conf']
+  const settings = [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-port',
+    bus,
+    '--cluster-config-file',
+    'nodes.conf',
+    '--shutdown-timeout',
+    '0',
+  ]
   const server = await startRedis({
     appendonly: true,
     args: [
