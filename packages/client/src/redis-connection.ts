@@ -21,8 +21,8 @@ export type RedisTarget = string | RedisOptions | Redis | Cluster
 
 /** Milliseconds until the first try to connect again, and at most: doubling, half of it random. */
 const RECONNECT_MS = { first: 50, most: 2_000 }
-/** The library holds the process for 2 s after each look at a sentinel (its `disconnectTimeout`): longer pauses let it end. */
-const RECONNECT_SENTINEL_MS = { first: 500, most: 5_000 }
+/** The library holds the process for 2 s after each look at a sentinel (its `disconnectTimeout`): longer pauses let an idle one end. */
+const RECONNECT_IDLE_SENTINEL_MS = { first: 500, most: 4_500 }
 /** No answer for this long means that the connection is dead, whatever it looks like. */
 const ANSWER_MAX_MS = 10_000
 
@@ -66,7 +66,6 @@ function lentConnection(redis: Redis | Cluster): RedisConnection {
  */
 function ownConnection(redis: Redis | Cluster): RedisConnection {
   const isSentinel = !('nodes' in redis) && redis.options.sentinels
-  const pauses = isSentinel ? RECONNECT_SENTINEL_MS : RECONNECT_MS
   let holds = 0
   let isClosed = false
   let attempts = 0
@@ -123,6 +122,7 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
   const reconnectLater = (): void => {
     connectingSince(undefined)
     if (isClosed || timer !== undefined) return
+    const pauses = isSentinel && holds === 0 ? RECONNECT_IDLE_SENTINEL_MS : RECONNECT_MS
     const ceilingMs = Math.min(pauses.most, pauses.first * 2 ** Math.min(attempts++, 8))
     timer = setTimeout(connect, ceilingMs * (0.5 + Math.random() / 2))
     applyHold()
