@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { spawnProcess, waitFor } from '@stepwell/testkit'
+import { spawnProcess, startRedis, waitFor } from '@stepwell/testkit'
 import { expect, test } from 'vitest'
 import { ExecutionTracer } from '../src/index.ts'
 
@@ -29,7 +29,7 @@ test.each(KINDS)('%s absent: nothing throws, and close keeps to its time', async
   expect(reports).toEqual([expect.stringMatching(/unsent/)])
 })
 
-test('a process ends by itself where cluster or sentinel are absent, or take connections and never answer', async () => {
+test.concurrent('a process ends by itself where cluster or sentinel are absent, or take connections and never answer', async () => {
   const silent = await listen(() => {})
   const urls = KINDS.flatMap((kind) => [urlOf(kind, 1), urlOf(kind, silent.port)])
   const startMs = performance.now()
@@ -40,6 +40,21 @@ test('a process ends by itself where cluster or sentinel are absent, or take con
   }
   expect(performance.now() - startMs).toBeLessThan(20_000)
   silent.close()
+})
+
+test.concurrent('a Redis that keeps the connection and does not answer is given up after 10 s, and tried again', async () => {
+  await using server = await startRedis()
+  const reports: string[] = []
+  const tracer = new ExecutionTracer({ redis: server.url, report: ({ kind }) => reports.push(kind) })
+  tracer.trace('before', () => {})
+  await tracer.flush()
+  server.pause()
+  tracer.trace('during', () => {})
+  await waitFor(() => reports.length > 0, { what: 'it is given up', timeoutMs: 14_000 })
+  server.resume()
+  expect(await tracer.flush({ timeoutMs: 10_000 })).toBe(true)
+  expect(await tracer.close()).toEqual({ emitted: 4, sent: 4, buffered: 0, dropped: {} })
+  expect(reports).toEqual(['trouble', 'recovered'])
 })
 
 test.each(KINDS)('a %s that comes late is tried again and again', async (kind) => {
