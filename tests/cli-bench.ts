@@ -42,26 +42,8 @@ export async function makeCliBench(options: Partial<WorkerOptions> = {}): Promis
     migrate: false,
     ...options,
   })
-  const stepwell: CliBench['stepwell'] = async (args, { env = {}, input, killAfter } = {}) => {
-    const child = spawn(process.execPath, [main, ...args], {
-      env: { PATH: process.env.PATH, REDIS_URL: redisUrl, DATABASE_URL: database.url, ...env },
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
-    let stdout = ''
-    let stderr = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text
-      if (killAfter?.test(stdout) && !child.killed) child.kill('SIGINT')
-    })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text
-    })
-    child.stdin.on('error', () => {})
-    if (input === undefined || typeof input === 'string') child.stdin.end(input ?? '')
-    else Readable.from(input).pipe(child.stdin)
-    const [code] = (await once(child, 'close')) as [number | null]
-    return { code, stdout, stderr }
-  }
+  const stepwell: CliBench['stepwell'] = (args, { env = {}, ...options } = {}) =>
+    runCli(args, { REDIS_URL: redisUrl, DATABASE_URL: database.url, ...env }, options)
   return {
     redisUrl,
     database,
@@ -77,4 +59,30 @@ export async function makeCliBench(options: Partial<WorkerOptions> = {}): Promis
       await database.drop()
     },
   }
+}
+
+/** Runs `stepwell` with this environment to its end, or until its output matches `killAfter`. */
+export async function runCli(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  { input, killAfter }: { input?: string | Iterable<string>; killAfter?: RegExp } = {},
+): Promise<CliEnd> {
+  const child = spawn(process.execPath, [main, ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text
+    if (killAfter?.test(stdout) && !child.killed) child.kill('SIGINT')
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
+  child.stdin.on('error', () => {})
+  if (input === undefined || typeof input === 'string') child.stdin.end(input ?? '')
+  else Readable.from(input).pipe(child.stdin)
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, stdout, stderr }
 }

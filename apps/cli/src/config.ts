@@ -1,18 +1,25 @@
-import { NAMESPACE } from '@stepwell/protocol'
+import { NAMESPACE, parseRedisUrl } from '@stepwell/protocol'
 import * as z from 'zod'
 import { UsageError } from './errors.ts'
 
-const url = (scheme: RegExp, example: string) =>
-  z.string().regex(scheme, `must be a URL like ${example}`).optional()
-
 /** The environment of the command line: every variable, its meaning and its default. */
 export const environmentSchema = z.object({
-  REDIS_URL: url(/^rediss?:\/\/./, 'redis://host:6379').describe(
-    'Redis that producers write to: tail, running, import, run',
-  ),
-  DATABASE_URL: url(/^postgres(ql)?:\/\/./, 'postgres://user@host:5432/name').describe(
-    'Postgres that the traces are in',
-  ),
+  REDIS_URL: z
+    .string()
+    .superRefine((url, context) => {
+      try {
+        parseRedisUrl(url)
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: `cannot be used. ${(error as Error).message}` })
+      }
+    })
+    .optional()
+    .describe('Redis that producers write to, a cluster or sentinels too: tail, running, import, run'),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\/./, 'must be a URL like postgres://user@host:5432/name')
+    .optional()
+    .describe('Postgres that the traces are in'),
   STEPWELL_NAMESPACE: z
     .string()
     .regex(NAMESPACE, 'must be up to 64 of A-Z a-z 0-9 _ . : -')

@@ -1,8 +1,12 @@
+import { parseRedisUrl, type RedisPlace, redisHosts } from '@stepwell/protocol'
 import { TraceQuery } from '@stepwell/query'
 import { openDatabase, TraceStorage } from '@stepwell/storage'
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
 import type { Environment } from './config.ts'
 import { Failure, UsageError } from './errors.ts'
+
+/** One Redis, or a cluster. */
+export type RedisLike = Redis | Cluster
 
 /** The connections of a command, made when they are first asked for. */
 export interface Connections extends AsyncDisposable {
@@ -10,9 +14,9 @@ export interface Connections extends AsyncDisposable {
   storage(): TraceStorage
   database(): ReturnType<typeof openDatabase>
   /** Connected. Rejects with Failure where Redis cannot be reached. */
-  redis(): Promise<Redis>
+  redis(): Promise<RedisLike>
   /** The same, or undefined where REDIS_URL is not set. */
-  redisIfSet(): Promise<Redis | undefined>
+  redisIfSet(): Promise<RedisLike | undefined>
   databaseUrl(): string
 }
 
@@ -63,28 +67,62 @@ export function openConnections(env: Environment): Connections {
   }
 }
 
-async function openRedis(url: string | undefined): Promise<Redis> {
+async function openRedis(url: string | undefined): Promise<RedisLike> {
   if (url === undefined) {
     throw new UsageError('REDIS_URL is not set: it says where producers write, like redis://host:6379')
   }
-  const redis = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: 5_000,
-    maxRetriesPerRequest: 20,
-    retryStrategy: (times) => Math.min(1_000, 50 * times),
-  })
+  const place = parseRedisUrl(url)
+  const redis = makeRedis(place)
   let reason: Error | undefined
-  redis.on('error', (error: Error) => {
-    reason = error
+  redis.on('error', (error: Error & { lastNodeError?: Error }) => {
+    reason = error.lastNodeError ?? error
   })
   try {
     await redis.connect()
   } catch (error) {
     redis.disconnect()
-    const { host, port } = redis.options
     throw new Failure(
-      `Redis cannot be reached at ${host}:${port} (${(reason ?? (error as Error)).message}): is it running, and is REDIS_URL right?`,
+      `Redis cannot be reached at ${redisHosts(place)} (${(reason ?? (error as Error)).message}): is it running, and is REDIS_URL right?`,
+    )
+  }
+  if (place.kind === 'single' && (await isClusterNode(redis))) {
+    redis.disconnect()
+    throw new Failure(
+      `Redis at ${redisHosts(place)} is a node of a Redis Cluster: set REDIS_URL to redis+cluster://${redisHosts(place)}`,
     )
   }
   return redis
 }
+
+const OPTIONS = {
+  lazyConnect: true,
+  connectTimeout: 5_000,
+  maxRetriesPerRequest: 20,
+  retryStrategy: (times: number) => Math.min(1_000, 50 * times),
+}
+
+function makeRedis(place: RedisPlace): RedisLike {
+  if (place.kind === 'single') return new Redis(place.url, OPTIONS)
+  if (place.kind === 'sentinel') {
+    return new Redis({
+      ...place.redisOptions,
+      ...OPTIONS,
+      sentinelRetryStrategy: () => null,
+      sentinelCommandTimeout: 2_000,
+      reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+    })
+  }
+  const { nodes, redisOptions, dnsLookup } = place
+  return new Cluster(nodes, {
+    lazyConnect: true,
+    slotsRefreshTimeout: 5_000,
+    // Through a fail-over: a redirection each 100 ms.
+    maxRedirections: 100,
+    ...(dnsLookup === undefined ? {} : { dnsLookup }),
+    redisOptions: { ...redisOptions, connectTimeout: OPTIONS.connectTimeout },
+  })
+}
+
+// Who may not ask for it (an ACL) learns it by the first refused key.
+const isClusterNode = async (redis: RedisLike): Promise<boolean> =>
+  /^cluster_enabled:1/m.test(await redis.info('cluster').catch(() => ''))

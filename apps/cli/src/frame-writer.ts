@@ -10,7 +10,7 @@ import {
   shardOf,
 } from '@stepwell/protocol'
 import { startOf } from '@stepwell/protocol/schema'
-import type { Redis } from 'ioredis'
+import type { RedisLike } from './connections.ts'
 import { Failure } from './errors.ts'
 
 const FRAME_MAX_DELTAS = 256
@@ -32,7 +32,7 @@ interface Batch {
 export class FrameWriter {
   /** The producer of all frames. */
   readonly producer = newProducerId()
-  readonly #redis: Redis
+  readonly #redis: RedisLike
   readonly #namespace: string
   readonly #shards: number
   readonly #timeoutMs: number
@@ -49,7 +49,7 @@ export class FrameWriter {
 
   /** `timeoutMs`: how long no worker may take anything until it gives up. `onWait`: told, once, when it takes long. */
   constructor(
-    redis: Redis,
+    redis: RedisLike,
     options: { namespace: string; shards: number; timeoutMs: number; onWait: (hint: string) => void },
   ) {
     this.#redis = redis

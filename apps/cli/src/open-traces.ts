@@ -8,13 +8,13 @@ import {
   traceIdStart,
   traceOfRow,
 } from '@stepwell/protocol'
-import type { Redis } from 'ioredis'
 import type { Environment } from './config.ts'
+import type { RedisLike } from './connections.ts'
 
 // What Redis knows of traces that run: seconds ahead of Postgres, which gets them at their first checkpoint.
 
 /** The open traces as far as the workers have read them, at most `limit`, those first that a worker looks at next. */
-export async function openTraces(redis: Redis, env: Environment, limit: number): Promise<Trace[]> {
+export async function openTraces(redis: RedisLike, env: Environment, limit: number): Promise<Trace[]> {
   const traces: Trace[] = []
   for (let shard = 0; shard < env.STEPWELL_SHARDS && traces.length < limit; shard++) {
     const { due, open } = shardKeys(env.STEPWELL_NAMESPACE, shard)
@@ -28,7 +28,11 @@ export async function openTraces(redis: Redis, env: Environment, limit: number):
 }
 
 /** The open trace with this id, or undefined. Ids that do not tell their start are not found. */
-export async function openTrace(redis: Redis, env: Environment, traceId: string): Promise<Trace | undefined> {
+export async function openTrace(
+  redis: RedisLike,
+  env: Environment,
+  traceId: string,
+): Promise<Trace | undefined> {
   if (traceIdStart(traceId) === undefined) return undefined
   const { open } = shardKeys(env.STEPWELL_NAMESPACE, shardOf(traceId, env.STEPWELL_SHARDS))
   return traceOfHash(await redis.hgetall(open(traceId)))

@@ -17,8 +17,9 @@ test('defaults, and values in their units', () => {
 })
 
 test.each([
-  [{}, /^REDIS_URL is not set: Redis that the producers write to$/],
-  [{ ...needed, REDIS_URL: 'localhost' }, /REDIS_URL: a URL: redis:/],
+  [{}, /^REDIS_URL is not set: Redis that the producers write to/],
+  [{ ...needed, REDIS_URL: 'localhost' }, /REDIS_URL: That is no Redis URL: use redis:/],
+  [{ ...needed, REDIS_URL: 'redis+sentinel://a:1' }, /REDIS_URL: .*name of their master/],
   [{ ...needed, DATABASE_URL: 'mysql://x' }, /DATABASE_URL: a URL: postgres:/],
   [{ ...needed, STEPWELL_SHARDS: '0' }, /STEPWELL_SHARDS/],
   [{ ...needed, STEPWELL_MIGRATE: 'yes' }, /STEPWELL_MIGRATE/],

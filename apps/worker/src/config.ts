@@ -1,4 +1,4 @@
-import { InvalidInputError } from '@stepwell/protocol'
+import { InvalidInputError, parseRedisUrl } from '@stepwell/protocol'
 import { explain } from '@stepwell/protocol/schema'
 import * as z from 'zod'
 
@@ -9,8 +9,16 @@ const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(mi
 export const environmentSchema = z.object({
   REDIS_URL: z
     .string()
-    .regex(/^rediss?:\/\//, 'a URL: redis://host:6379')
-    .describe('Redis that the producers write to'),
+    .superRefine((url, context) => {
+      try {
+        parseRedisUrl(url)
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: (error as Error).message })
+      }
+    })
+    .describe(
+      'Redis that the producers write to: `redis://…`, `redis+cluster://…` or `redis+sentinel://…`, `rediss…` for TLS',
+    ),
   DATABASE_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\//, 'a URL: postgres://user@host:5432/name')

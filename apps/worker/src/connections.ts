@@ -1,8 +1,8 @@
-import { InvalidInputError } from '@stepwell/protocol'
-import { type Cluster, Redis, type RedisOptions } from 'ioredis'
-import type { RedisLike } from './script.ts'
+import { InvalidInputError, parseRedisUrl } from '@stepwell/protocol'
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { type RedisLike, redisCode } from './script.ts'
 
-/** Redis as a URL, as options of ioredis, or a connection to copy: `createWorker` makes its own from it. */
+/** Redis as a URL (also of a cluster or of sentinels), as options of ioredis, or a connection to copy: `createWorker` makes its own from it. */
 export type RedisConfig = string | RedisOptions | Redis | Cluster
 
 /**
@@ -10,6 +10,9 @@ export type RedisConfig = string | RedisOptions | Redis | Cluster
  * blocking read (BullMQ's 10 s).
  */
 const SOCKET_TIMEOUT_MS = 15_000
+const SENTINEL_TIMEOUT_MS = 2_000
+/** A command to a cluster waits through a fail-over: a redirection each 100 ms. After that its caller begins again, and tells of it. */
+const REDIRECTIONS_MAX = 100
 
 /** Connections of one worker. */
 export interface Connections {
@@ -37,7 +40,7 @@ export function openConnections(config: RedisConfig, onTrouble: (error: unknown)
   const open = (): RedisLike => {
     const redis = connect(config, options)
     // Connections say what is wrong with them again and again: the callers' own failures tell it once.
-    redis.on('error', onTrouble)
+    redis.on('error', (error: Error & { lastNodeError?: Error }) => onTrouble(error.lastNodeError ?? error))
     all.push(redis)
     return redis
   }
@@ -64,7 +67,40 @@ function connect(config: RedisConfig, options: OwnOptions): RedisLike {
   if (typeof config === 'object' && 'duplicate' in config) return config.duplicate(options)
   if (typeof config !== 'string')
     return new Redis<'legacy'>(Object.assign({ replyMapping: 'legacy' as const }, config, options))
-  if (!/^rediss?:\/\//.test(config))
-    throw new InvalidInputError(`'${config.slice(0, 40)}' is no Redis URL: use redis://host:6379`)
-  return new Redis(config, options)
+  const place = parseRedisUrl(config)
+  if (place.kind === 'single') return new Redis(place.url, options)
+  if (place.kind === 'sentinel') {
+    return new Redis({
+      ...place.redisOptions,
+      ...options,
+      sentinelRetryStrategy: options.retryStrategy,
+      sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
+      // A master that has become a replica: ask the sentinels again, and send the command to whom they name.
+      reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+    })
+  }
+  const { nodes, redisOptions, dnsLookup } = place
+  return new Cluster(nodes, {
+    clusterRetryStrategy: options.retryStrategy,
+    maxRedirections: REDIRECTIONS_MAX,
+    ...(dnsLookup === undefined ? {} : { dnsLookup }),
+    redisOptions: { ...redisOptions, ...options },
+  })
+}
+
+/**
+ * Rejects with InvalidInputError where a connection to one server leads to a node of a cluster: it would serve the keys of some
+ * shards and refuse the others'.
+ */
+export async function refuseClusterNode(redis: RedisLike): Promise<void> {
+  if ('nodes' in redis) return
+  const info = await redis.info('cluster').catch((error: unknown) => {
+    // Who may not ask learns it by the first refused key.
+    if (redisCode(error) === 'NOPERM') return ''
+    throw error
+  })
+  if (!/^cluster_enabled:1/m.test(info)) return
+  throw new InvalidInputError(
+    'Redis is a node of a Redis Cluster: name some of its nodes as redis+cluster://host:port,host:port',
+  )
 }

@@ -11,7 +11,7 @@ import {
 import { type Logger, pino } from 'pino'
 import { Acker } from './acker.ts'
 import { Collector, letterOf } from './collector.ts'
-import { openConnections, type RedisConfig } from './connections.ts'
+import { openConnections, type RedisConfig, refuseClusterNode } from './connections.ts'
 import { Correlation } from './correlation.ts'
 import { readEquations } from './equations.ts'
 import { Finalizer, type OpenTrace } from './finalizer.ts'
@@ -27,6 +27,7 @@ import { RECLAIM_INTERVAL_MS, Reclaimer } from './reclaimer.ts'
 import { makeShards, type Shard } from './shard.ts'
 import { Store } from './store.ts'
 import { trim } from './trimmer.ts'
+import { troubleReporter } from './trouble.ts'
 
 /** How a worker is set up. Only `redis` and `database` are needed. */
 export interface WorkerOptions {
@@ -168,6 +169,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   let loops: Promise<unknown> | undefined
   try {
     log.debug({ consumer }, 'worker waits for Redis')
+    await refuseClusterNode(main)
     for (const shard of shards) await ensureGroup(main, shard)
     const context = { redis: main, database, store, shards, reclaimer, silenceMs, log }
     maintenance = await startMaintenance(
@@ -290,21 +292,4 @@ function lettersOf({ shard, said, fields }: OpenTrace, error: Error): ReturnType
     const { delta } = said[i] as (typeof said)[number]
     return letterOf({ shard, id: field }, delta, producerOfField(field), error)
   })
-}
-
-/** Logs each kind of trouble once a minute; counts all. */
-function troubleReporter(log: Logger, counter: { inc(): void }): (error: unknown) => void {
-  const reported = new Map<string, number>()
-  return (error) => {
-    counter.inc()
-    const kind =
-      error instanceof Error
-        ? `${error.name} ${(error as { code?: string }).code ?? error.message.slice(0, 60)}`
-        : String(error)
-    const nowMs = Date.now()
-    if (nowMs - (reported.get(kind) ?? 0) < 60_000) return
-    if (reported.size > 100) reported.clear()
-    reported.set(kind, nowMs)
-    log.warn({ err: error }, 'trouble outside: going on')
-  }
 }

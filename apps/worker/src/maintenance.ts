@@ -15,6 +15,7 @@ import type { RedisLike } from './script.ts'
 import type { Shard } from './shard.ts'
 import type { Store } from './store.ts'
 import { sweepLostTraces, sweepSilentProducers } from './sweep.ts'
+import { withoutCommands } from './trouble.ts'
 
 /** What the jobs work with. */
 export interface MaintenanceContext {
@@ -114,11 +115,14 @@ export async function startMaintenance(
       removeOnFail: { count: 100 },
     },
   )
-  const report = (error: Error): void => log.warn({ err: error }, 'maintenance')
+  const report = (error: Error): void => log.warn({ err: withoutCommands(error) }, 'maintenance')
   queue.on('error', report)
   worker.on('error', report)
   worker.on('failed', (job, error) =>
-    log.warn({ err: error, job: job?.name }, 'maintenance job failed; the next run tries again'),
+    log.warn(
+      { err: withoutCommands(error), job: job?.name },
+      'maintenance job failed; the next run tries again',
+    ),
   )
   await Promise.all(
     Object.entries(JOBS).map(([name, { everyMs }]) =>

@@ -3,6 +3,7 @@ import {
   InvalidInputError,
   makeRedactor,
   NAMESPACE,
+  parseRedisUrl,
   type RedactOptions,
   type Redactor,
 } from '@stepwell/protocol'
@@ -14,8 +15,9 @@ import type { SpoolOptions } from './spool.ts'
 /** How a tracer is set up. One of `redis`, `sink` and `disabled` is needed. */
 export interface TracerOptions {
   /**
-   * Where to send: a URL (`redis://…`, `rediss://…`), options of ioredis, or a connection that the host lends (Redis or
-   * Cluster): it is used only while it is ready, and never closed or changed.
+   * Where to send: a URL (`redis://host:6379`, `redis+cluster://host:port,…`, `redis+sentinel://host:port,…/master-name`; `rediss…`
+   * for TLS), options of ioredis, or a connection that the host lends (Redis or Cluster): it is used only while it is ready, and
+   * never closed or changed.
    */
   redis?: string | RedisOptions | Redis | Cluster | undefined
   /** Another place to send to, for tests. */
@@ -191,7 +193,7 @@ function spoolOf(spool: string | SpoolOptions | undefined): Required<SpoolOption
 }
 
 function expectRedis(redis: unknown): void {
-  if (typeof redis === 'string') expect(/^rediss?:\/\/./.test(redis), 'redis', 'a URL like redis://host:6379')
+  if (typeof redis === 'string') expectUrl(redis)
   else
     expect(
       typeof redis === 'object' && redis !== null && ('xadd' in redis || isOptions(redis)),
@@ -201,6 +203,14 @@ function expectRedis(redis: unknown): void {
   // It would come before the names of our streams too, where no worker looks for them.
   const { keyPrefix, options } = redis as { keyPrefix?: unknown; options?: { keyPrefix?: unknown } }
   expect(!keyPrefix && !options?.keyPrefix, 'redis', "without keyPrefix: use the option 'namespace'")
+}
+
+function expectUrl(url: string): void {
+  try {
+    parseRedisUrl(url)
+  } catch (error) {
+    throw new InvalidInputError(`Option 'redis' must be a URL of Redis. ${(error as Error).message}`)
+  }
 }
 
 // A URL object or a client of another library would pass for empty options, and lead to localhost.

@@ -1,4 +1,5 @@
-import { InvalidInputError } from '@stepwell/protocol'
+import type { Socket } from 'node:net'
+import { InvalidInputError, parseRedisUrl, type RedisPlace } from '@stepwell/protocol'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 
 /** A connection to Redis that the client may use: its own, or one that the host lends. */
@@ -18,13 +19,16 @@ export interface RedisConnection {
 /** What stands for Redis in options: URL, options of ioredis, or a connection that is lent. */
 export type RedisTarget = string | RedisOptions | Redis | Cluster
 
-const RECONNECT_MAX_MS = 2_000
+/** Milliseconds until the first try to connect again, and at most: doubling, half of it random. */
+const RECONNECT_MS = { first: 50, most: 2_000 }
+/** The library holds the process for 2 s after each look at a sentinel (its `disconnectTimeout`): longer pauses let an idle one end. */
+const RECONNECT_IDLE_SENTINEL_MS = { first: 500, most: 4_500 }
 /** No answer for this long means that the connection is dead, whatever it looks like. */
 const ANSWER_MAX_MS = 10_000
 
 /** Opens a connection of our own, or takes a lent one as it is. Connects at once; never throws for what is outside. */
 export function openRedis(target: RedisTarget): RedisConnection {
-  return isConnection(target) ? lentConnection(target) : ownConnection(target)
+  return isConnection(target) ? lentConnection(target) : ownConnection(makeRedis(target))
 }
 
 // By what it can do, not by instanceof: the host may have an ioredis of its own.
@@ -56,89 +60,108 @@ function lentConnection(redis: Redis | Cluster): RedisConnection {
 }
 
 /**
- * A connection that lets the process exit: its socket and timers do not keep it alive, unless held. ioredis's own reconnecting and
+ * A connection that lets the process exit: its sockets and timers do not keep it alive, unless held. ioredis's own reconnecting and
  * its `socketTimeout` would (their timers are not reachable), so those are switched off and done here. Connecting → ready → lost → (after a while)
- * connecting …; closed for good by `close`.
+ * connecting …; closed for good by `close`. Of a cluster ready means that its slots are known; which nodes answer is the library's to find out.
  */
-function ownConnection(target: string | RedisOptions): RedisConnection {
-  const ours = {
-    lazyConnect: true,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-    retryStrategy: () => null,
-    connectTimeout: 5_000,
-  } satisfies RedisOptions
-  const redis = makeRedis(target, ours)
+function ownConnection(redis: Redis | Cluster): RedisConnection {
+  const isSentinel = !('nodes' in redis) && redis.options.sentinels
   let holds = 0
   let isClosed = false
   let attempts = 0
   let timer: NodeJS.Timeout | undefined
   let lastError: Error | undefined
-  let unanswered = 0
-  /** Monotonic clock when Redis last showed that it is there; undefined while nothing is asked of it. */
-  let aliveAtMs: number | undefined
+  /** When each thing was asked that has no answer yet, oldest first. Monotonic clock. */
+  const askedAtMs = new Set<{ atMs: number }>()
 
-  const gotAnswer = (): void => {
-    unanswered -= 1
-    aliveAtMs = unanswered > 0 ? performance.now() : undefined
+  const sockets = (): Socket[] => {
+    const nodes = 'nodes' in redis ? redis.nodes() : [redis]
+    return nodes.map((node) => node.stream as Socket | undefined).filter((socket) => socket !== undefined)
   }
+  const applyHold = (): void => {
+    for (const socket of sockets()) {
+      if (holds > 0) socket.ref?.()
+      else socket.unref?.()
+    }
+    if (holds > 0) timer?.ref()
+    else timer?.unref()
+  }
+  // The socket is made a little later, and not announced before it is connected.
+  const applyHoldSoon = (): void => {
+    setImmediate(applyHold)
+  }
+
+  // Of what the library asks by itself while it connects, nobody tells us: it counts as asked.
+  let connecting: { atMs: number } | undefined
+  const connectingSince = (since: { atMs: number } | undefined): void => {
+    if (connecting !== undefined) askedAtMs.delete(connecting)
+    connecting = since
+    if (since !== undefined) askedAtMs.add(since)
+  }
+  const heard = new WeakMap<Socket, { bytes: number; atMs: number }>()
   const watchdog = setInterval(() => {
-    if (aliveAtMs === undefined || performance.now() - aliveAtMs < ANSWER_MAX_MS) return
-    aliveAtMs = undefined
-    redis.stream?.destroy(new Error(`Redis has not answered for ${ANSWER_MAX_MS / 1_000} s`))
+    const nowMs = performance.now()
+    const isLate = nowMs - (askedAtMs.values().next().value?.atMs ?? nowMs) >= ANSWER_MAX_MS
+    for (const socket of sockets()) {
+      const before = heard.get(socket)
+      if (before?.bytes !== socket.bytesRead) heard.set(socket, { bytes: socket.bytesRead, atMs: nowMs })
+      else if (isLate && nowMs - before.atMs >= ANSWER_MAX_MS)
+        socket.destroy(new Error(`Redis has not answered for ${ANSWER_MAX_MS / 1_000} s`))
+    }
   }, 1_000).unref()
 
-  const applyHold = (): void => {
-    if (holds > 0) {
-      redis.stream?.ref?.()
-      timer?.ref()
-    } else {
-      redis.stream?.unref?.()
-      timer?.unref()
-    }
-  }
   const connect = (): void => {
     timer = undefined
     if (isClosed) return
     redis.connect().catch((error: Error) => {
-      lastError = error
+      // That it is closed; why was said before.
+      lastError ??= error
     })
-    // The socket is made a little later, and not announced before it is connected.
-    setImmediate(applyHold)
+    applyHoldSoon()
   }
   const reconnectLater = (): void => {
+    connectingSince(undefined)
     if (isClosed || timer !== undefined) return
-    const ceilingMs = Math.min(RECONNECT_MAX_MS, 50 * 2 ** Math.min(attempts++, 8))
+    const pauses = isSentinel && holds === 0 ? RECONNECT_IDLE_SENTINEL_MS : RECONNECT_MS
+    const ceilingMs = Math.min(pauses.most, pauses.first * 2 ** Math.min(attempts++, 8))
     timer = setTimeout(connect, ceilingMs * (0.5 + Math.random() / 2))
     applyHold()
   }
-  redis.on('error', (error: Error) => {
-    lastError = error
+  redis.on('error', (error: Error & { lastNodeError?: Error }) => {
+    lastError = error.lastNodeError ?? error
   })
   redis.on('connect', () => {
-    // What is asked next, who it is, is the library's.
-    aliveAtMs = performance.now()
+    connectingSince({ atMs: performance.now() })
     applyHold()
   })
   redis.on('ready', () => {
     attempts = 0
     lastError = undefined
-    aliveAtMs = undefined
+    connectingSince(undefined)
     applyHold()
   })
   redis.on('end', reconnectLater)
+  // Only clusters have nodes that come and go.
+  redis.on('+node', (node: Redis) => {
+    node.on('connecting', applyHoldSoon)
+    node.on('connect', applyHold)
+  })
   connect()
   return {
     redis,
     isReady: () => redis.status === 'ready',
     onReady: (ready) => redis.on('ready', ready),
     lastError: () => lastError,
-    answered(reply) {
-      unanswered += 1
-      aliveAtMs ??= performance.now()
-      reply.then(gotAnswer, gotAnswer)
-      return reply
+    async answered(reply) {
+      const asked = { atMs: performance.now() }
+      askedAtMs.add(asked)
+      try {
+        return await reply
+      } catch (error) {
+        throw isRedirection(error) ? new Error(CLUSTER_ADVICE) : error
+      } finally {
+        askedAtMs.delete(asked)
+      }
     },
     hold() {
       holds += 1
@@ -157,14 +180,59 @@ function ownConnection(target: string | RedisOptions): RedisConnection {
   }
 }
 
-function makeRedis(target: string | RedisOptions, ours: RedisOptions & { retryStrategy: () => null }): Redis {
+const CLUSTER_ADVICE = 'it is a node of a Redis Cluster: give it as redis+cluster://host:port'
+
+// A cluster's own connection follows those by itself.
+const isRedirection = (error: unknown): boolean =>
+  error instanceof Error && error.name === 'ReplyError' && /^(MOVED|ASK) /.test(error.message)
+
+const OURS = {
+  lazyConnect: true,
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 0,
+  autoResendUnfulfilledCommands: false,
+  retryStrategy: () => null,
+  connectTimeout: 5_000,
+  replyMapping: 'legacy' as const,
+}
+
+function makeRedis(target: string | RedisOptions): Redis | Cluster {
   try {
-    return typeof target === 'string'
-      ? new Redis<'legacy'>(target, Object.assign({ replyMapping: 'legacy' as const }, ours))
-      : new Redis<'legacy'>(Object.assign({ replyMapping: 'legacy' as const }, target, ours))
+    if (typeof target !== 'string') return new Redis<'legacy'>({ ...target, ...OURS })
+    const place = parseRedisUrl(target)
+    if (place.kind === 'single') return new Redis<'legacy'>(place.url, OURS)
+    return place.kind === 'sentinel' ? makeSentinel(place.redisOptions) : makeCluster(place)
   } catch (error) {
     throw new InvalidInputError(`Option 'redis' cannot be used: ${(error as Error).message}`, {
       cause: error,
     })
   }
+}
+
+function makeSentinel(redisOptions: RedisOptions): Redis {
+  return new Redis<'legacy'>({
+    ...redisOptions,
+    ...OURS,
+    sentinelRetryStrategy: () => null,
+    sentinelCommandTimeout: 1_000,
+    // A master that has become a replica: ask the sentinels again.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+  })
+}
+
+function makeCluster(place: RedisPlace & { kind: 'cluster' }): Cluster {
+  const { nodes, redisOptions, dnsLookup } = place
+  return new Cluster(nodes, {
+    lazyConnect: true,
+    clusterRetryStrategy: () => null,
+    slotsRefreshTimeout: 2_000,
+    ...(dnsLookup === undefined ? {} : { dnsLookup }),
+    redisOptions: {
+      ...redisOptions,
+      connectTimeout: OURS.connectTimeout,
+      // Its timer holds the process, and is set even for a connection that never came about.
+      disconnectTimeout: 100,
+      replyMapping: OURS.replyMapping,
+    },
+  }) as Cluster
 }

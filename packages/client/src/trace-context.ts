@@ -2,6 +2,7 @@ import {
   CORRELATION_TTL_S,
   correlationKey,
   InvalidInputError,
+  parseRedisUrl,
   parseTraceId,
   textOf,
 } from '@stepwell/protocol'
@@ -22,9 +23,8 @@ export class TraceContext {
 
   /** `redis`: URL, ioredis options, or a connection that is lent. `namespace`: the tracer's; default `stepwell`. Throws InvalidInputError. */
   constructor(redis: RedisTarget, options: { namespace?: string } = {}) {
-    if (
-      typeof redis === 'string' ? !/^rediss?:\/\/./.test(redis) : typeof redis !== 'object' || redis === null
-    ) {
+    if (typeof redis === 'string') parseRedisUrl(redis)
+    else if (typeof redis !== 'object' || redis === null) {
       throw new InvalidInputError(
         'TraceContext needs Redis: a URL like redis://host:6379, options of ioredis, or a connection',
       )

@@ -89,6 +89,13 @@ export {
 } from './redact.ts'
 export { replyFields } from './redis-reply.ts'
 export {
+  parseRedisUrl,
+  type RedisCredentials,
+  type RedisNode,
+  type RedisPlace,
+  redisHosts,
+} from './redis-url.ts'
+export {
   type MergeState,
   rowOfState,
   type SummaryRow,

@@ -1,3 +1,4 @@
+export { type Certificate, makeCertificate } from './certificate.ts'
 export {
   copyTemplate,
   createTemplate,
@@ -11,6 +12,8 @@ export { freePort } from './free-port.ts'
 export { leaseRedisDatabase } from './lease-redis-database.ts'
 export { node22 } from './node-22.ts'
 export { type PostgresOptions, startPostgres } from './postgres-server.ts'
+export { type ClusterNode, type RedisCluster, replicated, startRedisCluster } from './redis-cluster.ts'
+export { startWatchedRedis, type WatchedRedis } from './redis-sentinel.ts'
 export { type RedisOptions, startRedis } from './redis-server.ts'
 export { sweepLeftovers } from './server-folder.ts'
 export type { PrivateServer, Service } from './service.ts'

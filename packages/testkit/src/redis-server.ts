@@ -64,8 +64,8 @@ function settingArguments(set: {
   return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
 }
 
-// While it loads its data Redis accepts connections and answers -LOADING.
-function answersPing(port: number): Promise<boolean> {
+/** Whether a Redis or a sentinel takes commands there. While it loads its data it accepts connections and answers -LOADING. */
+export function answersPing(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => socket.write('PING\r\n'))
     const answer = (ready: boolean) => {

@@ -8,6 +8,7 @@ import {
 } from '@stepwell/protocol'
 import type { Redis } from 'ioredis'
 import type { Environment } from '../config.ts'
+import type { RedisLike } from '../connections.ts'
 import { counted, durationText } from '../format.ts'
 import { type Check, judged } from './check.ts'
 
@@ -17,14 +18,20 @@ const OLD_PENDING_MS = 60_000
 const LAG_HIGH = 10_000
 
 /** Looks at Redis, and at what is in flight in it. Rejects where Redis does not answer. */
-export async function checkRedis(redis: Redis, env: Environment): Promise<Check[]> {
-  const info = parseInfo(await redis.info())
+export async function checkRedis(redis: RedisLike, env: Environment): Promise<Check[]> {
+  const servers = 'nodes' in redis ? redis.nodes('master') : [redis]
+  const infos = await Promise.all(servers.map(async (server) => parseInfo(await server.info())))
   const indexes = Array.from({ length: env.STEPWELL_SHARDS }, (_, shard) => shard)
   const shards = await Promise.all(indexes.map((shard) => checkShard(redis, env, shard)))
   const told = await Promise.all(
     indexes.map((shard) => redis.hgetall(shardKeys(env.STEPWELL_NAMESPACE, shard).told)),
   )
-  return [...checkServer(info), ...shards.flat(), ...checkProducers(told)]
+  const checks = infos.flatMap((info, i) => {
+    const { host, port } = (servers[i] as Redis).options
+    const where = servers.length === 1 ? '' : ` ${host}:${port}`
+    return checkServer(info).map((check) => ({ ...check, name: check.name + where }))
+  })
+  return [...checks, ...shards.flat(), ...checkProducers(told)]
 }
 
 function checkServer(info: ReadonlyMap<string, string>): Check[] {
@@ -70,7 +77,7 @@ function checkServer(info: ReadonlyMap<string, string>): Check[] {
   ]
 }
 
-async function checkShard(redis: Redis, env: Environment, shard: number): Promise<Check[]> {
+async function checkShard(redis: RedisLike, env: Environment, shard: number): Promise<Check[]> {
   const { events, counts, due } = shardKeys(env.STEPWELL_NAMESPACE, shard)
   const where = env.STEPWELL_SHARDS === 1 ? '' : ` ${shard}`
   // One transaction: the numbers belong together.

@@ -3,9 +3,9 @@ import { isAbsolute, join } from 'node:path'
 import { GROUP, parseTraceId, replyFields, shardKeys } from '@stepwell/protocol'
 import { decodeFrame } from '@stepwell/protocol/schema'
 import { listDeadLetters } from '@stepwell/storage'
-import type { Redis } from 'ioredis'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import type { Environment } from '../config.ts'
+import type { RedisLike } from '../connections.ts'
 import { EXIT_DONE, EXIT_FAILED, Failure } from '../errors.ts'
 import { counted } from '../format.ts'
 import { linesOf } from '../lines.ts'
@@ -64,7 +64,7 @@ export async function audit(
  */
 export async function auditTraces(
   { connections }: Pick<CommandContext, 'connections'>,
-  redis: Redis,
+  redis: RedisLike,
   env: Pick<Environment, 'STEPWELL_NAMESPACE' | 'STEPWELL_SHARDS'>,
   emitted: ReadonlySet<string> | undefined,
 ): Promise<Audit> {
@@ -140,7 +140,7 @@ function idOfLine(text: string): string {
 }
 
 /** Notes the ids of a stream's entries, true for those of entries that are not acked. */
-async function readStream(redis: Redis, stream: string, ids: Map<string, boolean>): Promise<void> {
+async function readStream(redis: RedisLike, stream: string, ids: Map<string, boolean>): Promise<void> {
   if ((await redis.exists(stream)) === 0) return
   const groups = ((await redis.xinfo('GROUPS', stream)) as unknown[]).map(replyFields)
   const delivered = String(groups.find((one) => one.get('name') === GROUP)?.get('last-delivered-id') ?? '0-0')
@@ -172,7 +172,7 @@ function isLater(id: string, than: string): boolean {
   return ms > thanMs || (ms === thanMs && n > thanN)
 }
 
-async function* openIds(redis: Redis, due: string): AsyncGenerator<string> {
+async function* openIds(redis: RedisLike, due: string): AsyncGenerator<string> {
   let cursor = '0'
   do {
     const [next, members] = await redis.zscan(due, cursor, 'COUNT', IDS_A_QUERY)

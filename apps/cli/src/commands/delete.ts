@@ -7,9 +7,9 @@ import {
   shardOf,
   traceIdStart,
 } from '@stepwell/protocol'
-import type { Redis } from 'ioredis'
 import { type CommandContext, writeLines } from '../command.ts'
 import type { Environment } from '../config.ts'
+import type { RedisLike } from '../connections.ts'
 import { Failure, UsageError } from '../errors.ts'
 import { counted } from '../format.ts'
 
@@ -52,7 +52,7 @@ export async function deleteTraces(
 /** Its traces that are stored, and the one that Redis knows of and that may not be. */
 async function idsOfExecution(
   { connections, env }: CommandContext,
-  redis: Redis | undefined,
+  redis: RedisLike | undefined,
   execution: string,
 ): Promise<Set<string>> {
   const ids = new Set<string>()
@@ -64,7 +64,7 @@ async function idsOfExecution(
 }
 
 /** Removes the open state of a trace; true if there was any. */
-async function forget(redis: Redis, env: Environment, traceId: string): Promise<boolean> {
+async function forget(redis: RedisLike, env: Environment, traceId: string): Promise<boolean> {
   if (traceIdStart(traceId) === undefined) return false
   const keys = shardKeys(env.STEPWELL_NAMESPACE, shardOf(traceId, env.STEPWELL_SHARDS))
   const name = openName(traceId, 0)

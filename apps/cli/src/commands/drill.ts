@@ -4,9 +4,9 @@ import { setTimeout as after } from 'node:timers/promises'
 import { ExecutionTracer } from '@stepwell/client'
 import { TraceQuery } from '@stepwell/query'
 import { openDatabase } from '@stepwell/storage'
-import type { Redis } from 'ioredis'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { drillEnvironment } from '../config.ts'
+import type { RedisLike } from '../connections.ts'
 import { EXIT_DONE, EXIT_FAILED, Failure } from '../errors.ts'
 import { counted, durationText } from '../format.ts'
 import { auditTraces } from './audit.ts'
@@ -158,13 +158,15 @@ async function until<T>(ask: () => Promise<T | undefined>, what: string, stop: A
   }
 }
 
-async function removeKeys(redis: Redis, namespace: string): Promise<void> {
-  let cursor = '0'
-  do {
-    const [next, keys] = await redis.scan(cursor, 'MATCH', `${namespace}:*`, 'COUNT', 1_000)
-    for (const key of keys) await redis.unlink(key)
-    cursor = next
-  } while (cursor !== '0')
+async function removeKeys(redis: RedisLike, namespace: string): Promise<void> {
+  for (const server of 'nodes' in redis ? redis.nodes('master') : [redis]) {
+    let cursor = '0'
+    do {
+      const [next, keys] = await server.scan(cursor, 'MATCH', `${namespace}:*`, 'COUNT', 1_000)
+      for (const key of keys) await redis.unlink(key)
+      cursor = next
+    } while (cursor !== '0')
+  }
 }
 
 /** A worker process of the drill. Starting → reading → ended, by us. */

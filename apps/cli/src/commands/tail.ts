@@ -1,7 +1,7 @@
 import { shardKeys } from '@stepwell/protocol'
 import { decodeFrame } from '@stepwell/protocol/schema'
-import type { Redis } from 'ioredis'
 import { type CommandContext, writeLines } from '../command.ts'
+import type { RedisLike } from '../connections.ts'
 import { durationText, statusStyle, timeText } from '../format.ts'
 import { fit, plain, type Terminal } from '../terminal.ts'
 import { EventReader, type TraceEvent } from '../trace-events.ts'
@@ -53,7 +53,7 @@ export async function tail(context: CommandContext, { since, skill, json }: Tail
   }
 }
 
-async function startId(redis: Redis, stream: string, since: Date | undefined): Promise<string> {
+async function startId(redis: RedisLike, stream: string, since: Date | undefined): Promise<string> {
   if (since !== undefined) return `${Math.max(0, since.getTime() - 1)}-18446744073709551615`
   const [last] = (await redis.xrevrange(stream, '+', '-', 'COUNT', 1)) as [string, string[]][]
   return last?.[0] ?? '0-0'
@@ -61,7 +61,7 @@ async function startId(redis: Redis, stream: string, since: Date | undefined): P
 
 // What is stored is trimmed from the streams after a minute: what is older is in Postgres.
 async function tellReach(
-  redis: Redis,
+  redis: RedisLike,
   streams: readonly string[],
   since: Date,
   terminal: Terminal,
