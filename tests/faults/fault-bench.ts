@@ -60,6 +60,8 @@ export interface FaultBench extends AsyncDisposable {
   workers: FaultWorker[]
   /** Starts a worker process; resolves when it reads. */
   startWorker(env?: Record<string, string>): Promise<FaultWorker>
+  /** Waits until every worker that runs says so. */
+  allSay(path: '/live' | '/ready', status: number): Promise<void>
   rows<T = Record<string, unknown>>(query: string, values?: unknown[]): Promise<T[]>
   /** Waits until everything is worked off, and tells what became of the runs. Workers are ended in order (SIGTERM). */
   account(runs: ReadonlyMap<string, ExpectedRun>, options?: { timeoutMs?: number }): Promise<Account>
@@ -95,6 +97,12 @@ export async function openFaultBench(
       const worker = await spawnWorker({ REDIS_URL: server.url, DATABASE_URL: databaseUrl, ...env })
       workers.push(worker)
       return worker
+    },
+    async allSay(path, status) {
+      for (const worker of workers)
+        await waitFor(async () => (await worker.health(path)) === status, {
+          what: `a worker says ${status} at ${path}`,
+        })
     },
     async account(runs, { timeoutMs = 30_000 } = {}) {
       await waitFor(async () => (await unfinished(redis)).length === 0, {

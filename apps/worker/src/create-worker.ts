@@ -172,10 +172,11 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     await refuseClusterNode(main)
     for (const shard of shards) await ensureGroup(main, shard)
     const context = { redis: main, database, store, shards, reclaimer, silenceMs, log }
-    maintenance = await startMaintenance(
+    const running = startMaintenance(
       { ...context, retentionMonths: options.retentionMonths ?? 0 },
       { namespace, redis: main, blocking: connections.extra() },
     )
+    maintenance = running
     if (options.health !== undefined) {
       health = await startHealthServer({
         ...options.health,
@@ -223,6 +224,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
           if (gate.isOpen) await reclaimer.reclaim(shard, stop)
         }),
       ),
+      every(5_000, () => running.schedule()),
       every(1_000, () => progress.look(Date.now())),
       every(2_000, () => eachShard(shards, (shard) => trim(main, shard, Date.now()))),
     ])

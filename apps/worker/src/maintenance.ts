@@ -82,18 +82,24 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
 
 /** Running maintenance. */
 export interface Maintenance {
+  /**
+   * Schedules the jobs that are not scheduled: at the start, and after Redis came back empty. Called every few seconds, by every
+   * worker. Rejects while Redis takes none.
+   */
+  schedule(): Promise<void>
   /** Ends after the job in work. Idempotent. */
   close(): Promise<void>
 }
 
 /**
  * Lets BullMQ schedule the jobs: each runs once per interval, in whichever worker takes it. Both connections stay the
- * caller's; `blocking` must be one of its own, with `maxRetriesPerRequest: null`. The data's way does not pass here.
+ * caller's; `blocking` must be one of its own, with `maxRetriesPerRequest: null`. The data's way does not pass here. Nothing is
+ * scheduled before `schedule`: a full Redis takes no jobs, and is no reason not to start.
  */
-export async function startMaintenance(
+export function startMaintenance(
   context: MaintenanceContext,
   options: { namespace: string; redis: RedisLike; blocking: RedisLike },
-): Promise<Maintenance> {
+): Maintenance {
   const { log } = context
   // The hash tag keeps all keys of the queue in one slot of a cluster.
   const prefix = `${options.namespace}:{maintenance}`
@@ -124,13 +130,14 @@ export async function startMaintenance(
       'maintenance job failed; the next run tries again',
     ),
   )
-  await Promise.all(
-    Object.entries(JOBS).map(([name, { everyMs }]) =>
-      queue.upsertJobScheduler(name, { every: everyMs }, { name }),
-    ),
-  )
   let closing: Promise<unknown> | undefined
   return {
+    async schedule() {
+      // Only where one is missing: scheduling it anew puts off its next run.
+      const known = new Set((await queue.getJobSchedulers()).map(({ key }) => key))
+      for (const [name, { everyMs }] of Object.entries(JOBS))
+        if (!known.has(name)) await queue.upsertJobScheduler(name, { every: everyMs }, { name })
+    },
     async close() {
       closing ??= Promise.allSettled([worker.close(), queue.close()])
       await closing
