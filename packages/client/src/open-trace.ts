@@ -30,6 +30,8 @@ const OPEN_STEPS_MAX = MAX_STEPS
 // What a trace, and a text, cost in memory besides their letters: measured, with what waits in a full buffer.
 const TRACE_OVERHEAD = 1_024
 export const TEXT_OVERHEAD = 32
+/** What `stepwell.truncated` takes. */
+const MARK_LENGTH = 64
 
 /** A step that has started and not ended. */
 export interface OpenStep {
@@ -98,8 +100,6 @@ export class OpenTrace {
   end: TraceEnd | undefined
   /** Why nothing of it is sent, if that is so. */
   dropReason: DropReason | undefined
-  /** There was no room for its end: it stays running until a worker gives it up. */
-  isEndDropped = false
   /** Whether its beginning has been taken for a frame. */
   isBegun = false
   /** Monotonic clock when the oldest waiting event was recorded; undefined if none waits. */
@@ -109,7 +109,6 @@ export class OpenTrace {
   /** UTF-16 units that wait to be taken, overhead included. */
   bytes = 0
   #texts: string[] = []
-  #metadata: JsonObject
   #metadataText: string
   #metadataRevision = 0
   #metadataWaits = false
@@ -134,7 +133,6 @@ export class OpenTrace {
     this.#startPerfMs = beginning.isLive ? performance.now() : undefined
     this.#idPrefix = beginning.idPrefix
     this.#nextStepNumber = beginning.nextStepNumber
-    this.#metadata = {}
     this.#redactor = beginning.redactor
     this.recent = beginning.recentBudget && new RecentSteps(beginning.recentBudget)
     this.#metadataText = metadataText(beginning)
@@ -268,32 +266,33 @@ export class OpenTrace {
     this.bytes += text.length + TEXT_OVERHEAD
   }
 
-  setMetadata(patch: unknown): void {
-    this.#metadata = { ...this.metadata, ...JSON.parse(encodeObject(patch, undefined, this.#redactor)) }
+  /** Adds to the metadata. What would make it longer by more than there is room for, and than a mark that says so, is left out. */
+  setMetadata(patch: unknown, roomBytes: number): void {
     const before = this.#metadataText.length
-    this.#metadataText = encodeObject(this.#metadata)
+    const maxLength = Math.min(METADATA_MAX_LENGTH, before + Math.max(MARK_LENGTH, roomBytes))
+    const added = JSON.parse(encodeObject(patch, undefined, this.#redactor))
+    this.#metadataText = encodeObject({ ...this.metadata, ...added }, maxLength)
+    const growth = this.#metadataText.length - before
+    // Of what does not wait any more nothing can be taken off.
+    this.bytes += this.#metadataWaits ? growth : Math.max(0, growth)
     this.#metadataRevision = Math.max(1, this.#metadataRevision) + 1
     this.#metadataWaits = true
-    this.bytes += this.#metadataText.length - before
   }
 
   get metadata(): JsonObject {
-    // Parsed when first asked for: most traces never are.
-    if (this.#metadataText !== '{}' && Object.keys(this.#metadata).length === 0)
-      this.#metadata = JSON.parse(this.#metadataText)
-    return this.#metadata
+    return JSON.parse(this.#metadataText)
   }
 
-  endWith(status: FinalStatus, errorMessage: string | undefined, times: EndTimes): TraceEnd {
+  /** The end that it has if it ends now. */
+  makeEnd(status: FinalStatus, errorMessage: string | undefined, times: EndTimes): TraceEnd {
     const completedAtMs = times.completedAtMs === null ? null : Math.floor(times.completedAtMs ?? Date.now())
     const measured = (times.completedAtMs ?? this.nowMs()) - this.startedAtMs
-    this.end = {
+    return {
       status,
       completedAtMs,
       durationMs: times.durationMs === null ? null : roundMs(Math.max(0, times.durationMs ?? measured)),
       errorMessage: errorMessage === undefined ? null : this.#messageText(errorMessage),
     }
-    return this.end
   }
 
   /** Open steps that nobody was told of yet. */
@@ -321,7 +320,7 @@ export class OpenTrace {
     events += taken
     if (steps !== '') text += `,"s":[${steps}]`
     text += `,"n":[${this.counts.started},${this.counts.completed}]`
-    if (this.end !== undefined && !this.isEndDropped && !rest) {
+    if (this.end !== undefined && !rest) {
       text += this.#ending(this.end)
       if (!this.#isEndTaken) events += 1
       this.#isEndTaken = true

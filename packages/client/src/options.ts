@@ -32,7 +32,10 @@ export interface TracerOptions {
   shards?: number | undefined
   /** Milliseconds after which an open trace's events are sent at the latest; ended ones go sooner. 5 to 60,000; default: 50. */
   flushIntervalMs?: number | undefined
-  /** Most bytes of memory, by a good estimate, that what waits to be sent takes. Over three quarters of it steps are dropped, over all of it starts and ends too. Default: 16 MiB. */
+  /**
+   * Most bytes of memory, by a good estimate, that what waits to be sent takes. Over three quarters of it steps are dropped, over all of
+   * it starts too, and long messages and metadata are cut. The end of a run whose start was taken always goes. Default: 16 MiB.
+   */
   bufferMaxBytes?: number | undefined
   /**
    * Most bytes of frames in Redis that no worker has dealt with, estimated from the size of our own. Over it frames wait here until

@@ -1,4 +1,5 @@
 import {
+  boundText,
   EARLIEST_START_MS,
   type FinalStatus,
   InvalidStatusError,
@@ -14,6 +15,10 @@ import {
 import type { Counters, DropReason } from './counters.ts'
 import { type EndTimes, type OpenStep, type OpenTrace, TEXT_OVERHEAD } from './open-trace.ts'
 import type { Sender } from './sender.ts'
+
+/** What an end costs besides its message; and how long a message is that goes with it though the buffer is full. */
+const END_BYTES = 128
+const SHORT_MESSAGE_LENGTH = 128
 
 /** What a step may come with. */
 export interface StepOptions {
@@ -171,7 +176,7 @@ export class Recording {
   /** Adds to the metadata of the trace. */
   setMetadata(trace: OpenTrace, patch: unknown): void {
     const before = trace.bytes
-    trace.setMetadata(patch)
+    trace.setMetadata(patch, this.#sender.roomBytes)
     if (this.#dropReasonOf(trace) === undefined) this.#sender.noteNews(trace, trace.bytes - before)
   }
 
@@ -183,35 +188,40 @@ export class Recording {
     times: EndTimes = {},
   ): TraceEnd {
     if (trace.end !== undefined) return trace.end
-    const end = trace.endWith(status, messageOf(errorMessage), times)
-    this.#finish(trace, 128 + (end.errorMessage?.length ?? 0))
-    return end
+    return this.#finish(trace, trace.makeEnd(status, messageOf(errorMessage), times))
   }
 
   /** Ends the trace with an end that was decided elsewhere. A second end is ignored. */
   endAs(trace: OpenTrace, end: TraceEnd): void {
-    if (trace.end !== undefined) return
-    trace.end = end
-    this.#finish(trace, 128 + (end.errorMessage?.length ?? 0))
+    if (trace.end === undefined) this.#finish(trace, end)
   }
 
-  #finish(trace: OpenTrace, bytes: number): void {
+  #finish(trace: OpenTrace, whole: TraceEnd): TraceEnd {
     this.#counters.emitted += 1
     this.openTraces.delete(trace.traceId)
     trace.recent?.clear()
     const dropReason = this.#dropReasonOf(trace)
-    if (dropReason !== undefined) {
-      this.#sender.drop(dropReason, 1)
-      return
-    }
-    if (this.#sender.hasRoom(bytes, 'edge')) {
+    const end = dropReason === undefined ? this.#fitting(whole) : whole
+    trace.end = end
+    if (dropReason !== undefined) this.#sender.drop(dropReason, 1)
+    else {
+      const bytes = END_BYTES + (end.errorMessage?.length ?? 0)
       trace.events += 1
       trace.bytes += bytes
-    } else {
-      trace.isEndDropped = true
-      this.#sender.drop(this.#sender.fullReason, 1)
+      this.#sender.noteEnd(trace, bytes)
     }
-    this.#sender.noteEnd(trace, trace.isEndDropped ? 0 : bytes)
+    return end
+  }
+
+  /**
+   * An end always has room, for without it a run whose start was sent would seem to run until its producer is silent. It takes less
+   * than its trace does while it is open, and so many are open at once; only its message may have to be short.
+   */
+  #fitting(end: TraceEnd): TraceEnd {
+    const { errorMessage } = end
+    return errorMessage === null || this.#sender.hasRoom(END_BYTES + errorMessage.length, 'edge')
+      ? end
+      : { ...end, errorMessage: boundText(errorMessage, SHORT_MESSAGE_LENGTH) }
   }
 
   /** Nobody knows the trace that was attached to: what was recorded of it is lost. */

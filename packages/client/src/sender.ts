@@ -75,6 +75,11 @@ export class Sender {
     return this.#bytes + bytes <= (kind === 'step' ? bufferMaxBytes * STEP_SHARE : bufferMaxBytes)
   }
 
+  /** How much more the buffer takes; less than 0 when ends have gone over it. */
+  get roomBytes(): number {
+    return this.#settings.bufferMaxBytes - this.#bytes
+  }
+
   /** Why there is no room. */
   get fullReason(): 'buffer_full' | 'backlog' {
     return this.#isBackedUp ? 'backlog' : 'buffer_full'
