@@ -101,6 +101,38 @@ it('does not tell the client that the server has gone while paused', async () =>
   await waitFor(() => client.closed, { what: 'the client sees the end' })
 })
 
+it('half-open: swallows what is sent and tells neither side of the other’s end, for good; others and new ones work', async () => {
+  client.write('a')
+  await receives('a')
+  const [dead, deadEcho] = [client, echoed[0] as Socket]
+  let heard = ''
+  dead.on('data', (chunk) => {
+    heard += chunk
+  })
+  client = await dial()
+  client.write('b')
+  await receives('b')
+  expect(proxy.ports()).toEqual(echoed.map((socket) => socket.remotePort))
+  proxy.halfOpen([deadEcho.remotePort as number])
+  // More than buffers on the way hold.
+  dead.write(Buffer.alloc(32 * 1024 * 1024))
+  await waitFor(() => dead.writableLength === 0, { what: 'it is swallowed' })
+  proxy.pause()
+  proxy.resume()
+  deadEcho.resetAndDestroy()
+  client.write('c')
+  await receives('bc')
+  expect([heard, dead.closed]).toEqual(['', false])
+  const [other, otherEcho] = [client, echoed[1] as Socket]
+  proxy.halfOpen()
+  other.destroy()
+  client = await dial()
+  client.write('d')
+  await receives('d')
+  expect(otherEcho.closed).toBe(false)
+  dead.destroy()
+})
+
 it('refuses new connections and keeps the open one', async () => {
   client.write('a')
   await receives('a')

@@ -1,5 +1,6 @@
-// A proxy between a client and a server, to break what lies between. Per connection: open ⇄ held → gone. While held no byte
-// moves in either direction and no end is passed on, which is what a cut cable looks like to both sides.
+// A proxy between a client and a server, to break what lies between. Per connection: open ⇄ held → half-open → gone. While held no
+// byte moves in either direction and no end is passed on, which is what a cut cable looks like to both sides. Half-open is the same
+// for good: what is sent is swallowed, as where a router has forgotten the connection.
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
@@ -19,6 +20,10 @@ export interface FaultProxy extends AsyncDisposable {
   pause(): void
   /** Lets held bytes go on; nothing of them is lost. */
   resume(): void
+  /** The ports that the server knows its connections by (`addr` in CLIENT LIST of Redis), in the order of their making. */
+  ports(): number[]
+  /** Makes connections half-open, all or those of these ports: neither side hears of the other any more, and neither is told. New ones are as before. */
+  halfOpen(ports?: readonly number[]): void
   /** Whether new connections are closed as soon as they are made. Open ones stay. */
   refuse(on: boolean): void
   /** Breaks all connections and stops to listen. Idempotent. */
@@ -70,6 +75,10 @@ export async function faultProxy(targetUrl: string): Promise<FaultProxy> {
       paused = false
       for (const link of links) link.release()
     },
+    ports: () => [...links].map((link) => link.port()),
+    halfOpen: (ports) => {
+      for (const link of links) if (ports?.includes(link.port()) ?? true) link.swallow()
+    },
     refuse: (on) => {
       refusing = on
     },
@@ -79,13 +88,16 @@ export async function faultProxy(targetUrl: string): Promise<FaultProxy> {
 }
 
 interface Link {
+  /** The port that the server sees; 0 before it is connected. */
+  port(): number
   hold(): void
   release(): void
+  swallow(): void
   cut(): void
 }
 
 function openLink(client: Socket, server: Socket, gone: () => void): Link {
-  let held = false
+  let state: 'open' | 'held' | 'half-open' = 'open'
   const both = [client, server]
   const cut = (): void => {
     for (const socket of both) socket.destroy()
@@ -95,26 +107,37 @@ function openLink(client: Socket, server: Socket, gone: () => void): Link {
     client.pipe(server)
     server.pipe(client)
   }
+  const part = (): void => {
+    client.unpipe(server)
+    server.unpipe(client)
+  }
   for (const socket of both) {
     socket.setNoDelay(true)
     // The close that follows says the same; without a listener it would end the process.
     socket.on('error', () => {})
     socket.on('close', () => {
-      if (!held) cut()
+      if (state === 'open') cut()
     })
   }
   join()
   return {
+    port: () => server.localPort ?? 0,
     cut,
     hold: () => {
-      held = true
-      client.unpipe(server)
-      server.unpipe(client)
+      if (state !== 'open') return
+      state = 'held'
+      part()
     },
     release: () => {
-      held = false
+      if (state !== 'held') return
+      state = 'open'
       if (both.some((socket) => socket.destroyed)) cut()
       else join()
+    },
+    swallow: () => {
+      state = 'half-open'
+      part()
+      for (const socket of both) socket.resume()
     },
   }
 }
