@@ -9,6 +9,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{packages,apps}/*/src/**/*.test.ts', 'tests/tidy.test.ts'],
+          testTimeout: 20_000,
         },
       },
       {

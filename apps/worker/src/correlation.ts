@@ -1,12 +1,16 @@
 import { CORRELATION_TTL_S, correlationKey } from '@stepwell/protocol'
 import { type RedisLike, Script } from './script.ts'
 
-// KEYS: correlation key. ARGV: trace id, seconds. The newest start owns the key: UUIDv7s sort by their start.
+// KEYS: correlation keys. ARGV: seconds, then the trace id of each. The newest start owns the key: UUIDv7s sort by their start.
+// What somebody else put at a key is theirs, and no reason to leave out the others.
 const setScript = new Script(`
-local known = redis.call('GET', KEYS[1])
-if known and known > ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-return 1`)
+for i, key in ipairs(KEYS) do
+  local known = redis.pcall('SET', key, ARGV[i + 1], 'EX', ARGV[1], 'GET')
+  if type(known) == 'string' and known > ARGV[i + 1] then redis.call('SET', key, known, 'EX', ARGV[1]) end
+end`)
+
+/** Keys that one script call sets: a call blocks Redis, 500 for about 1.5 ms. */
+const SET_MAX = 500
 
 // KEYS: correlation key. ARGV: trace id.
 const dropScript = new Script(
@@ -31,16 +35,16 @@ export class Correlation {
 
   /** Sets or touches the keys: execution id → trace id. */
   async set(traceIds: ReadonlyMap<string, string>): Promise<void> {
-    // One call a key: in a cluster each has a slot of its own.
-    await this.#all(
-      [...traceIds].map(([executionId, traceId]) =>
-        setScript.run(
-          this.#redis,
-          [correlationKey(executionId, this.#namespace)],
-          [traceId, CORRELATION_TTL_S],
-        ),
-      ),
-    )
+    // In a cluster each key has a slot of its own. On one server a call a key would take five times as long.
+    const perCall = 'nodes' in this.#redis ? 1 : SET_MAX
+    const all = [...traceIds]
+    const calls: Promise<unknown>[] = []
+    for (let i = 0; i < all.length; i += perCall) {
+      const some = all.slice(i, i + perCall)
+      const keys = some.map(([executionId]) => correlationKey(executionId, this.#namespace))
+      calls.push(setScript.run(this.#redis, keys, [CORRELATION_TTL_S, ...some.map(([, traceId]) => traceId)]))
+    }
+    await this.#all(calls)
   }
 
   /** The traces are stored: in 'open' mode their keys go, unless another trace owns them by now. */

@@ -37,23 +37,34 @@ export interface Leased {
 /** Most deltas that one script call folds: a call blocks Redis, 1,000 for about 4 ms. */
 const FOLD_MAX = 1_000
 
-// ARGV: number of producers, then (producer, ms, what it counted) each; then per delta: trace, field, value, ms until due ('0' for an end).
-// KEYS: due, producers, told, then per delta: hash of the trace, set of the producer's traces.
+// KEYS: due, producers, told, then sets of producers, then the hash of each delta's trace.
+// ARGV: where the trace begins in the name of its hash; number of producers, then (producer, ms, what it counted) each; number of
+// sets; then groups of deltas: field, place of the producer's set in KEYS, whether it may not have the trace, ms until due ('0' for
+// an end), number of deltas, and these.
+// A later delta of a trace that is open needs neither set nor index: HLEN tells at a third of what writing them takes.
 const foldScript = new Script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local at = 2 + 3 * ARGV[1]
-for i = 2, at - 1, 3 do
+local from, at = tonumber(ARGV[1]), 4 + 3 * ARGV[2]
+for i = 3, at - 2, 3 do
   if redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[i + 1], ARGV[i]) == 1 and ARGV[i + 2] ~= ''
     and (redis.call('HLEN', KEYS[3]) < ${TOLD_MAX_PRODUCERS} or redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1)
   then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2]) end
 end
-for key = 4, #KEYS, 2 do
-  redis.call('HSET', KEYS[key], ARGV[at + 1], ARGV[at + 2])
-  redis.call('SADD', KEYS[key + 1], ARGV[at])
-  if ARGV[at + 3] == '0' then redis.call('ZADD', KEYS[1], 'LT', now, ARGV[at])
-  else redis.call('ZADD', KEYS[1], 'NX', now + ARGV[at + 3], ARGV[at]) end
-  at = at + 4
+local key = 4 + ARGV[at - 1]
+while ARGV[at] do
+  local field, by, isNews, due, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2] == '1', ARGV[at + 3], ARGV[at + 4]
+  for i = at + 5, at + 4 + count do
+    local hash = KEYS[key]
+    redis.call('HSET', hash, field, ARGV[i])
+    local trace = string.sub(hash, from)
+    local isNew = isNews or redis.call('HLEN', hash) == 1
+    if isNew then redis.call('SADD', by, trace) end
+    if due == '0' then redis.call('ZADD', KEYS[1], 'LT', now, trace)
+    elseif isNew then redis.call('ZADD', KEYS[1], 'NX', now + due, trace) end
+    key = key + 1
+  end
+  at = at + 5 + count
 end
 return now`)
 
@@ -69,8 +80,10 @@ local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {0, next[2] and next[2] - now or -1, {}}`)
 
 // KEYS: due, hash of the trace, then sets of producers. ARGV: trace, milliseconds to stay in the index, then fields.
+// A field never changes, so as many fields as were read are those that were read.
 const settleScript = new Script(`
-for i = 3, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+if redis.call('HLEN', KEYS[2]) == #ARGV - 2 then redis.call('UNLINK', KEYS[2])
+else for i = 3, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end end
 for i = 3, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end
 if redis.call('HLEN', KEYS[2]) == 0 then
   if ARGV[2] == '0' then redis.call('ZREM', KEYS[1], ARGV[1])
@@ -105,18 +118,33 @@ export async function fold(
   folds: readonly Fold[],
   heard: ReadonlyMap<string, Heard>,
 ): Promise<void> {
+  const heardArgs = [...heard].flatMap(([producer, { ms, told }]) => [producer, ms, told])
   for (let from = 0; from === 0 || from < folds.length; from += FOLD_MAX) {
-    const producers = from === 0 ? [...heard] : []
+    const some = folds.slice(from, from + FOLD_MAX)
     const names = [keys.due, keys.producers, keys.told]
-    const args: (string | number)[] = [producers.length]
-    for (const [producer, { ms, told }] of producers) args.push(producer, ms, told)
-    for (const item of folds.slice(from, from + FOLD_MAX)) {
-      names.push(keys.open(item.trace), keys.openBy(item.producer))
-      args.push(item.trace, item.field, JSON.stringify(item.delta), item.dueInMs)
+    const args: (string | number)[] = [keys.open('').length + 1]
+    if (from === 0) args.push(heard.size, ...heardArgs)
+    else args.push(0)
+    const sets = new Map<string, number>()
+    for (const { producer } of some)
+      if (!sets.has(producer)) sets.set(producer, names.push(keys.openBy(producer)))
+    args.push(sets.size)
+    // Deltas of a frame have most in common: said once, Redis has a third to read.
+    const alike = Map.groupBy(some, (item) => `${item.field} ${isNews(item)} ${item.dueInMs}`)
+    for (const group of alike.values()) {
+      const first = group[0] as Fold
+      args.push(first.field, sets.get(first.producer) as number, isNews(first), first.dueInMs, group.length)
+      for (const { trace, delta } of group) {
+        names.push(keys.open(trace))
+        args.push(JSON.stringify(delta))
+      }
     }
-    if (args.length > 1) await foldScript.run(redis, names, args)
+    await foldScript.run(redis, names, args)
   }
 }
+
+/** '1' where the producer may not be known to have a part in the trace: its beginning, and deltas of others than its owner. */
+const isNews = ({ delta }: Fold): string => (delta.b === 1 || delta.k === undefined ? '1' : '0')
 
 /** Takes at most `count` due traces for `leaseMs`. With none due: the milliseconds until the next is; undefined if none is open. */
 export async function lease(

@@ -6,7 +6,8 @@ export const EARLIEST_START_MS = 946_684_800_000
 /** How far ahead of the clock a start may lie: a day. */
 export const LATEST_START_AHEAD_MS = 86_400_000
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+/** A UUID in canonical form. */
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const pool = new Uint8Array(16 * 256)
 let poolAt = pool.length
 let lastMs = -1

@@ -9,33 +9,16 @@ import {
   STEP_ID_TEXT,
   traceIdStart,
 } from './ids.ts'
+import { isJsonObject, isPlainDelta, NESTING_MAX, SPAN_MAX_MS } from './plain-delta.ts'
 import { boundText, cleanJson, ERROR_MAX_LENGTH, hasSuspiciousEscape, NAME_MAX_LENGTH } from './plain-json.ts'
 import { type Json, type JsonObject, STEP_STATUSES } from './trace.ts'
-
-/** Most milliseconds that an offset or a duration may have: about 317 years. */
-const SPAN_MAX_MS = 1e13
-
-/** How deep metadata and attributes may nest. JSON.parse takes any depth, what comes after it does not. */
-const NESTING_MAX = 100
 
 const count = z.int().min(0)
 const span = z.number().min(-SPAN_MAX_MS).max(SPAN_MAX_MS)
 const duration = z.number().min(0).max(SPAN_MAX_MS)
 const name = z.string().max(NAME_MAX_LENGTH)
 const errorMessage = z.string().max(ERROR_MAX_LENGTH)
-const jsonObject = z.custom<JsonObject>(
-  (v) => typeof v === 'object' && v !== null && !Array.isArray(v) && isWithinDepth(v, NESTING_MAX),
-  `not an object, or nested deeper than ${NESTING_MAX}`,
-)
-
-function isWithinDepth(value: unknown, depth: number): boolean {
-  if (typeof value !== 'object' || value === null) return true
-  if (depth === 0) return false
-  for (const item of Array.isArray(value) ? value : Object.values(value)) {
-    if (!isWithinDepth(item, depth - 1)) return false
-  }
-  return true
-}
+const jsonObject = z.custom<JsonObject>(isJsonObject, `not an object, or nested deeper than ${NESTING_MAX}`)
 
 /** A UUID of any version, in canonical form. */
 export const traceIdSchema = z.string().refine((id) => parseTraceId(id) === id, 'not a UUID in lower case')
@@ -136,9 +119,11 @@ export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFram
   const deltas: Delta[] = []
   const refused: RefusedDelta[] = []
   for (const value of values) {
-    const delta = deltaSchema.safeParse(value)
-    const reason = delta.success ? refuseStart(delta.data, nowMs) : explain(delta.error)
-    if (reason === undefined) deltas.push(delta.data as Delta)
+    const checked = isPlainDelta(value)
+      ? { success: true as const, data: value }
+      : deltaSchema.safeParse(value)
+    const reason = checked.success ? refuseStart(checked.data, nowMs) : explain(checked.error)
+    if (reason === undefined) deltas.push(checked.data as Delta)
     else refused.push({ value, reason })
   }
   return { ok: true, frame: { producer, number, deltaCount, counters: decodeCounters(k) }, deltas, refused }
