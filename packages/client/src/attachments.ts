@@ -29,6 +29,8 @@ export class Attachments {
   readonly #producer: string
   readonly #byTraceId = new Map<string, { trace: OpenTrace; holders: number }>()
   #steps = 0
+  /** How many there may be until those that can be forgotten are looked for again: looking each time would cost more with each. */
+  #forgetAbove = REMEMBERED_MAX
 
   constructor(recording: Recording, sink: Sink, settings: Settings, producer: string) {
     this.#recording = recording
@@ -89,7 +91,12 @@ export class Attachments {
 
   #remember(id: string, entry: { trace: OpenTrace; holders: number }): void {
     this.#byTraceId.set(id, entry)
-    if (this.#byTraceId.size <= REMEMBERED_MAX) return
+    if (this.#byTraceId.size <= this.#forgetAbove) return
+    this.#forget()
+    this.#forgetAbove = Math.max(REMEMBERED_MAX, 2 * this.#byTraceId.size)
+  }
+
+  #forget(): void {
     for (const [old, { trace, holders }] of this.#byTraceId) {
       // Its handle goes on to work; only what is expected of us in it is told apart then.
       const isHeld = holders > 0 && this.#byTraceId.size <= HELD_MAX
@@ -161,12 +168,8 @@ export class Attachments {
   }
 
   async #known(executionId: string): Promise<string | undefined> {
-    let own: string | undefined
-    // The newest start owns the execution id.
-    for (const trace of this.#recording.openTraces.values())
-      if (trace.executionId === executionId && trace.dropReason === undefined) own = trace.traceId
-    if (own !== undefined) return own
-    return parseTraceId((await this.#sink.lookUp(executionId)) ?? '')
+    const own = this.#recording.openWith(executionId)
+    return own?.traceId ?? parseTraceId((await this.#sink.lookUp(executionId)) ?? '')
   }
 
   async #asked(executionId: string): Promise<string | undefined> {

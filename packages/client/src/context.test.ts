@@ -28,7 +28,8 @@ test.each([0, 3])(
       )
       if (ends.length > overlap) ends.shift()?.()
       await turn()
-      expect(inFlow(depth)).toBeLessThanOrEqual(overlap + 2)
+      // Twice as many as are open, and a few: they are let go when that is exceeded.
+      expect(inFlow(depth)).toBeLessThanOrEqual(2 * (overlap + 1) + 9)
     }
     for (const end of ends) end()
     await tracer.close()

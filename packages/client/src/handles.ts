@@ -6,8 +6,9 @@ import {
   type StepStatus,
   type TraceContextData,
 } from '@stepwell/protocol'
-import { currentPlace, type Place, places } from './context.ts'
-import type { OpenStep, OpenTrace } from './open-trace.ts'
+import { currentPlace, type Place, placeIn, places } from './context.ts'
+import type { OpenStep } from './open-steps.ts'
+import type { OpenTrace } from './open-trace.ts'
 import { errorText, type Recording, type StepOptions } from './recording.ts'
 
 /** What a callback of a step does. */
@@ -47,14 +48,8 @@ abstract class Scope {
   step<T>(name: string, second: StepOptions | StepCallback<T>, third?: StepCallback<T>): T {
     const [options, fn] = optionsAndFunction<StepOptions, StepHandle, T>('step', second, third)
     const handle = this.startStep(name, options)
-    const place: Place = {
-      trace: this.trace,
-      recording: this.recording,
-      stepId: handle.id,
-      outer: currentPlace(),
-    }
     return runIn(
-      place,
+      placeIn(currentPlace(), this.trace, this.recording, handle.id),
       () => fn(handle),
       () => handle.end(),
       (error) => handle.fail(error),
@@ -163,10 +158,7 @@ export class AttachedTrace extends Scope implements AsyncDisposable {
 
   /** Runs `fn` in the trace: `step()` and recorders in it record there. */
   run<T>(fn: () => T): T {
-    return places.run(
-      { trace: this.trace, recording: this.recording, stepId: this.id, outer: currentPlace() },
-      fn,
-    )
+    return places.run(placeIn(currentPlace(), this.trace, this.recording, this.id), fn)
   }
 
   /** Ends the attachment; what was recorded is sent all the same. Idempotent; waits for nothing. */

@@ -7,16 +7,15 @@ import {
   stepOfTuple,
   type TraceEnd,
 } from '@stepwell/protocol'
-import type { OpenStep, OpenTrace } from './open-trace.ts'
+import type { OpenStep } from './open-steps.ts'
+import type { OpenTrace } from './open-trace.ts'
 import type { LiveTrace } from './tracer.ts'
 
 /** A snapshot of an open trace for its host; `end` is called when it is finalized by another way than its tracer. */
 export function liveTrace(trace: OpenTrace, end: (end: TraceEnd) => void): LiveTrace {
   const latest = trace.recent?.latest() ?? []
   const completed = latest.map((text) => stepOfTuple(JSON.parse(text) as StepTuple, trace.startedAtMs))
-  const steps = [...completed, ...[...trace.open.values()].map(openStepOf)].sort((a, b) =>
-    compareStepIds(a.id, b.id),
-  )
+  const steps = [...completed, ...[...trace.open].map(openStepOf)].sort((a, b) => compareStepIds(a.id, b.id))
   const { parent, executionId } = trace
   return {
     traceId: trace.traceId,

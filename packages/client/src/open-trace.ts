@@ -6,7 +6,6 @@ import {
   encodeObject,
   type FinalStatus,
   type JsonObject,
-  MAX_STEPS,
   METADATA_MAX_LENGTH,
   NAME_MAX_LENGTH,
   type Redactor,
@@ -23,32 +22,14 @@ import {
 import type { DropReason } from './counters.ts'
 import { metadataText } from './encode-metadata.ts'
 import { nameText, roundMs, stepText } from './encode-step.ts'
+import { type OpenStep, OpenSteps, type RecordedStep } from './open-steps.ts'
 import { type RecentBudget, RecentSteps } from './recent-steps.ts'
 
-/** Steps that a trace holds open at once: as many as a worker keeps. */
-const OPEN_STEPS_MAX = MAX_STEPS
 // What a trace, and a text, cost in memory besides their letters: measured, with what waits in a full buffer.
 const TRACE_OVERHEAD = 1_024
 export const TEXT_OVERHEAD = 32
 /** What `stepwell.truncated` takes. */
 const MARK_LENGTH = 64
-
-/** A step that has started and not ended. */
-export interface OpenStep {
-  id: StepId
-  name: string
-  /** Milliseconds since 1970, with fraction; null if unknown. */
-  startedAtMs: number | null
-  /** Monotonic clock at its start; undefined where the start was given. */
-  startedPerfMs: number | undefined
-  parentId: StepId | undefined
-  /** JSON text, or undefined. */
-  attributes: string | undefined
-  /** Whether its open form is on its way already. */
-  sent: boolean
-  /** What it became, once it has ended: by its handle or by its name, whichever came first. */
-  ended: Step | undefined
-}
 
 /** When a trace ended and how long it took, in milliseconds; undefined: now; null: unknown. */
 export interface EndTimes {
@@ -91,8 +72,7 @@ export class OpenTrace {
   readonly executionId: string | undefined
   readonly parent: TraceContextData | undefined
   readonly isOwner: boolean
-  /** Open steps by id, in the order of their starts. */
-  readonly open = new Map<StepId, OpenStep>()
+  readonly open = new OpenSteps()
   /** Of one whose steps can be asked for. */
   readonly recent: RecentSteps | undefined
   /** Steps that this producer started and completed in it. */
@@ -207,21 +187,16 @@ export class OpenTrace {
       startedPerfMs: startedAtMs === undefined || startedAtMs === null ? performance.now() : undefined,
       parentId,
       attributes,
-      sent: false,
       ended: undefined,
+      before: undefined,
+      after: undefined,
+      beforeOfName: undefined,
+      afterOfName: undefined,
+      isListed: false,
     }
     this.counts.started += 1
-    this.open.set(step.id, step)
-    // The oldest is let go: its handle may end it still; else it stays open, or missing, for all who look.
-    if (this.open.size > OPEN_STEPS_MAX) this.open.delete(this.open.keys().next().value as StepId)
+    this.open.add(step)
     return step
-  }
-
-  /** Of the open steps of this name the one that started last. */
-  lastOpen(name: string): OpenStep | undefined {
-    let last: OpenStep | undefined
-    for (const step of this.open.values()) if (step.name === name) last = step
-    return last
   }
 
   /**
@@ -229,7 +204,7 @@ export class OpenTrace {
    * to the buffer.
    */
   complete(
-    step: Omit<OpenStep, 'startedPerfMs' | 'sent' | 'ended'>,
+    step: RecordedStep,
     durationMs: number,
     status: StepStatus,
     errorMessage: string | undefined,
@@ -249,7 +224,6 @@ export class OpenTrace {
     if (error !== undefined) completed.errorMessage = error
     if (step.parentId !== undefined) completed.parentId = step.parentId
     if (step.attributes !== undefined) completed.attributes = JSON.parse(step.attributes)
-    this.open.delete(step.id)
     this.counts.completed += 1
     this.recent?.add(text)
     return { step: completed, text, encode }
@@ -293,11 +267,6 @@ export class OpenTrace {
       durationMs: times.durationMs === null ? null : roundMs(Math.max(0, times.durationMs ?? measured)),
       errorMessage: errorMessage === undefined ? null : this.#messageText(errorMessage),
     }
-  }
-
-  /** Open steps that nobody was told of yet. */
-  *#newlyOpen(): Generator<OpenStep> {
-    for (const step of this.open.values()) if (!step.sent) yield step
   }
 
   /**
@@ -346,12 +315,12 @@ export class OpenTrace {
     const texts = rest ? this.#texts.slice(0, count) : this.#texts
     this.#texts = rest ? this.#texts.slice(count) : []
     if (!rest) {
-      for (const step of this.#newlyOpen()) {
+      for (let step = this.open.firstUntold; step !== undefined; step = this.open.firstUntold) {
         const text = this.#openText(step)
         size += text.length + 1
         rest = size > maxBytes && texts.length > 0
         if (rest) break
-        step.sent = true
+        this.open.tellFirst()
         texts.push(text)
       }
     }
@@ -386,7 +355,7 @@ export class OpenTrace {
   toDelta(recent: readonly string[]): Delta {
     const n: Expected = [this.counts.started, this.counts.completed]
     const tuples = recent.map((text) => JSON.parse(text) as StepTuple)
-    for (const step of this.open.values()) tuples.push(JSON.parse(this.#openText(step)) as StepTuple)
+    for (const step of this.open) tuples.push(JSON.parse(this.#openText(step)) as StepTuple)
     const beginning = this.isOwner ? this.#beginning() : ''
     const metadata =
       this.#metadataRevision === 0 ? '' : `,"m":${this.#metadataText},"r":${this.#metadataRevision}`

@@ -47,7 +47,7 @@ export class TraceRecorder {
     checkStatus(status)
     const place = this.#place(1)
     if (place === undefined) return { id: 0, name: nameOf(name), status }
-    const open = place.trace.lastOpen(nameOf(name))
+    const open = place.trace.open.lastOf(nameOf(name))
     if (open === undefined) throw new StepNotStartedError(name)
     return place.recording.endStep(place.trace, open, status, errorMessage ?? undefined, options)
   }

@@ -13,7 +13,8 @@ import {
   textOf,
 } from '@stepwell/protocol'
 import type { Counters, DropReason } from './counters.ts'
-import { type EndTimes, type OpenStep, type OpenTrace, TEXT_OVERHEAD } from './open-trace.ts'
+import type { OpenStep, RecordedStep } from './open-steps.ts'
+import { type EndTimes, type OpenTrace, TEXT_OVERHEAD } from './open-trace.ts'
 import type { Sender } from './sender.ts'
 
 /** What an end costs besides its message; and how long a message is that goes with it though the buffer is full. */
@@ -39,6 +40,8 @@ export class Recording {
   readonly #counters: Counters
   /** Traces that this tracer started and that have not ended, by id. */
   readonly openTraces = new Map<string, OpenTrace>()
+  /** Of those the one that was begun last, by execution id: the newest start owns it. */
+  readonly #byExecutionId = new Map<string, OpenTrace>()
   #isClosed = false
   #hasGivenUp = false
 
@@ -51,6 +54,7 @@ export class Recording {
   close(): void {
     this.#isClosed = true
     this.openTraces.clear()
+    this.#byExecutionId.clear()
   }
 
   #dropReasonOf(trace: OpenTrace): DropReason | undefined {
@@ -72,9 +76,15 @@ export class Recording {
     else this.#hasGivenUp = true
     if (trace.dropReason !== undefined) this.#sender.drop(trace.dropReason, 1)
     else {
+      if (trace.executionId !== undefined) this.#byExecutionId.set(trace.executionId, trace)
       trace.events += 1
       this.#sender.noteNews(trace, trace.bytes)
     }
+  }
+
+  /** The open trace with this execution id, or undefined. */
+  openWith(executionId: string): OpenTrace | undefined {
+    return this.#byExecutionId.get(executionId)
   }
 
   /**
@@ -115,6 +125,7 @@ export class Recording {
       endedAtMs === undefined && open.startedPerfMs !== undefined
         ? performance.now() - open.startedPerfMs
         : Math.max(0, open.startedAtMs === null ? 0 : (endedAtMs ?? Date.now()) - open.startedAtMs)
+    trace.open.delete(open)
     open.ended = this.#complete(trace, open, durationMs, status, errorMessage)
     return open.ended
   }
@@ -145,7 +156,7 @@ export class Recording {
 
   #complete(
     trace: OpenTrace,
-    open: Omit<OpenStep, 'startedPerfMs' | 'sent' | 'ended'>,
+    open: RecordedStep,
     durationMs: number,
     status: StepStatus,
     errorMessage: string | undefined,
@@ -199,6 +210,9 @@ export class Recording {
   #finish(trace: OpenTrace, whole: TraceEnd): TraceEnd {
     this.#counters.emitted += 1
     this.openTraces.delete(trace.traceId)
+    const { executionId } = trace
+    if (executionId !== undefined && this.#byExecutionId.get(executionId) === trace)
+      this.#byExecutionId.delete(executionId)
     trace.recent?.clear()
     const dropReason = this.#dropReasonOf(trace)
     const end = dropReason === undefined ? this.#fitting(whole) : whole

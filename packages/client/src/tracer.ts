@@ -16,7 +16,7 @@ import {
   traceIdStart,
 } from '@stepwell/protocol'
 import { Attachments } from './attachments.ts'
-import { currentPlace, type Place, places } from './context.ts'
+import { currentPlace, type Place, placeIn, places } from './context.ts'
 import { Counters, type TracerCounters } from './counters.ts'
 import { flushBeforeExit } from './exit-flush.ts'
 import { type AttachedTrace, noStep, optionsAndFunction, runIn, TraceHandle } from './handles.ts'
@@ -135,7 +135,7 @@ export class ExecutionTracer implements AsyncDisposable {
     const trace = this.#begin(skillName, { ...options, parent })
     const handle = new TraceHandle(this.#recording, trace)
     return runIn(
-      { trace, recording: this.#recording, stepId: undefined, outer },
+      placeIn(outer, trace, this.#recording, undefined),
       () => fn(handle),
       () => handle.finish(),
       (thrown) => handle.finish({ thrown }),
@@ -157,7 +157,7 @@ export class ExecutionTracer implements AsyncDisposable {
     let outer = currentPlace()
     // Traces that there is no room for and that nobody ends would make an endless chain.
     if (trace.dropReason !== undefined) while (outer?.trace.dropReason !== undefined) outer = outer.outer
-    places.enterWith({ trace, recording: this.#recording, stepId: undefined, outer })
+    places.enterWith(placeIn(outer, trace, this.#recording, undefined))
     return trace.traceId
   }
 
@@ -303,7 +303,7 @@ export class ExecutionTracer implements AsyncDisposable {
     const { openTraces } = recording
     if (openTraces.size > 1) throw new TraceContextError(openTraces.size)
     const [only] = openTraces.values()
-    return only && { trace: only, recording, stepId: undefined, outer: undefined }
+    return only && placeIn(undefined, only, recording, undefined)
   }
 
   /**
@@ -312,7 +312,7 @@ export class ExecutionTracer implements AsyncDisposable {
    */
   placeOf(traceId: string): Place | undefined {
     const trace = this.#recording?.openTraces.get(textOf(traceId).toLowerCase())
-    return trace && { trace, recording: this.#recording as Recording, stepId: undefined, outer: undefined }
+    return trace && placeIn(undefined, trace, this.#recording as Recording, undefined)
   }
 
   /**
