@@ -1,29 +1,34 @@
 import { cpus, totalmem } from 'node:os'
 import type { Services } from '@stepwell/testkit'
+import type { Redis } from 'ioredis'
 import type { Pool } from 'pg'
 
-/** One measured number. */
-export interface Result {
-  /** What was measured: `ingest.short_runs`. */
+/** One measured number. Of several rounds the median, with the lowest and the highest. */
+export interface Figure {
+  /** What was measured, from the benchmark's name to the metric: `client.flat.stepwell.cpu`. */
   name: string
-  /** Of what: `events_per_second`. */
-  metric: string
   value: number
+  /** `µs`, `traces/s`; `ratio` compares what ran in turns in the same run. */
   unit: string
+  low?: number
+  high?: number
 }
 
-/** What a benchmark works with: servers of its own, Postgres with fsync on, migrated and empty. */
+/** What a benchmark works with: servers of its own that keep what they acknowledge, Postgres migrated and empty. */
 export interface BenchContext {
   services: Services
   redisUrl: string
   databaseUrl: string
+  redis: Redis
   pool: Pool
   /** How much of the usual work to do: 1, or less for a quick look. */
   scale: number
+  /** Rounds that count; one more before them warms up. */
+  rounds: number
 }
 
 /** A benchmark: does its work and gives its numbers. */
-export type Benchmark = (context: BenchContext) => Promise<Result[]>
+export type Benchmark = (context: BenchContext) => Promise<Figure[]>
 
 /** The machine, as far as it matters for comparing. */
 export function describeMachine(): Record<string, unknown> {
@@ -44,3 +49,7 @@ export function percentile(samples: readonly number[], share: number): number {
 
 /** Three significant digits: more would be noise. */
 export const round = (value: number): number => Number(value.toPrecision(3))
+
+/** `count` times the scale of the run, but at least `least`. */
+export const scaled = (count: number, scale: number, least = 1): number =>
+  Math.max(least, Math.round(count * scale))

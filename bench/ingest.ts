@@ -1,88 +1,70 @@
-import { GROUP, shardKeys } from '@stepwell/protocol'
-import { type SpawnedProcess, spawnProcess, waitFor } from '@stepwell/testkit'
-import { Redis } from 'ioredis'
-import type { BenchContext, Result } from './harness.ts'
-import { round } from './harness.ts'
+import { startContender } from './contender.ts'
+import { type Benchmark, type Figure, scaled } from './harness.ts'
+import type { FloorSample, FloorTask } from './ingest/floor.ts'
+import { EVENTS } from './ingest/load.ts'
+import { Pipeline, type PipelineSample } from './ingest/pipeline.ts'
+import { figure, inTurns, ratio } from './rounds.ts'
 
-const EVENTS_PER_TRACE = 12
-const PRODUCERS = 2
+const SHORT_TRACES = 60_000
+const LONG_TRACES = 10_000
 
 /**
- * From the first event recorded to the last row committed: two producer processes, Redis, one worker process and Postgres
- * share the machine. A run of 10 steps is 12 events.
+ * From the first event recorded to the last row committed: two producers, Redis, a worker and Postgres share the machine. Beside
+ * it the floor: the same rows from memory, by the same upsert, by the trace writer, and by COPY.
  */
-export async function ingest(context: BenchContext): Promise<Result[]> {
-  const results: Result[] = []
-  for (const [kind, traces] of [
-    ['short', 60_000],
-    ['long', 10_000],
-  ] as const) {
-    results.push(...(await measure(context, kind, Math.ceil((traces * context.scale) / PRODUCERS))))
-  }
-  return results
-}
-
-async function measure(
-  { redisUrl, databaseUrl, pool }: BenchContext,
-  kind: 'short' | 'long',
-  traces: number,
-): Promise<Result[]> {
-  const redis = new Redis(redisUrl)
-  await redis.flushdb()
-  await pool.query('truncate execution_traces')
-  await pool.query('checkpoint')
-  await using worker = spawnProcess(new URL('../apps/worker/src/main.ts', import.meta.url), [], {
-    REDIS_URL: redisUrl,
-    DATABASE_URL: databaseUrl,
-    STEPWELL_HEALTH_PORT: '0',
-    STEPWELL_LOG_LEVEL: 'error',
+export const ingest: Benchmark = async (context) => {
+  const { databaseUrl, scale, rounds } = context
+  const short = scaled(SHORT_TRACES, scale, 1_000)
+  const long = scaled(LONG_TRACES, scale, 500)
+  await using pipeline = await Pipeline.start(context, { namespace: 'stepwell', workers: 1, shards: 1 })
+  await using floor = await startContender<FloorTask, FloorSample>(
+    new URL('./ingest/floor.ts', import.meta.url),
+    [databaseUrl],
+  )
+  const fromMemory = (way: FloorTask['way']) => async (): Promise<PipelineSample> => ({
+    producerCpu: 0,
+    redisCpu: 0,
+    ...(await floor.run({ way, kind: 'short', traces: short })),
   })
-  const stream = shardKeys('stepwell', 0)
-  await waitFor(() => redis.exists(stream.events), { what: 'the worker reads' })
-
-  const producers = Array.from({ length: PRODUCERS }, () =>
-    spawnProcess(new URL('./ingest-producer.ts', import.meta.url), [redisUrl, String(traces), kind]),
-  )
-  const reports = await Promise.all(producers.map(report))
-  await waitFor(() => isDrained(redis), { what: 'everything is stored', timeoutMs: 300_000, intervalMs: 50 })
-  const endedAtMs = Date.now()
-
-  const total = traces * PRODUCERS
-  const { rows } = await pool.query(
-    `select count(*)::int as n, pg_total_relation_size(max(tableoid::regclass))::float as bytes
-       from execution_traces where status = 'success' and step_count = 10 and missing_steps = 0`,
-  )
-  if (rows[0].n !== total)
-    throw new Error(`${rows[0].n} of ${total} traces are stored whole\n${worker.stderr()}`)
-  redis.disconnect()
-  const seconds = (endedAtMs - Math.min(...reports.map((r) => r.startedAtMs))) / 1000
-  const name = `ingest.${kind}_runs`
-  return [
+  const samples = await inTurns(
     {
-      name,
-      metric: 'events_per_second',
-      value: round((total * EVENTS_PER_TRACE) / seconds),
-      unit: 'events/s',
+      short: () => pipeline.run({ kind: 'short', traces: short }),
+      failing: () => pipeline.run({ kind: 'failing', traces: short }),
+      long: () => pipeline.run({ kind: 'long', traces: long }),
+      floor_upsert: fromMemory('upsert'),
+      floor_writer: fromMemory('writer'),
+      floor_copy: fromMemory('copy'),
     },
-    { name, metric: 'traces_per_second', value: round(total / seconds), unit: 'traces/s' },
-    { name, metric: 'bytes_per_trace', value: round(rows[0].bytes / total), unit: 'bytes' },
+    rounds,
+  )
+  const speed = (name: keyof typeof samples): number[] => samples[name].map((one) => one.tracesPerSecond)
+  return [
+    ...Object.entries(samples).flatMap(([name, list]) => figuresOf(`ingest.${name}`, list)),
+    ratio('ingest.short.of_floor_upsert', speed('short'), speed('floor_upsert')),
+    ratio('ingest.short.of_floor_copy', speed('short'), speed('floor_copy')),
+    ratio(
+      'ingest.short.cpu_to_floor_upsert',
+      samples.short.map((one) => one.cpu),
+      samples.floor_upsert.map((one) => one.cpu),
+    ),
+    ratio('ingest.failing.of_short', speed('failing'), speed('short')),
+    ratio('ingest.long.of_short', speed('long'), speed('short')),
   ]
 }
 
-async function report(producer: SpawnedProcess): Promise<{ startedAtMs: number }> {
-  const { code } = await producer.exited
-  if (code !== 0) throw new Error(`a producer failed: ${producer.stderr()}`)
-  const counters = JSON.parse(producer.stdout())
-  if (counters.sent !== counters.emitted) throw new Error(`a producer lost events: ${producer.stdout()}`)
-  return counters
-}
-
-async function isDrained(redis: Redis): Promise<boolean> {
-  const { events, due } = shardKeys('stepwell', 0)
-  // In this order: what is delivered can still be pending, what is acked can still be open.
-  const [last] = (await redis.xrevrange(events, '+', '-', 'COUNT', 1)) as [string, string[]][]
-  const [group] = (await redis.xinfo('GROUPS', events)) as unknown[][]
-  if (last !== undefined && group?.[group.indexOf('last-delivered-id') + 1] !== last[0]) return false
-  const [pending] = (await redis.xpending(events, GROUP)) as [number]
-  return Number(pending) === 0 && (await redis.exists(due)) === 0
+function figuresOf(name: string, samples: readonly PipelineSample[]): Figure[] {
+  const of = (metric: keyof PipelineSample): number[] => samples.map((sample) => sample[metric])
+  const parts = (['producerCpu', 'redisCpu', 'workerCpu', 'postgresCpu'] as const).filter((part) =>
+    of(part).some((value) => value > 0),
+  )
+  return [
+    figure(`${name}.traces`, of('tracesPerSecond'), 'traces/s'),
+    figure(
+      `${name}.events`,
+      of('tracesPerSecond').map((value) => value * EVENTS),
+      'events/s',
+    ),
+    figure(`${name}.cpu`, of('cpu'), 'µs/trace'),
+    ...parts.map((part) => figure(`${name}.cpu_${part.slice(0, -3)}`, of(part), 'µs/trace')),
+  ]
 }

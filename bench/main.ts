@@ -1,61 +1,92 @@
-// `npm run bench -- [names] [--json] [--scale 0.1]`: runs the benchmarks named, or all; with --json one document on stdout.
+// `npm run bench -- [names] [--json] [--scale 0.1] [--rounds 5]`: runs the benchmarks named, or all; with --json one document on stdout.
+import { parseArgs } from 'node:util'
 import { migrateToLatest } from '@stepwell/storage'
 import { leaseRedisDatabase, startServices } from '@stepwell/testkit'
+import { Redis } from 'ioredis'
 import pg from 'pg'
-import { type Benchmark, describeMachine, type Result } from './harness.ts'
+import { clientCost } from './client-cost.ts'
+import { type Benchmark, describeMachine, type Figure } from './harness.ts'
 import { ingest } from './ingest.ts'
 import { redaction } from './redaction.ts'
 import { statedSpeeds } from './stated-speeds.ts'
 import { storageForm } from './storage-form.ts'
 
 const BENCHMARKS: Record<string, Benchmark> = {
+  client: clientCost,
   ingest,
   stated: statedSpeeds,
   redaction,
   storage_form: storageForm,
 }
 
-const args = process.argv.slice(2)
-const isJson = args.includes('--json')
-const scaleAt = args.indexOf('--scale')
-const scale = scaleAt < 0 ? 1 : Number(args[scaleAt + 1])
-const names = args.filter((arg, i) => !arg.startsWith('--') && (scaleAt < 0 || i !== scaleAt + 1))
+const { values, positionals: names } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'boolean', default: false },
+    scale: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '5' },
+  },
+})
+const scale = Number(values.scale)
+const rounds = Number(values.rounds)
 const unknown = names.find((name) => !(name in BENCHMARKS))
-if (unknown !== undefined || !(scale > 0 && scale <= 100)) {
-  console.error(
-    unknown === undefined
+const wrong =
+  unknown !== undefined
+    ? `There is no benchmark '${unknown}'.`
+    : !(scale > 0 && scale <= 100)
       ? '--scale takes a number, 1 is the usual work'
-      : `There is no benchmark '${unknown}'.`,
+      : !(Number.isInteger(rounds) && rounds > 0)
+        ? '--rounds takes a whole number'
+        : undefined
+if (wrong !== undefined) {
+  console.error(wrong)
+  console.error(
+    `usage: npm run bench -- [${Object.keys(BENCHMARKS).join('|')}] [--json] [--scale 0.1] [--rounds 5]`,
   )
-  console.error(`usage: npm run bench -- [${Object.keys(BENCHMARKS).join('|')}] [--json] [--scale 0.1]`)
   process.exit(2)
 }
 
 const services = await startServices({ durable: true })
-const results: Result[] = []
+const figures: Figure[] = []
 let settings: Record<string, unknown> = {}
 try {
   const databaseUrl = services.postgres.url
   await migrateToLatest({ connectionString: databaseUrl })
   const redisUrl = await leaseRedisDatabase(services.redis.url)
+  const redis = new Redis(redisUrl)
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 })
-  const { rows } = await pool.query(
-    `select current_setting('server_version') as postgres, current_setting('fsync') as fsync, current_setting('synchronous_commit') as synchronous_commit`,
-  )
-  settings = { ...rows[0], redis: services.redis.from, scale }
-  for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
-    if (names.length > 0 && !names.includes(name)) continue
-    for (const result of await benchmark({ services, redisUrl, databaseUrl, pool, scale })) {
-      results.push(result)
-      if (!isJson)
-        console.log(
-          `${result.name.padEnd(36)}${result.metric.padEnd(20)}${String(result.value).padStart(10)} ${result.unit}`,
-        )
+  // When a benchmark fails the servers stop under it, and what went wrong must be seen, not this.
+  pool.on('error', () => {})
+  settings = { ...(await readSettings(redis, pool)), scale, rounds }
+  try {
+    for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
+      if (names.length > 0 && !names.includes(name)) continue
+      for (const figure of await benchmark({ services, redisUrl, databaseUrl, redis, pool, scale, rounds })) {
+        figures.push(figure)
+        if (!values.json) console.log(lineOf(figure))
+      }
     }
+  } finally {
+    redis.disconnect()
+    await pool.end()
   }
-  await pool.end()
 } finally {
   await services.stop()
 }
-if (isJson)
-  process.stdout.write(`${JSON.stringify({ machine: describeMachine(), settings, results }, null, 2)}\n`)
+if (values.json)
+  process.stdout.write(`${JSON.stringify({ machine: describeMachine(), settings, figures }, null, 2)}\n`)
+
+async function readSettings(redis: Redis, pool: pg.Pool): Promise<Record<string, unknown>> {
+  const { rows } = await pool.query(
+    `select current_setting('server_version') as postgres, current_setting('fsync') as fsync,
+            current_setting('synchronous_commit') as synchronous_commit, current_setting('shared_buffers') as shared_buffers`,
+  )
+  const version = /^redis_version:(.*)$/m.exec(await redis.info('server'))?.[1]?.trim()
+  const [, appendfsync] = (await redis.config('GET', 'appendfsync')) as string[]
+  return { ...rows[0], redis: version, appendfsync }
+}
+
+function lineOf({ name, value, unit, low, high }: Figure): string {
+  const spread = low === undefined || high === undefined ? '' : `  ${low} … ${high}`
+  return `${name.padEnd(48)}${String(value).padStart(10)} ${unit.padEnd(12)}${spread}`
+}

@@ -1,35 +1,26 @@
 import { ExecutionTracer } from '@stepwell/client'
 import { memorySink } from '@stepwell/client/testing'
-import { type Benchmark, type Result, round } from './harness.ts'
+import { type Benchmark, scaled } from './harness.ts'
+import { figure, inTurns, ratio } from './rounds.ts'
 
 const RUNS = 20_000
 
 /** What looking for secrets costs a producer: the same runs with and without, in turns, as CPU time of each. */
-export const redaction: Benchmark = async ({ scale }) => {
-  const runs = Math.max(100, Math.round(RUNS * scale))
-  const cost: Record<'on' | 'off', number[]> = { on: [], off: [] }
-  for (let round = 0; round < 6; round++) {
-    for (const kind of round % 2 === 0 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
-      const ms = await record(runs, kind === 'on')
-      // The first round warms up.
-      if (round > 0) cost[kind].push((ms * 1_000) / runs)
-    }
-  }
-  const median = (all: number[]): number => [...all].sort((a, b) => a - b)[Math.floor(all.length / 2)] ?? 0
-  const result = (metric: string, value: number, unit: string): Result => ({
-    name: 'redaction.run_of_10_steps',
-    metric,
-    value: round(value),
-    unit,
-  })
+export const redaction: Benchmark = async ({ scale, rounds }) => {
+  const runs = scaled(RUNS, scale, 100)
+  const { on, off } = await inTurns({ on: () => record(runs, true), off: () => record(runs, false) }, rounds)
+  const [with_, without] = [on, off].map((samples) => samples.map(({ cpuUs }) => cpuUs)) as [
+    number[],
+    number[],
+  ]
   return [
-    result('with', median(cost.on), 'µs'),
-    result('without', median(cost.off), 'µs'),
-    result('ratio', median(cost.on) / median(cost.off), 'times'),
+    figure('redaction.with.cpu', with_, 'µs/run'),
+    figure('redaction.without.cpu', without, 'µs/run'),
+    ratio('redaction.to_without', with_, without),
   ]
 }
 
-async function record(runs: number, redact: boolean): Promise<number> {
+async function record(runs: number, redact: boolean): Promise<{ cpuUs: number }> {
   const sink = memorySink()
   const tracer = new ExecutionTracer({ sink: { ...sink, send: async () => {} }, redact })
   const before = process.cpuUsage()
@@ -43,5 +34,5 @@ async function record(runs: number, redact: boolean): Promise<number> {
   }
   await tracer.close()
   const { user, system } = process.cpuUsage(before)
-  return (user + system) / 1_000
+  return { cpuUs: (user + system) / runs }
 }

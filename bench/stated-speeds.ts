@@ -2,20 +2,19 @@ import { ExecutionTracer, TraceRecorder } from '@stepwell/client'
 import { newTraceId } from '@stepwell/protocol'
 import { TraceQuery } from '@stepwell/query'
 import { TraceStorage } from '@stepwell/storage'
-import type { BenchContext, Result } from './harness.ts'
+import type { BenchContext, Figure } from './harness.ts'
 import { percentile, round } from './harness.ts'
 
 const TRACES = 50_000
 const FAILURES = 1_000
 
 /** The speeds that the specification states, each beside its bound: single calls, as a caller sees them. */
-export async function statedSpeeds(context: BenchContext): Promise<Result[]> {
+export async function statedSpeeds(context: BenchContext): Promise<Figure[]> {
   const { databaseUrl, redisUrl, pool, scale } = context
-  const results: Result[] = []
+  const results: Figure[] = []
   const add = (name: string, samples: number[], share: number): void => {
     results.push({
-      name: `stated.${name}`,
-      metric: `p${share * 100}`,
+      name: `stated.${name}.p${share * 100}`,
       value: round(percentile(samples, share)),
       unit: 'ms',
     })

@@ -1,4 +1,4 @@
-import type { BenchContext, Result } from './harness.ts'
+import type { BenchContext, Figure } from './harness.ts'
 
 const TRACES = 20_000
 
@@ -36,8 +36,8 @@ interface GeneratedStep {
 }
 
 /** Bytes a 10-step trace takes in each form that steps could be stored in: docs/adr/0002-storage-form-of-steps.md. */
-export async function storageForm({ pool }: BenchContext): Promise<Result[]> {
-  const results: Result[] = []
+export async function storageForm({ pool }: BenchContext): Promise<Figure[]> {
+  const results: Figure[] = []
   for (const [name, { type, encode }] of Object.entries(FORMS)) {
     await pool.query(`create table form_${name} (id int, steps ${type})`)
     let seed = 7
@@ -54,9 +54,8 @@ export async function storageForm({ pool }: BenchContext): Promise<Result[]> {
     )
     results.push({
       name: `storage_form.${name}`,
-      metric: 'bytes_per_trace',
       value: Math.round(rows[0].bytes),
-      unit: 'bytes',
+      unit: 'bytes/trace',
     })
     await pool.query(`drop table form_${name}`)
   }

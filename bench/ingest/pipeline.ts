@@ -1,0 +1,155 @@
+import { GROUP, shardKeys } from '@stepwell/protocol'
+import { type SpawnedProcess, spawnProcess, waitFor } from '@stepwell/testkit'
+import type { Redis } from 'ioredis'
+import { type Contender, startContender } from '../contender.ts'
+import { postgresCpuMs, processCpuMs, redisCpuMs } from '../cpu-time.ts'
+import type { BenchContext } from '../harness.ts'
+import type { Load } from './load.ts'
+import type { ProducerReport, ProducerTask } from './producer.ts'
+
+const PRODUCERS = 2
+
+/** How many of what. */
+export interface PipelineOptions {
+  /** Prefix of its keys: pipelines that run side by side need each their own. */
+  namespace: string
+  workers: number
+  shards: number
+}
+
+/** What one run through the pipeline took: traces a second, and microseconds of CPU a trace, by process. */
+export type PipelineSample = Record<
+  'tracesPerSecond' | 'producerCpu' | 'redisCpu' | 'workerCpu' | 'postgresCpu' | 'cpu',
+  number
+>
+
+/**
+ * Two producer processes, Redis, worker processes and Postgres, all on this machine. They stay up from run to run: what is measured
+ * is a system that has been up for a while.
+ */
+export class Pipeline implements AsyncDisposable {
+  readonly #context: BenchContext
+  readonly #options: PipelineOptions
+  readonly #workers: SpawnedProcess[]
+  readonly #producers: Contender<ProducerTask, ProducerReport>[]
+
+  private constructor(
+    context: BenchContext,
+    options: PipelineOptions,
+    workers: SpawnedProcess[],
+    producers: Contender<ProducerTask, ProducerReport>[],
+  ) {
+    this.#context = context
+    this.#options = options
+    this.#workers = workers
+    this.#producers = producers
+  }
+
+  static async start(context: BenchContext, options: PipelineOptions): Promise<Pipeline> {
+    const { redisUrl, databaseUrl } = context
+    const workers = Array.from({ length: options.workers }, () =>
+      spawnProcess(new URL('../../apps/worker/src/main.ts', import.meta.url), [], {
+        REDIS_URL: redisUrl,
+        DATABASE_URL: databaseUrl,
+        STEPWELL_NAMESPACE: options.namespace,
+        STEPWELL_SHARDS: String(options.shards),
+        STEPWELL_HEALTH_PORT: '0',
+        STEPWELL_LOG_LEVEL: 'info',
+      }),
+    )
+    const producers = await Promise.all(
+      Array.from({ length: PRODUCERS }, () =>
+        startContender<ProducerTask, ProducerReport>(new URL('./producer.ts', import.meta.url)),
+      ),
+    )
+    await waitFor(() => workers.every((worker) => worker.stdout().includes('worker reads')), {
+      what: 'the workers read',
+    })
+    return new Pipeline(context, options, workers, producers)
+  }
+
+  get workerPids(): number[] {
+    return this.#workers.map((worker) => worker.pid)
+  }
+
+  /** From the first event recorded to the last row committed. Throws if a run is not stored whole. */
+  async run({ kind, traces }: Load): Promise<PipelineSample> {
+    const { redis, redisUrl, pool } = this.#context
+    await this.#clear()
+    const before = await this.#cpuMs()
+    const each = Math.ceil(traces / PRODUCERS)
+    const task = { ...this.#options, redisUrl, kind, traces: each }
+    const reports = await Promise.all(this.#producers.map((producer) => producer.run(task)))
+    await waitFor(() => isDrained(redis, this.#options), {
+      what: 'everything is stored',
+      timeoutMs: 300_000,
+      intervalMs: 20,
+    })
+    const endedAtMs = Date.now()
+    const after = await this.#cpuMs()
+
+    const total = each * PRODUCERS
+    const { rows } = await pool.query<{ n: number }>(
+      `select count(*)::int as n from execution_traces
+        where status in ('success', 'failed') and step_count = 10 and missing_steps = 0`,
+    )
+    if (rows[0]?.n !== total) {
+      const said = this.#workers.map((worker) => worker.stdout() + worker.stderr()).join('')
+      throw new Error(`${rows[0]?.n} of ${total} traces are stored whole\n${said}`)
+    }
+    const perTrace = (ms: number): number => (ms * 1_000) / total
+    const sample = {
+      tracesPerSecond: (total * 1_000) / (endedAtMs - Math.min(...reports.map((r) => r.startedAtMs))),
+      producerCpu: perTrace(reports.reduce((sum, r) => sum + r.cpuMs, 0)),
+      redisCpu: perTrace(after.redis - before.redis),
+      workerCpu: perTrace(after.workers - before.workers),
+      postgresCpu: perTrace(after.postgres - before.postgres),
+    }
+    return { ...sample, cpu: sample.producerCpu + sample.redisCpu + sample.workerCpu + sample.postgresCpu }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([
+      ...this.#producers.map((producer) => producer.stop()),
+      ...this.#workers.map((worker) => worker.kill()),
+    ])
+  }
+
+  /** Leaves the stream and its group: the workers read on. */
+  async #clear(): Promise<void> {
+    const { redis, pool } = this.#context
+    for await (const keys of redis.scanStream({
+      match: `${this.#options.namespace}:trace_context:*`,
+      count: 5_000,
+    }))
+      if ((keys as string[]).length > 0) await redis.unlink(...(keys as string[]))
+    await pool.query('truncate execution_traces')
+    await pool.query('checkpoint')
+  }
+
+  async #cpuMs(): Promise<{ redis: number; postgres: number; workers: number }> {
+    const { redis, pool } = this.#context
+    return {
+      redis: await redisCpuMs(redis),
+      postgres: await postgresCpuMs(pool),
+      workers: this.workerPids.reduce((sum, pid) => sum + processCpuMs(pid), 0),
+    }
+  }
+}
+
+type Place = Pick<PipelineOptions, 'namespace' | 'shards'>
+
+const keysOf = ({ namespace, shards }: Place) =>
+  Array.from({ length: shards }, (_, shard) => shardKeys(namespace, shard))
+
+async function isDrained(redis: Redis, place: Place): Promise<boolean> {
+  for (const { events, due } of keysOf(place)) {
+    // In this order: what is delivered can still be pending, what is acked can still be open.
+    const [last] = (await redis.xrevrange(events, '+', '-', 'COUNT', 1)) as [string, string[]][]
+    const [group] = (await redis.xinfo('GROUPS', events)) as unknown[][]
+    if (last !== undefined && group?.[group.indexOf('last-delivered-id') + 1] !== last[0]) return false
+    const [pending] = (await redis.xpending(events, GROUP)) as [number]
+    if (Number(pending) > 0 || (await redis.exists(due)) > 0) return false
+  }
+  return true
+}
