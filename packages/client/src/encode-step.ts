@@ -17,6 +17,9 @@ export function nameText(name: string): string {
   return text
 }
 
+/** Whether the name was encoded before, so that it needs no cleaning. */
+export const isKnownName = (name: string): boolean => names.has(name)
+
 const BRACKET = '['.charCodeAt(0)
 
 /** A step as it travels (docs/PROTOCOL.md), defaults at the end left out. `durationMs` null: it is open. */

@@ -145,10 +145,6 @@ export class OpenTrace {
     this.counts = other.counts
   }
 
-  #messageText(message: string): string {
-    return boundText(redactMessage(message, this.#redactor), ERROR_MAX_LENGTH)
-  }
-
   #setHead(): void {
     const at = traceIdStart(this.traceId) === undefined ? `,"at":${this.startedAtMs}` : ''
     this.#head = `{"t":"${this.traceId}"${at}${this.isOwner ? `,"k":${nameText(this.skill)}` : ''}`
@@ -199,45 +195,38 @@ export class OpenTrace {
     return step
   }
 
-  /**
-   * Completes a step, its tuple being added to what waits unless `dropped`. Returns it, and its text's length: what it adds
-   * to the buffer.
-   */
-  complete(
+  /** The error message of a step or of the trace: without secrets, and bounded. */
+  messageText(message: string): string {
+    return boundText(redactMessage(message, this.#redactor), ERROR_MAX_LENGTH)
+  }
+
+  /** A completed step as it travels. Its offset counts from the trace's start as it is known now. */
+  completedText(
     step: RecordedStep,
     durationMs: number,
     status: StepStatus,
     errorMessage: string | undefined,
-  ): { step: Step; text: string; encode: () => string } {
-    const error = errorMessage === undefined ? undefined : this.#messageText(errorMessage)
-    const duration = roundMs(durationMs)
-    const statusIndex = STEP_STATUSES.indexOf(status)
-    const encode = (): string => stepText(step, this.#offset(step.startedAtMs), duration, statusIndex, error)
-    const text = encode()
-    const completed: Step = {
-      id: step.id,
-      name: step.name,
-      durationMs: duration,
-      status,
-    }
-    if (step.startedAtMs !== null) completed.timestamp = new Date(step.startedAtMs)
-    if (error !== undefined) completed.errorMessage = error
-    if (step.parentId !== undefined) completed.parentId = step.parentId
-    if (step.attributes !== undefined) completed.attributes = JSON.parse(step.attributes)
-    this.counts.completed += 1
-    this.recent?.add(text)
-    return { step: completed, text, encode }
+  ): string {
+    const statusIndex = status === 'success' ? 0 : STEP_STATUSES.indexOf(status)
+    return stepText(step, this.#offset(step.startedAtMs), durationMs, statusIndex, errorMessage)
   }
 
-  /** Adds an event's text to what waits; until the trace is resolved, how to make it. */
-  addText(text: string, encode?: () => string): void {
-    if (!this.isResolved && encode !== undefined) {
-      this.#deferred.push(encode)
-      this.bytes += text.length + TEXT_OVERHEAD
-      return
-    }
+  /** A step is over, whether or not there is room for its text. */
+  complete(text: string): void {
+    this.counts.completed += 1
+    this.recent?.add(text)
+  }
+
+  /** Adds an event's text to what waits. */
+  addText(text: string): void {
     this.#texts.push(text)
     this.bytes += text.length + TEXT_OVERHEAD
+  }
+
+  /** The same for a trace that is not resolved yet: the text, of about that length, is made when it is. */
+  deferText(length: number, encode: () => string): void {
+    this.#deferred.push(encode)
+    this.bytes += length + TEXT_OVERHEAD
   }
 
   /** Adds to the metadata. What would make it longer by more than there is room for, and than a mark that says so, is left out. */
@@ -265,7 +254,7 @@ export class OpenTrace {
       status,
       completedAtMs,
       durationMs: times.durationMs === null ? null : roundMs(Math.max(0, times.durationMs ?? measured)),
-      errorMessage: errorMessage === undefined ? null : this.#messageText(errorMessage),
+      errorMessage: errorMessage === undefined ? null : this.messageText(errorMessage),
     }
   }
 
