@@ -119,7 +119,7 @@ export class Attachments {
       limitMs: undefined,
       recentBudget: undefined,
       idPrefix: `${this.#producer}.`,
-      isLive: false,
+      startPerfMs: undefined,
       nextStepNumber: () => ++this.#steps,
     })
   }

@@ -54,8 +54,8 @@ export interface TraceBeginning {
   idPrefix: string
   /** For the steps that can be asked for; undefined: none can. */
   recentBudget: RecentBudget | undefined
-  /** The start is now: offsets follow the monotonic clock. */
-  isLive: boolean
+  /** Monotonic clock at the start, if that is now: offsets follow it. */
+  startPerfMs: number | undefined
   nextStepNumber: () => number
 }
 
@@ -110,7 +110,7 @@ export class OpenTrace {
     this.parent = beginning.parent
     this.isOwner = beginning.idPrefix === ''
     this.#limitMs = beginning.limitMs
-    this.#startPerfMs = beginning.isLive ? performance.now() : undefined
+    this.#startPerfMs = beginning.startPerfMs
     this.#idPrefix = beginning.idPrefix
     this.#nextStepNumber = beginning.nextStepNumber
     this.#redactor = beginning.redactor

@@ -257,6 +257,9 @@ export class ExecutionTracer implements AsyncDisposable {
 
   #begin(skillName: string, options: TraceOptions): OpenTrace {
     const startedAtMs = startOf(options.startedAt)
+    const isNow = startedAtMs === undefined && options.traceId === undefined
+    // Read next to the other clock: what lies between them is off in every step's time.
+    const startPerfMs = isNow ? performance.now() : undefined
     const traceId =
       options.traceId === undefined
         ? newTraceId(startedAtMs ?? Date.now())
@@ -282,7 +285,7 @@ export class ExecutionTracer implements AsyncDisposable {
           : undefined,
       recentBudget: this.#recentBudget,
       idPrefix: '',
-      isLive: startedAtMs === undefined && options.traceId === undefined,
+      startPerfMs,
       nextStepNumber: () => ++steps,
     })
     this.#recording?.begin(trace, this.#settings.openTracesMax)
