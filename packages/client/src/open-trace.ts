@@ -11,7 +11,6 @@ import {
   type Redactor,
   redactMessage,
   STEP_STATUSES,
-  type Step,
   type StepId,
   type StepStatus,
   type StepTuple,
