@@ -1,60 +1,84 @@
-import type { Work } from './client-cost/workload.ts'
-import { type Cost, STEPS } from './client-cost/workload.ts'
+import { type Cost, STEPS, type Work } from './client-cost/workload.ts'
 import { type Contender, startContender } from './contender.ts'
 import { type Benchmark, type Figure, scaled } from './harness.ts'
 import { figure, inTurns, ratio } from './rounds.ts'
 
 const RUNS = 10_000
+const ALLOCATING_RUNS = 1_000
 const SHAPES: Record<string, Omit<Work, 'runs'>> = {
   flat: { shape: 'flat', rich: false },
   flat_attributes: { shape: 'flat', rich: true },
   nested: { shape: 'nested', rich: false },
   nested_attributes: { shape: 'nested', rich: true },
 }
+const WHO = ['stepwell', 'otlp_json', 'otlp_protobuf', 'stringify'] as const
+type Who = (typeof WHO)[number]
+type Contenders = Record<Who, Contender<Work, Cost>> & AsyncDisposable
+
+// In MiB: what a round allocates fits in.
+const NO_COLLECTIONS = ['--expose-gc', '--min-semi-space-size=512', '--max-semi-space-size=512']
 
 /**
  * CPU of a producer per step, everything included: recording, encoding, sending to a real Redis until it has answered. Beside it
- * OpenTelemetry's SDK with the same fields, sending to a local sink, and a bare JSON.stringify of them.
+ * OpenTelemetry's SDK with the same fields, sending to a local sink, and a bare JSON.stringify of them. Then the same again for
+ * what each allocates.
  */
 export const clientCost: Benchmark = async ({ redisUrl, redis, scale, rounds }) => {
-  await using sink = await startContender<null, string>(
-    new URL('./client-cost/otlp-sink.ts', import.meta.url),
-  )
-  const sinkUrl = await sink.run(null)
-  await using stepwell = await recorder('stepwell', redisUrl)
-  await using json = await recorder('otlp_json', `${sinkUrl}/v1/json`)
-  await using protobuf = await recorder('otlp_protobuf', `${sinkUrl}/v1/protobuf`)
-  await using stringify = await recorder('stringify')
-
   const figures: Figure[] = []
-  const runs = scaled(RUNS, scale, 500)
-  for (const [name, shape] of Object.entries(SHAPES)) {
-    const samples = await inTurns(
-      {
-        stepwell: async () => {
-          const cost = await stepwell.run({ ...shape, runs })
-          // Nobody reads here: the frames must not fill the memory.
-          await redis.flushdb()
-          return cost
-        },
-        otlp_json: () => json.run({ ...shape, runs }),
-        otlp_protobuf: () => protobuf.run({ ...shape, runs }),
-        stringify: () => stringify.run({ ...shape, runs }),
-      },
-      rounds,
+
+  const measure = async (contenders: Contenders, work: Work, times: number): Promise<Record<Who, Cost[]>> =>
+    inTurns(
+      Object.fromEntries(
+        WHO.map((who) => [
+          who,
+          async () => {
+            const cost = await contenders[who].run(work)
+            // Nobody reads here: the frames must not fill the memory.
+            if (who === 'stepwell') await redis.flushdb()
+            return cost
+          },
+        ]),
+      ) as Record<Who, () => Promise<Cost>>,
+      times,
     )
-    const perStep = (costs: Cost[], of: keyof Cost): number[] =>
-      costs.map((cost) => (cost[of] * 1_000) / (runs * STEPS))
-    for (const [who, costs] of Object.entries(samples)) {
-      figures.push(figure(`client.${name}.${who}.cpu`, perStep(costs, 'cpuMs'), 'µs/step'))
-      figures.push(figure(`client.${name}.${who}.wall`, perStep(costs, 'wallMs'), 'µs/step'))
+
+  {
+    await using contenders = await startAll(redisUrl)
+    for (const [name, shape] of Object.entries(SHAPES)) {
+      const runs = scaled(RUNS, scale, 500)
+      const costs = await measure(contenders, { ...shape, runs }, rounds)
+      const cpu = (who: Who): number[] => costs[who].map(({ cpuMs }) => (cpuMs * 1_000) / (runs * STEPS))
+      for (const who of WHO) figures.push(figure(`client.${name}.${who}.cpu`, cpu(who), 'µs/step'))
+      for (const other of WHO.slice(1))
+        figures.push(ratio(`client.${name}.to_${other}`, cpu('stepwell'), cpu(other)))
     }
-    const own = perStep(samples.stepwell, 'cpuMs')
-    for (const other of ['otlp_json', 'otlp_protobuf', 'stringify'] as const)
-      figures.push(ratio(`client.${name}.to_${other}`, own, perStep(samples[other], 'cpuMs')))
+  }
+  await using contenders = await startAll(redisUrl, NO_COLLECTIONS)
+  for (const [name, shape] of Object.entries(SHAPES)) {
+    const costs = await measure(contenders, { ...shape, runs: ALLOCATING_RUNS }, 3)
+    for (const who of WHO) {
+      const bytes = costs[who].map((cost) => cost.bytes / (ALLOCATING_RUNS * STEPS))
+      figures.push(figure(`client.${name}.${who}.allocated`, bytes, 'bytes/step'))
+    }
   }
   return figures
 }
 
-const recorder = (name: string, target = ''): Promise<Contender<Work, Cost>> =>
-  startContender(new URL('./client-cost/contender.ts', import.meta.url), [name, target])
+async function startAll(redisUrl: string, execArgv: string[] = []): Promise<Contenders> {
+  const sink = await startContender<null, string>(new URL('./client-cost/otlp-sink.ts', import.meta.url))
+  const sinkUrl = await sink.run(null)
+  const targets: Record<Who, string> = {
+    stepwell: redisUrl,
+    otlp_json: `${sinkUrl}/v1/json`,
+    otlp_protobuf: `${sinkUrl}/v1/protobuf`,
+    stringify: '',
+  }
+  const file = new URL('./client-cost/contender.ts', import.meta.url)
+  const started = await Promise.all(WHO.map((who) => startContender(file, [who, targets[who]], execArgv)))
+  return {
+    ...(Object.fromEntries(WHO.map((who, i) => [who, started[i]])) as Record<Who, Contender<Work, Cost>>),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([sink, ...started].map((contender) => contender.stop()))
+    },
+  }
+}

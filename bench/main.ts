@@ -8,11 +8,13 @@ import { clientCost } from './client-cost.ts'
 import { type Benchmark, describeMachine, type Figure } from './harness.ts'
 import { ingest } from './ingest.ts'
 import { redaction } from './redaction.ts'
+import { singleCalls } from './single-calls.ts'
 import { statedSpeeds } from './stated-speeds.ts'
 import { storageForm } from './storage-form.ts'
 
 const BENCHMARKS: Record<string, Benchmark> = {
   client: clientCost,
+  calls: singleCalls,
   ingest,
   stated: statedSpeeds,
   redaction,

@@ -1,4 +1,5 @@
 // One of those who record the work, as a process of its own: `contender.ts <who> <where to send>`.
+import { PerformanceObserver } from 'node:perf_hooks'
 import { serve } from '../contender.ts'
 import { openTelemetry } from './opentelemetry.ts'
 import { stepwell } from './stepwell.ts'
@@ -24,7 +25,14 @@ let run = 0
 recorder.run(run++, { shape: 'flat', rich: false, runs: 1 })
 await recorder.flush()
 
+const collections = new PerformanceObserver(() => {})
+collections.observe({ entryTypes: ['gc'] })
+
 serve(async (work: Work): Promise<Cost> => {
+  // With --expose-gc what is allocated is counted instead: the young generation is made so large that nothing is collected meanwhile.
+  global.gc?.()
+  collections.takeRecords()
+  const heapBefore = process.memoryUsage().heapUsed
   const startMs = performance.now()
   const before = process.cpuUsage()
   for (let i = 1; i <= work.runs; i++) {
@@ -33,7 +41,10 @@ serve(async (work: Work): Promise<Cost> => {
   }
   await recorder.flush()
   const { user, system } = process.cpuUsage(before)
-  const cost = { cpuMs: (user + system) / 1_000, wallMs: performance.now() - startMs }
+  const wallMs = performance.now() - startMs
+  const bytes = process.memoryUsage().heapUsed - heapBefore
+  if (global.gc !== undefined && collections.takeRecords().length > 0)
+    throw new Error('garbage was collected while allocations were counted: count fewer runs')
   await recorder.verify()
-  return cost
+  return { cpuMs: (user + system) / 1_000, wallMs, bytes }
 })

@@ -12,11 +12,8 @@ export interface Work {
   runs: number
 }
 
-/** CPU and time that a round took, in milliseconds. */
-export interface Cost {
-  cpuMs: number
-  wallMs: number
-}
+/** What a round took: CPU and time in milliseconds; bytes on the heap, if nothing was collected meanwhile. */
+export type Cost = Record<'cpuMs' | 'wallMs' | 'bytes', number>
 
 /** A way to record the work. */
 export interface Recorder {

@@ -1,0 +1,108 @@
+// A program that is traced, and watches itself: how long a call takes, how late its timers are, what a disabled tracer costs.
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as after, setImmediate as turn } from 'node:timers/promises'
+import { ExecutionTracer, step, TraceRecorder } from '@stepwell/client'
+import { serve } from '../contender.ts'
+import { percentile } from '../harness.ts'
+
+/** What to watch. */
+export type HostTask =
+  | { measure: 'calls'; calls: number }
+  | { measure: 'delay'; traced: boolean; stepsPerSecond: number; durationMs: number }
+  | { measure: 'disabled'; calls: number }
+
+const CALLS_PER_TURN = 20
+const CALLS_PER_FLUSH = 2_000
+const STEPS = 10
+
+const [redis] = process.argv.slice(2) as [string]
+const live = new ExecutionTracer({ redis, backlogMaxBytes: 2 ** 40 })
+const disabled = new ExecutionTracer({ disabled: true })
+await live.flush()
+
+serve(async (task: HostTask): Promise<Record<string, number>> => {
+  if (task.measure === 'calls') return timeCalls(task.calls)
+  if (task.measure === 'disabled') return timeDisabled(task.calls)
+  return watchTimers(task.traced ? live : disabled, task.stepsPerSecond, task.durationMs)
+})
+
+/** Attributes of about 1 KiB, as an agent's step has them. */
+const attributesOf = (i: number): Record<string, unknown> => ({
+  model: 'small-2',
+  'usage.input_tokens': i,
+  'usage.output_tokens': 42,
+  prompt: `Summarise ticket ${i}: ${'the build fails on the second machine, not on the first. '.repeat(16)}`,
+})
+
+/** Milliseconds of single calls, each timed by itself. */
+async function timeCalls(calls: number): Promise<Record<string, number>> {
+  const record: number[] = []
+  const nested: number[] = []
+  let i = 0
+  while (i < calls) {
+    const traceId = live.startTrace('calls')
+    const t = live.attach({ traceId })
+    for (const end = i + CALLS_PER_TURN; i < end; i++) {
+      const attributes = attributesOf(i)
+      let startMs = performance.now()
+      t.recordStep('record', 1.5, 'success', undefined, { attributes })
+      record.push(performance.now() - startMs)
+      startMs = performance.now()
+      t.step('nested', { attributes }, nothing)
+      nested.push(performance.now() - startMs)
+    }
+    live.endTrace('success', { traceId })
+    await turn()
+    if (i % CALLS_PER_FLUSH === 0) await live.flush({ timeoutMs: 60_000 })
+  }
+  await live.flush({ timeoutMs: 60_000 })
+  const figures: Record<string, number> = {}
+  for (const [name, samples] of Object.entries({ record_step: record, step: nested })) {
+    for (const share of [0.5, 0.99, 0.999])
+      figures[`${name}.p${share * 100}`] = percentile(samples, share) * 1_000
+    figures[`${name}.max`] = percentile(samples, 1) * 1_000
+  }
+  return figures
+}
+
+/** How late timers of a millisecond are while steps are recorded at a steady rate. */
+async function watchTimers(
+  tracer: ExecutionTracer,
+  stepsPerSecond: number,
+  durationMs: number,
+): Promise<Record<string, number>> {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  const startMs = performance.now()
+  for (let runs = 0; ; ) {
+    const elapsedMs = performance.now() - startMs
+    if (elapsedMs >= durationMs) break
+    for (; runs * STEPS < (elapsedMs * stepsPerSecond) / 1_000; runs++)
+      tracer.trace('paced', (t) => {
+        for (let k = 0; k < STEPS; k++) t.recordStep('step', 1.5)
+      })
+    await after(1)
+  }
+  delay.disable()
+  await tracer.flush({ timeoutMs: 60_000 })
+  return { p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 }
+}
+
+/** Nanoseconds that a call of a disabled tracer takes, the loop around it included. */
+async function timeDisabled(calls: number): Promise<Record<string, number>> {
+  const recorder = new TraceRecorder(disabled)
+  const time = (call: () => void): number => {
+    const startMs = performance.now()
+    for (let i = 0; i < calls; i++) call()
+    return ((performance.now() - startMs) * 1e6) / calls
+  }
+  return disabled.trace('disabled', (t) => ({
+    trace: time(() => disabled.trace('disabled', nothing)),
+    record_step: time(() => t.recordStep('step', 1.5)),
+    step: time(() => t.step('step', nothing)),
+    free_step: time(() => step('step', nothing)),
+    recorder: time(() => recorder.recordStep('step', 1.5)),
+  }))
+}
+
+function nothing(): void {}
