@@ -80,10 +80,9 @@ local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {0, next[2] and next[2] - now or -1, {}}`)
 
 // KEYS: due, hash of the trace, then sets of producers. ARGV: trace, milliseconds to stay in the index, then fields.
-// A field never changes, so as many fields as were read are those that were read.
+// Field by field: that there are as many as were read does not say that they are those, for who was overtaken settles again.
 const settleScript = new Script(`
-if redis.call('HLEN', KEYS[2]) == #ARGV - 2 then redis.call('UNLINK', KEYS[2])
-else for i = 3, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end end
+for i = 3, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
 for i = 3, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end
 if redis.call('HLEN', KEYS[2]) == 0 then
   if ARGV[2] == '0' then redis.call('ZREM', KEYS[1], ARGV[1])
