@@ -1,8 +1,6 @@
 import { ExecutionTracer } from '@stepwell/client'
-import { newTraceId } from '@stepwell/protocol'
 import { waitFor } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
-import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type CliBench, type Document, makeCliBench } from './cli-bench.ts'
 
@@ -221,52 +219,6 @@ test('run: the exit code is the status and is passed on, the last line of stderr
     code: 0,
     stdout: 'ran\n',
   })
-})
-
-test('a frame of an unknown version is a dead letter; replayed when it is known, its trace is stored', async () => {
-  const redis = new Redis(bench.redisUrl)
-  const traceId = newTraceId(Date.now())
-  const deltas = JSON.stringify([{ t: traceId, b: 1, k: 'from the future', n: [0, 0], e: ['s', 1, 1] }])
-  const fields = ['v', '9', 'p', 'future', 'n', '1', 'c', '1', 'd', deltas]
-  await redis.xadd('stepwell:{0}:events', '*', ...fields)
-  const letters = await waitFor(
-    async () => {
-      const { dead_letters } = await bench.json('dead', 'list')
-      return dead_letters.length === 1 ? dead_letters : undefined
-    },
-    { what: 'the dead letter' },
-  )
-  expect(letters[0]).toMatchObject({ reason: "v: unknown frame version '9': this worker reads 1" })
-  // Still unknown: it stays.
-  expect(await bench.stepwell(['dead', 'replay'])).toMatchObject({
-    code: 3,
-    stdout: 'replayed 0 letters; 1 stay\n',
-  })
-  expect(await bench.json('dead', 'show', letters[0].letter_id)).toMatchObject({
-    payload: JSON.stringify(fields),
-  })
-  expect((await bench.stepwell(['dead', 'list'])).stdout).toMatch(
-    /^LETTER .*REASON\nstepwell:\{0\}:events.*unknown frame/,
-  )
-  expect(await bench.stepwell(['dead', 'drop'])).toMatchObject({ code: 2 })
-  expect(await bench.stepwell(['dead', 'drop', 'none'])).toMatchObject({ code: 1 })
-  expect(await bench.stepwell(['dead', 'drop', '--all', '--dry-run'])).toMatchObject({
-    stdout: 'would drop 1 letter\n',
-  })
-  // A worker that knows it: as if the version had been 1 from the beginning.
-  const database = await import('pg').then(
-    ({ default: pg }) => new pg.Client({ connectionString: bench.database.url }),
-  )
-  await database.connect()
-  await database.query(`update execution_dead_letters set payload = replace(payload, '"v","9"', '"v","1"')`)
-  await database.end()
-  expect(await bench.stepwell(['dead', 'replay', letters[0].letter_id])).toMatchObject({
-    code: 0,
-    stdout: 'replayed 1 letter\n',
-  })
-  await waitFor(() => bench.json('trace', traceId).catch(() => undefined), { what: 'the trace is stored' })
-  expect(await bench.json('dead', 'list')).toEqual({ dead_letters: [] })
-  redis.disconnect()
 })
 
 test('wrong usage is 2, failures are 1, and each says what to do', async () => {

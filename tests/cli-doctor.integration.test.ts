@@ -69,7 +69,10 @@ test('an evicting Redis without a file and without workers, and tables that are 
   })
   expect(found.persistence?.status).toBe('warn')
   expect(found.group).toMatchObject({ status: 'fail', advice: expect.stringMatching(/stepwell-worker/) })
-  expect(found.migrations).toMatchObject({ status: 'fail', found: 'missing: 0001_execution_traces' })
+  expect(found.migrations).toMatchObject({
+    status: 'fail',
+    found: 'missing: 0001_execution_traces, 0002_dead_letters_not_kept',
+  })
   client.disconnect()
   await redis.stop()
   // Gone altogether: that is told, and the other one is looked at all the same.

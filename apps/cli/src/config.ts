@@ -2,6 +2,10 @@ import { NAMESPACE, parseRedisUrl } from '@stepwell/protocol'
 import * as z from 'zod'
 import { UsageError } from './errors.ts'
 
+const postgresUrl = z
+  .string()
+  .regex(/^postgres(ql)?:\/\/./, 'must be a URL like postgres://user@host:5432/name')
+
 /** The environment of the command line: every variable, its meaning and its default. */
 export const environmentSchema = z.object({
   REDIS_URL: z
@@ -15,11 +19,8 @@ export const environmentSchema = z.object({
     })
     .optional()
     .describe('Redis that producers write to, a cluster or sentinels too: tail, running, import, run'),
-  DATABASE_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\/./, 'must be a URL like postgres://user@host:5432/name')
-    .optional()
-    .describe('Postgres that the traces are in'),
+  DATABASE_URL: postgresUrl.optional().describe('Postgres that the traces are in'),
+  DATABASE_REPLICA_URL: postgresUrl.optional().describe('A replica of it that reading commands ask instead'),
   STEPWELL_NAMESPACE: z
     .string()
     .regex(NAMESPACE, 'must be up to 64 of A-Z a-z 0-9 _ . : -')

@@ -1,6 +1,6 @@
 import { parseRedisUrl, type RedisPlace, redisHosts } from '@stepwell/protocol'
 import { TraceQuery } from '@stepwell/query'
-import { openDatabase, TraceStorage } from '@stepwell/storage'
+import { type Database, openDatabase, TraceStorage } from '@stepwell/storage'
 import { Cluster, Redis } from 'ioredis'
 import type { Environment } from './config.ts'
 import { Failure, UsageError } from './errors.ts'
@@ -10,9 +10,17 @@ export type RedisLike = Redis | Cluster
 
 /** The connections of a command, made when they are first asked for. */
 export interface Connections extends AsyncDisposable {
+  /** For reading: the replica, where there is one. What it answers may be a moment old. */
   query(): TraceQuery
+  /** For reading what decides something: always the primary. */
+  primaryQuery(): TraceQuery
   storage(): TraceStorage
-  database(): ReturnType<typeof openDatabase>
+  /** The primary. */
+  database(): Database
+  /** Its replica, where there is one; else the primary. */
+  reading(): Database
+  /** The replica; undefined where there is none. */
+  replicaIfSet(): Database | undefined
   /** Connected. Rejects with Failure where Redis cannot be reached. */
   redis(): Promise<RedisLike>
   /** The same, or undefined where REDIS_URL is not set. */
@@ -45,20 +53,22 @@ export function openConnections(env: Environment): Connections {
     () => openRedis(env.REDIS_URL),
     (opening) => opening.then((one) => one.disconnect()).catch(() => {}),
   )
+  const closeIt = (one: { close(): Promise<void> }): Promise<void> => one.close()
+  const openQuery = (url: string): TraceQuery => new TraceQuery(url, { ...schema, maxConnections: 2 })
+  const openPostgres = (url: string): Database =>
+    openDatabase({ connectionString: url, max: 2 }, env.STEPWELL_SCHEMA)
+  const primaryQuery = kept(() => openQuery(databaseUrl()), closeIt)
+  const database = kept(() => openPostgres(databaseUrl()), closeIt)
+  const { DATABASE_REPLICA_URL: replicaUrl } = env
+  const replica = replicaUrl === undefined ? undefined : kept(() => openPostgres(replicaUrl), closeIt)
   return {
     databaseUrl,
-    query: kept(
-      () => new TraceQuery(databaseUrl(), { ...schema, maxConnections: 2 }),
-      (query) => query.close(),
-    ),
-    storage: kept(
-      () => new TraceStorage(databaseUrl(), schema),
-      (storage) => storage.close(),
-    ),
-    database: kept(
-      () => openDatabase({ connectionString: databaseUrl(), max: 2 }, env.STEPWELL_SCHEMA),
-      (database) => database.close(),
-    ),
+    query: replicaUrl === undefined ? primaryQuery : kept(() => openQuery(replicaUrl), closeIt),
+    primaryQuery,
+    storage: kept(() => new TraceStorage(databaseUrl(), schema), closeIt),
+    database,
+    reading: replica ?? database,
+    replicaIfSet: () => replica?.(),
     redis,
     redisIfSet: async () => (env.REDIS_URL === undefined ? undefined : redis()),
     async [Symbol.asyncDispose]() {

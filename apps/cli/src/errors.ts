@@ -34,6 +34,8 @@ function advise(code: string | undefined, message: string): string {
     case '28000':
     case '3D000':
       return `Postgres refuses: ${message}. Look at DATABASE_URL`
+    case '40001':
+      return `${message}: the replica was asked while it had to take over a change of the primary. Ask again; docs/OPERATIONS.md says how to have it rarely`
     case '57014':
       return `${message}: it took too long. Ask for less: --since, --skill, --limit`
     default:

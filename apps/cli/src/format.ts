@@ -48,3 +48,9 @@ export function statusStyle(status: TraceStatus | StepStatus): Style {
 export function counted(count: number, noun: string): string {
   return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`
 }
+
+/** Bytes as people read them: `0 B`, `12.3 KiB`, `1.5 MiB`. */
+export function sizeText(bytes: number): string {
+  if (bytes < 1_024) return `${bytes} B`
+  return bytes < 2 ** 20 ? `${(bytes / 1_024).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`
+}

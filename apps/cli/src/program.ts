@@ -2,7 +2,8 @@ import { Command } from 'commander'
 import { parseCount, parseDuration, parseTime, withFilters } from './arguments.ts'
 import type { CommandContext } from './command.ts'
 import { audit } from './commands/audit.ts'
-import { dropLetters, listLetters, replayLetters, showLetter } from './commands/dead.ts'
+import { dropLetters, listLetters, showLetter } from './commands/dead.ts'
+import { replayLetters } from './commands/dead-replay.ts'
 import { deleteTraces } from './commands/delete.ts'
 import { doctor } from './commands/doctor.ts'
 import { drill } from './commands/drill.ts'
@@ -46,6 +47,7 @@ export function makeProgram(withContext: WithContext, version: string): Command 
       `
 Environment:
   DATABASE_URL        Postgres that the traces are in
+  DATABASE_REPLICA_URL  a replica of it that reading commands ask instead
   REDIS_URL           Redis that producers write to: tail, running, import, run
   STEPWELL_NAMESPACE  prefix of the Redis keys (stepwell)
   STEPWELL_SCHEMA     Postgres schema of the tables (the search path)
@@ -193,20 +195,31 @@ ${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL
   const dead = program.command('dead').description('what could not be stored: list, show, replay, drop')
   const deadCommand = (usage: string, text: string): Command =>
     dead.command(usage).description(text).exitOverride().allowExcessArguments(false)
-  deadCommand('list', 'list dead letters, newest first, with the reason')
+  const reasonOption = ['--reason <reason>', 'those with this reason, word by word'] as const
+  deadCommand('list', 'list dead letters by reason, then the newest of them')
+    .option(...reasonOption)
     .option(...limit(20))
     .option(...JSON_OPTION)
-    .addHelpText('after', examples('dead list', 'dead list --json'))
+    .addHelpText(
+      'after',
+      examples(
+        'dead list',
+        'dead list --reason "v: unknown frame version \'9\': this worker reads 1"',
+        'dead list --json',
+      ),
+    )
     .action((options) => withContext((context) => listLetters(context, options)))
   deadCommand('show <letter>', 'show one, with all that came')
     .option(...JSON_OPTION)
     .addHelpText('after', examples("dead show 'stepwell:{0}:events/1764000000000-0'"))
     .action((letter, options) => withContext((context) => showLetter(context, letter, options)))
   deadCommand('replay [letters...]', 'send them once more, all or those named: after an upgrade, or a repair')
+    .option(...reasonOption)
     .option('--dry-run', 'only say what would be sent, and what would stay')
     .addHelpText('after', examples('dead replay --dry-run', 'dead replay'))
     .action((letters, options) => withContext((context) => replayLetters(context, letters, options)))
   deadCommand('drop [letters...]', 'remove them for good')
+    .option(...reasonOption)
     .option('--all', 'all of them')
     .option('--dry-run', 'only say how many')
     .addHelpText(

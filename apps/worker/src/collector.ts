@@ -1,12 +1,7 @@
-import type { Delta, Said } from '@stepwell/protocol'
-import {
-  type Database,
-  type DeadLetter,
-  type TraceDeltas,
-  WRITE_MAX_TRACES,
-  writeDeadLetters,
-} from '@stepwell/storage'
+import type { Said } from '@stepwell/protocol'
+import { type DeadLetter, type TraceDeltas, WRITE_MAX_TRACES } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
+import { type LetterBox, letterOf } from './letter-box.ts'
 import type { Ticket } from './shard.ts'
 import { StoppedError, type Store } from './store.ts'
 
@@ -20,10 +15,10 @@ const WRITES_AT_ONCE = 2
  */
 export class Collector {
   readonly #store: Store
-  readonly #database: Database
+  readonly #letterBox: LetterBox
   readonly #acker: Acker
   readonly #limits: { maxTraces: number; maxBytes: number; maxWaitMs: number; maxHeldBytes: number }
-  readonly #onWritten: (traces: number, refused: number) => void
+  readonly #onWritten: (traces: number) => void
   #batch = new Batch()
   #timer: NodeJS.Timeout | undefined
   #isDue = false
@@ -35,14 +30,14 @@ export class Collector {
 
   constructor(options: {
     store: Store
-    database: Database
+    letterBox: LetterBox
     acker: Acker
-    onWritten: (traces: number, refused: number) => void
+    onWritten: (traces: number) => void
     /** Default: 500 traces, 4 MiB, 5 ms; reading pauses while 2 MiB are held. */
     limits?: { maxTraces: number; maxBytes: number; maxWaitMs: number; maxHeldBytes: number }
   }) {
     this.#store = options.store
-    this.#database = options.database
+    this.#letterBox = options.letterBox
     this.#acker = options.acker
     this.#onWritten = options.onWritten
     this.#limits = options.limits ?? {
@@ -152,16 +147,8 @@ export class Collector {
         letters.push({ ticket, letter: letterOf(ticket, said.delta, said.producer, error) })
       }
     }
-    if (letters.length > 0) {
-      await this.#store.persist(() =>
-        writeDeadLetters(
-          this.#database,
-          letters.map((l) => l.letter),
-          Date.now(),
-        ),
-      )
-    }
-    this.#onWritten(batch.traces.size - refused.size, letters.length)
+    if (letters.length > 0) await this.#letterBox.put(letters.map(({ letter }) => letter))
+    this.#onWritten(batch.traces.size - refused.size)
     for (const trace of batch.traces.values()) {
       if (!refused.has(trace)) for (const ticket of trace.tickets) this.#acker.partDone(ticket)
     }
@@ -183,22 +170,4 @@ class Batch {
   traces = new Map<string, Collected>()
   letters: { ticket: Ticket; letter: DeadLetter }[] = []
   bytes = 0
-}
-
-/** The letter for a delta that the database refuses. */
-export function letterOf(
-  ticket: Pick<Ticket, 'shard' | 'id'>,
-  delta: Delta,
-  producer: string,
-  error: Error,
-): DeadLetter {
-  return {
-    letterId: `${ticket.shard.keys.events}/${ticket.id}/${delta.t}`,
-    stream: ticket.shard.keys.events,
-    entryId: ticket.id,
-    reason: `Postgres refuses it: ${error.message}`,
-    payload: JSON.stringify(delta),
-    producer,
-    traceId: delta.t,
-  }
 }

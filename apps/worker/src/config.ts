@@ -38,6 +38,15 @@ export const environmentSchema = z.object({
     .default('hour')
     .describe('Keep correlation keys for an hour after their last use, or only while the trace is open'),
   STEPWELL_RETENTION_MONTHS: wholeNumber(0, 1200).default(0).describe('Whole months to keep; 0 keeps all'),
+  STEPWELL_DEAD_LETTERS_MAX: wholeNumber(0, 10_000_000)
+    .default(100_000)
+    .describe('Dead letters that are kept; new ones beyond it are only counted, by reason'),
+  STEPWELL_DEAD_LETTERS_MAX_MIB: wholeNumber(0, 1_048_576)
+    .default(1_024)
+    .describe('The same for the size of their payloads, in MiB'),
+  STEPWELL_DEAD_LETTERS_DAYS: wholeNumber(0, 36_500)
+    .default(90)
+    .describe('Days after which dead letters are removed, and counted; 0 keeps all'),
   STEPWELL_SILENCE_S: wholeNumber(15, 86_400)
     .default(60)
     .describe('Seconds without a sign of life until a producer counts as dead'),

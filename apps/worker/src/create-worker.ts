@@ -1,25 +1,26 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import { producerOfField } from '@stepwell/protocol'
 import {
   type DatabaseConfig,
+  DEAD_LETTER_BOUNDS,
+  type DeadLetterBounds,
   migrateToLatest,
   openDatabase,
   TraceWriter,
-  writeDeadLetters,
 } from '@stepwell/storage'
 import { type Logger, pino } from 'pino'
 import { Acker } from './acker.ts'
-import { Collector, letterOf } from './collector.ts'
+import { Collector } from './collector.ts'
 import { openConnections, type RedisConfig, refuseClusterNode } from './connections.ts'
 import { Correlation } from './correlation.ts'
 import { readEquations } from './equations.ts'
-import { Finalizer, type OpenTrace } from './finalizer.ts'
+import { Finalizer } from './finalizer.ts'
 import { ensureGroup } from './group.ts'
 import { type HealthServer, startHealthServer } from './health-server.ts'
 import { Intake } from './intake.ts'
+import { LetterBox, lettersOf } from './letter-box.ts'
 import { type Maintenance, startMaintenance } from './maintenance.ts'
-import { createMetrics, setEquations } from './metrics.ts'
+import { createMetrics, setDeadLetters, setEquations } from './metrics.ts'
 import { delay, OutageGate } from './outage.ts'
 import { Progress, STUCK_AFTER_MS, soon } from './progress.ts'
 import { Reader } from './reader.ts'
@@ -47,6 +48,10 @@ export interface WorkerOptions {
   correlation?: 'hour' | 'open'
   /** Whole months to keep; 0 (the default) keeps all. */
   retentionMonths?: number
+  /** How much dead letters may take: new ones beyond it are counted only. Default: 100,000 letters with 1 GiB of payload. */
+  deadLetterBounds?: DeadLetterBounds
+  /** Milliseconds after which dead letters are removed; 0: never. Default: 90 days. */
+  deadLetterMaxAgeMs?: number
   /** Milliseconds without a sign of life until a producer counts as dead. Default: 60,000. */
   silenceMs?: number
   /** Milliseconds until an open trace is first stored as running. Default: 10,000. */
@@ -112,14 +117,21 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     metrics.entriesAcked.inc({ outcome: 'dead' }, dead)
     progress.made(Date.now())
   })
-  const collector = new Collector({
+  const letterBox = new LetterBox({
     store,
     database,
-    acker,
-    onWritten: (traces, letters) => {
-      metrics.tracesStored.inc({ path: 'whole' }, traces)
-      metrics.lettersWritten.inc(letters)
+    bounds: options.deadLetterBounds ?? DEAD_LETTER_BOUNDS,
+    onKept: (letters) => metrics.lettersWritten.inc(letters),
+    onChange: (change) => {
+      if (change === 'full') log.error('no room for more dead letters: what comes now is only counted')
+      else log.info('there is room for dead letters again')
     },
+  })
+  const collector = new Collector({
+    store,
+    letterBox,
+    acker,
+    onWritten: (traces) => metrics.tracesStored.inc({ path: 'whole' }, traces),
   })
   const correlation = new Correlation(main, namespace, options.correlation ?? 'hour')
   const finalizers = shards.map(
@@ -134,11 +146,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
         silenceMs,
         leaseMs: staleMs,
         onStored: (traces) => metrics.tracesStored.inc({ path: 'open' }, traces),
-        onRefused: async (trace, error) => {
-          const letters = lettersOf(trace, error)
-          await store.persist(() => writeDeadLetters(database, letters, Date.now()))
-          metrics.lettersWritten.inc(letters.length)
-        },
+        onRefused: (trace, error) => letterBox.put(lettersOf(trace, error)),
         onTrouble,
       }),
   )
@@ -173,7 +181,11 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     for (const shard of shards) await ensureGroup(main, shard)
     const context = { redis: main, database, store, shards, reclaimer, silenceMs, log }
     const running = startMaintenance(
-      { ...context, retentionMonths: options.retentionMonths ?? 0 },
+      {
+        ...context,
+        retentionMonths: options.retentionMonths ?? 0,
+        deadLetterMaxAgeMs: options.deadLetterMaxAgeMs ?? 90 * DAY_MS,
+      },
       { namespace, redis: main, blocking: connections.extra() },
     )
     maintenance = running
@@ -182,8 +194,11 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
         ...options.health,
         registry: metrics.registry,
         refresh: async () => {
-          // While Redis is away the metrics say what was so before.
-          await soon(readEquations(main, shards)).then((read) => setEquations(metrics, read), onTrouble)
+          // While Redis or Postgres is away the metrics say what was so before.
+          await Promise.all([
+            soon(readEquations(main, shards)).then((read) => setEquations(metrics, read), onTrouble),
+            soon(letterBox.counts(), 'Postgres').then((read) => setDeadLetters(metrics, read), onTrouble),
+          ])
         },
         live: () => {
           const stalledMs = progress.stalledMs(Date.now())
@@ -263,6 +278,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   return { consumer, healthUrl: health?.url, close, [Symbol.asyncDispose]: close }
 }
 
+const DAY_MS = 86_400_000
 const LATE = Symbol('late')
 /** Milliseconds that connections get for their goodbyes, after `shutdownMs`. */
 const CLOSING_MS = 1_000
@@ -286,12 +302,4 @@ async function repeat(
     })
     await delay(ms, stop)
   }
-}
-
-function lettersOf({ shard, said, fields }: OpenTrace, error: Error): ReturnType<typeof letterOf>[] {
-  // Timeouts that the worker itself added have no field.
-  return fields.map((field, i) => {
-    const { delta } = said[i] as (typeof said)[number]
-    return letterOf({ shard, id: field }, delta, producerOfField(field), error)
-  })
 }

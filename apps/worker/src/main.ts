@@ -37,6 +37,11 @@ async function main(command: string | undefined): Promise<void> {
     migrate: env.STEPWELL_MIGRATE,
     correlation: env.STEPWELL_CORRELATION,
     retentionMonths: env.STEPWELL_RETENTION_MONTHS,
+    deadLetterBounds: {
+      maxLetters: env.STEPWELL_DEAD_LETTERS_MAX,
+      maxBytes: env.STEPWELL_DEAD_LETTERS_MAX_MIB * 2 ** 20,
+    },
+    deadLetterMaxAgeMs: env.STEPWELL_DEAD_LETTERS_DAYS * 86_400_000,
     silenceMs: env.STEPWELL_SILENCE_S * 1000,
     staleMs: env.STEPWELL_STALE_S * 1000,
     checkpointMs: env.STEPWELL_CHECKPOINT_S * 1000,

@@ -3,6 +3,7 @@ import {
   type Database,
   dropPartitionsBefore,
   ensurePartitions,
+  expireDeadLetters,
   listPartitions,
   MONTHS_AHEAD,
   monthsAround,
@@ -27,6 +28,8 @@ export interface MaintenanceContext {
   silenceMs: number
   /** Whole months to keep; 0 keeps all. */
   retentionMonths: number
+  /** Milliseconds that a dead letter is kept; 0: for ever. */
+  deadLetterMaxAgeMs: number
   log: Logger
 }
 
@@ -76,6 +79,15 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
       const oldest = addMonths(monthOf(Date.now()), 1 - retentionMonths)
       const dropped = await dropPartitionsBefore(database, monthBounds(oldest).fromMs)
       if (dropped.length > 0) log.info({ dropped }, 'partitions dropped by retention')
+    },
+  },
+  'dead-letters': {
+    everyMs: 3_600_000,
+    run: async ({ database, deadLetterMaxAgeMs, log }) => {
+      if (deadLetterMaxAgeMs === 0) return
+      const nowMs = Date.now()
+      const expired = await expireDeadLetters(database, { beforeMs: nowMs - deadLetterMaxAgeMs, nowMs })
+      if (expired > 0) log.info({ expired }, 'dead letters removed by age')
     },
   },
 }

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Equations } from './equations.ts'
+import type { LetterCounts } from './letter-box.ts'
 
 /** What a worker counts. The names say area, noun and verb. */
 export interface Metrics {
@@ -10,6 +11,8 @@ export interface Metrics {
   entriesAcked: Counter<'outcome'>
   tracesStored: Counter<'path'>
   lettersWritten: Counter
+  letters: Gauge
+  lettersNotKept: Gauge<'reason' | 'why'>
   troubles: Counter
   databaseAvailable: Gauge
   lag: Gauge<'shard'>
@@ -38,6 +41,16 @@ export function setEquations(metrics: Metrics, { entries, producers }: Equations
     metrics.producerEvents.set({ state }, count)
   metrics.producerEventsDropped.reset()
   for (const [reason, count] of Object.entries(dropped)) metrics.producerEventsDropped.set({ reason }, count)
+}
+
+/** Puts the state of the dead letters into the metrics. */
+export function setDeadLetters(metrics: Metrics, { letters, notKept }: LetterCounts): void {
+  metrics.letters.set(letters)
+  metrics.lettersNotKept.reset()
+  for (const { reason, noRoom, tooOld } of notKept) {
+    if (noRoom > 0) metrics.lettersNotKept.set({ reason, why: 'no_room' }, noRoom)
+    if (tooOld > 0) metrics.lettersNotKept.set({ reason, why: 'too_old' }, tooOld)
+  }
 }
 
 /** Makes the metrics of one worker, in a registry of its own: several workers can live in one process. */
@@ -76,7 +89,17 @@ export function createMetrics(): Metrics {
       labelNames: ['path'],
       registers,
     }),
-    lettersWritten: counter('stepwell_dead_letters_written_total', 'Dead letters committed'),
+    lettersWritten: counter(
+      'stepwell_dead_letters_written_total',
+      'Dead letters that this worker has committed',
+    ),
+    letters: new Gauge({ name: 'stepwell_dead_letters', help: 'Dead letters in Postgres', registers }),
+    lettersNotKept: new Gauge({
+      name: 'stepwell_dead_letters_not_kept',
+      help: 'Dead letters counted only, by all workers: there was no room for them, or they became too old',
+      labelNames: ['reason', 'why'],
+      registers,
+    }),
     troubles: counter(
       'stepwell_worker_troubles_total',
       'Failures outside of this worker that it is working around',

@@ -6,7 +6,7 @@ import type { Shard } from './shard.ts'
 /** A worker that has had work for this long and finished none of it is not alive, whatever its process says. */
 export const STUCK_AFTER_MS = 30_000
 
-/** While Redis is away commands wait for it; who asks here does not. */
+/** While a server is away commands wait for it; who asks here does not. */
 const ANSWER_MS = 2_000
 
 /**
@@ -68,9 +68,9 @@ export class Progress {
 }
 
 /** What the promise gives; rejects if that takes longer than anybody should wait. */
-export function soon<T>(answer: Promise<T>): Promise<T> {
+export function soon<T>(answer: Promise<T>, whose = 'Redis'): Promise<T> {
   const late = new Promise<never>((_, reject) => {
-    setTimeout(() => reject(new Error(`Redis has not answered for ${ANSWER_MS} ms`)), ANSWER_MS).unref()
+    setTimeout(() => reject(new Error(`${whose} has not answered for ${ANSWER_MS} ms`)), ANSWER_MS).unref()
   })
   return Promise.race([answer, late])
 }

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Database } from './database.ts'
+import { listNotKept, type NotKept } from './dead-letter-bounds.ts'
 
 /** What could not be stored. */
 export interface DeadLetter {
@@ -15,46 +16,6 @@ export interface DeadLetter {
   traceId?: string
 }
 
-/** Most UTF-16 units that a letter's payload keeps. */
-export const PAYLOAD_MAX_LENGTH = 1_048_576
-
-/** Puts letters down; resolves after the commit. A letter that is there counts one delivery more. */
-export async function writeDeadLetters(
-  { db }: Database,
-  letters: readonly DeadLetter[],
-  nowMs: number,
-): Promise<void> {
-  if (letters.length === 0) return
-  const unique = [...new Map(letters.map((letter) => [letter.letterId, letter])).values()]
-  unique.sort((a, b) => (a.letterId < b.letterId ? -1 : 1))
-  const now = new Date(nowMs)
-  for (let i = 0; i < unique.length; i += 1000) {
-    await db
-      .insertInto('execution_dead_letters')
-      .values(
-        unique.slice(i, i + 1000).map((letter) => ({
-          letter_id: letter.letterId,
-          stream: letter.stream,
-          entry_id: letter.entryId,
-          first_seen_at: now,
-          last_seen_at: now,
-          producer: letter.producer ?? null,
-          trace_id: letter.traceId ?? null,
-          reason: letter.reason,
-          payload: letter.payload.slice(0, PAYLOAD_MAX_LENGTH),
-        })),
-      )
-      .onConflict((conflict) =>
-        conflict.column('letter_id').doUpdateSet({
-          last_seen_at: sql`excluded.last_seen_at`,
-          deliveries: sql`execution_dead_letters.deliveries + 1`,
-          reason: sql`excluded.reason`,
-        }),
-      )
-      .execute()
-  }
-}
-
 /** A dead letter as it lies in the database. */
 export interface StoredDeadLetter extends DeadLetter {
   firstSeenAt: Date
@@ -63,28 +24,40 @@ export interface StoredDeadLetter extends DeadLetter {
   deliveries: number
 }
 
-/** Dead letters, newest first; at most `limit` (default: 100). `producer`: only of this one; `before`: only older than this. */
+/** Which letters; all that is given must hold. */
+export interface DeadLetterFilters {
+  letterIds?: readonly string[]
+  reason?: string
+  producer?: string
+}
+
+/**
+ * Dead letters; at most `limit` (default: 100). Without `after` those that came last, newest first. With it those behind this id,
+ * by id: '' begins with the first, so that all can be gone through while some are removed. Payloads are cut after
+ * `payloadMaxLength` characters (default: never): a hundred whole ones can be 100 MiB.
+ */
 export async function listDeadLetters(
-  { db }: Database,
-  options: {
-    limit?: number
-    producer?: string
-    before?: Pick<StoredDeadLetter, 'firstSeenAt' | 'letterId'>
-  } = {},
+  { db }: Pick<Database, 'db'>,
+  options: DeadLetterFilters & { limit?: number; after?: string; payloadMaxLength?: number } = {},
 ): Promise<StoredDeadLetter[]> {
+  const { letterIds, reason, producer, after, payloadMaxLength } = options
   let query = db
     .selectFrom('execution_dead_letters')
-    .selectAll()
-    .orderBy('first_seen_at', 'desc')
-    .orderBy('letter_id', 'desc')
-    .limit(options.limit ?? 100)
-  const { producer, before } = options
-  if (producer !== undefined) query = query.where('producer', '=', producer)
-  if (before !== undefined) {
-    query = query.where(({ eb, refTuple, tuple }) =>
-      eb(refTuple('first_seen_at', 'letter_id'), '<', tuple(before.firstSeenAt, before.letterId)),
+    .select(['letter_id', 'stream', 'entry_id', 'reason', 'producer', 'trace_id', 'deliveries'])
+    .select(['first_seen_at', 'last_seen_at'])
+    .select(
+      payloadMaxLength === undefined
+        ? 'payload'
+        : sql<string>`left(payload, ${payloadMaxLength})`.as('payload'),
     )
-  }
+    .limit(options.limit ?? 100)
+  if (letterIds !== undefined) query = query.where(sql<boolean>`letter_id = any(${letterIds})`)
+  if (reason !== undefined) query = query.where('reason', '=', reason)
+  if (producer !== undefined) query = query.where('producer', '=', producer)
+  query =
+    after === undefined
+      ? query.orderBy('last_seen_at', 'desc').orderBy('letter_id', 'desc')
+      : query.where('letter_id', '>', after).orderBy('letter_id')
   return (await query.execute()).map((row) => ({
     letterId: row.letter_id,
     stream: row.stream,
@@ -99,8 +72,49 @@ export async function listDeadLetters(
   }))
 }
 
+/** The dead letters of one reason: those that are there, and those that were not kept. */
+export interface DeadLetterReason extends NotKept {
+  letters: number
+}
+
+/** Most reasons that are told. */
+const REASONS_MAX = 1_000
+
+/** Why letters are dead, from the first to the last time that each reason came up; the most frequent first. */
+export async function listDeadLetterReasons(database: Pick<Database, 'db'>): Promise<DeadLetterReason[]> {
+  const rows = await database.db
+    .selectFrom('execution_dead_letters')
+    .select('reason')
+    .select(sql<string>`count(*)`.as('letters'))
+    .select(({ fn }) => fn.min('first_seen_at').as('first_seen_at'))
+    .select(({ fn }) => fn.max('last_seen_at').as('last_seen_at'))
+    .groupBy('reason')
+    .orderBy(sql`count(*)`, 'desc')
+    .orderBy('reason')
+    .limit(REASONS_MAX)
+    .execute()
+  const reasons = new Map<string, DeadLetterReason>()
+  for (const notKept of await listNotKept(database)) reasons.set(notKept.reason, { ...notKept, letters: 0 })
+  for (const { reason, letters, first_seen_at, last_seen_at } of rows) {
+    const known = reasons.get(reason)
+    reasons.set(reason, {
+      reason,
+      letters: Number(letters),
+      noRoom: known?.noRoom ?? 0,
+      tooOld: known?.tooOld ?? 0,
+      firstSeenAt: new Date(Math.min(Number(first_seen_at), Number(known?.firstSeenAt ?? Infinity))),
+      lastSeenAt: new Date(Math.max(Number(last_seen_at), Number(known?.lastSeenAt ?? 0))),
+    })
+  }
+  const all = ({ letters, noRoom, tooOld }: DeadLetterReason): number => letters + noRoom + tooOld
+  return [...reasons.values()].sort((a, b) => all(b) - all(a))
+}
+
 /** Removes letters; resolves after the commit. Those that are not there are passed over. */
-export async function deleteDeadLetters({ db }: Database, letterIds: readonly string[]): Promise<void> {
+export async function deleteDeadLetters(
+  { db }: Pick<Database, 'db'>,
+  letterIds: readonly string[],
+): Promise<void> {
   for (let i = 0; i < letterIds.length; i += 1_000)
     await db
       .deleteFrom('execution_dead_letters')

@@ -1,11 +1,22 @@
 export { type Database, type DatabaseConfig, openDatabase } from './database.ts'
 export {
+  countDeadLetters,
+  DEAD_LETTER_BOUNDS,
+  type DeadLetterBounds,
+  expireDeadLetters,
+  forgetNotKept,
+  listNotKept,
+  type NotKept,
+} from './dead-letter-bounds.ts'
+export { DeadLetterWriter, PAYLOAD_MAX_LENGTH } from './dead-letter-writer.ts'
+export {
   type DeadLetter,
+  type DeadLetterFilters,
+  type DeadLetterReason,
   deleteDeadLetters,
+  listDeadLetterReasons,
   listDeadLetters,
-  PAYLOAD_MAX_LENGTH,
   type StoredDeadLetter,
-  writeDeadLetters,
 } from './dead-letters.ts'
 export type { TraceInput } from './delta-of-trace.ts'
 export { checkMigrations, type MigrationReport, migrateToLatest, SchemaTooNewError } from './migrate.ts'
@@ -16,7 +27,7 @@ export {
   MONTHS_AHEAD,
   monthsAround,
 } from './partitions.ts'
-export type { DeadLettersTable, ExecutionTracesTable, Tables } from './tables.ts'
+export type { DeadLettersNotKeptTable, DeadLettersTable, ExecutionTracesTable, Tables } from './tables.ts'
 export { type FinalizedTrace, TraceStorage, type TraceStorageOptions } from './trace-storage.ts'
 export { type TraceDeltas, TraceWriter, WRITE_MAX_TRACES, type Written } from './trace-writer.ts'
 export { isMissingPartition, isTransient, sqlState } from './transient-error.ts'

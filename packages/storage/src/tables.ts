@@ -1,5 +1,5 @@
 import type { TraceStatus } from '@stepwell/protocol'
-import type { Generated } from 'kysely'
+import type { ColumnType, Generated } from 'kysely'
 
 /** `execution_traces`, as it is written and read: JSON columns are written as text. */
 export interface ExecutionTracesTable {
@@ -38,8 +38,18 @@ export interface DeadLettersTable {
   payload: string
 }
 
+/** `execution_dead_letters_not_kept`: how many more there would be, by reason. Counts come as text. */
+export interface DeadLettersNotKeptTable {
+  reason: string
+  no_room: ColumnType<string, number>
+  too_old: ColumnType<string, number>
+  first_seen_at: Date
+  last_seen_at: Date
+}
+
 /** The tables that the storage package knows. */
 export interface Tables {
   execution_traces: ExecutionTracesTable
   execution_dead_letters: DeadLettersTable
+  execution_dead_letters_not_kept: DeadLettersNotKeptTable
 }

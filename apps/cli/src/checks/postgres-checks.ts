@@ -1,16 +1,25 @@
 import { addMonths, monthBounds, monthOf, partitionName } from '@stepwell/protocol'
-import { checkMigrations, type Database, listPartitions, MONTHS_AHEAD } from '@stepwell/storage'
+import {
+  checkMigrations,
+  countDeadLetters,
+  type Database,
+  listNotKept,
+  listPartitions,
+  MONTHS_AHEAD,
+} from '@stepwell/storage'
 import { durationText } from '../format.ts'
 import { type Check, judged } from './check.ts'
 
 const CLOCK_MAX_MS = 1_000
+/** That there was no room is news for a day. */
+const FULL_FOR_MS = 86_400_000
 
 /** Looks at Postgres and the tables. `redisNowMs`: the clock of Redis, if it is known. Rejects where Postgres does not answer. */
 export async function checkPostgres(
   database: Database,
   redisNowMs: (() => Promise<number>) | undefined,
 ): Promise<Check[]> {
-  const { pool, schema } = database
+  const { pool } = database
   const before = Date.now()
   const { rows } = await pool.query(
     `select current_setting('server_version') as version, current_setting('server_version_num')::int as number,
@@ -60,10 +69,6 @@ export async function checkPostgres(
     partitionName(addMonths(monthOf(Date.now()), i)),
   )
   const absent = wanted.filter((name) => !months.has(name))
-  const table = schema === undefined ? '' : `${schema}.`
-  const letters = Number(
-    (await pool.query(`select count(*) as n from ${table}execution_dead_letters`)).rows[0].n,
-  )
   checks.push(
     judged(
       'postgres',
@@ -75,9 +80,40 @@ export async function checkPostgres(
       'warn',
       'run stepwell migrate, or look why the workers cannot make them',
     ),
-    judged('postgres', 'dead letters', String(letters), letters === 0, 'warn', 'stepwell dead list says why'),
+    await deadLetterCheck(database),
   )
   return checks
+}
+
+async function deadLetterCheck(database: Database): Promise<Check> {
+  const { letters } = await countDeadLetters(database)
+  const notKept = await listNotKept(database)
+  const told = letters.toLocaleString('en-US')
+  const noRoom = notKept.reduce((sum, one) => sum + one.noRoom, 0)
+  const tooOld = notKept.reduce((sum, one) => sum + one.tooOld, 0)
+  const gone = [
+    ...(noRoom === 0 ? [] : [`${noRoom.toLocaleString('en-US')} not kept for want of room`]),
+    ...(tooOld === 0 ? [] : [`${tooOld.toLocaleString('en-US')} removed by age`]),
+  ]
+  const found = [told, ...gone].join('; ')
+  const isFull = notKept.some((one) => one.noRoom > 0 && one.lastSeenAt.getTime() > Date.now() - FULL_FOR_MS)
+  return isFull
+    ? judged(
+        'postgres',
+        'dead letters',
+        found,
+        false,
+        'fail',
+        'no room for more: what comes now is only counted. stepwell dead list says why; dead replay, dead drop or a larger STEPWELL_DEAD_LETTERS_MAX make room',
+      )
+    : judged(
+        'postgres',
+        'dead letters',
+        found,
+        letters + gone.length === 0,
+        'warn',
+        'stepwell dead list says why',
+      )
 }
 
 function clockCheck(name: string, differenceMs: number, other: string): Check {

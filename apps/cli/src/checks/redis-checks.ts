@@ -9,7 +9,7 @@ import {
 import type { Redis } from 'ioredis'
 import type { Environment } from '../config.ts'
 import type { RedisLike } from '../connections.ts'
-import { counted, durationText } from '../format.ts'
+import { counted, durationText, sizeText } from '../format.ts'
 import { type Check, judged } from './check.ts'
 
 /** A worker that has not asked for this long is not there: it asks every second. */
@@ -40,7 +40,7 @@ function checkServer(info: ReadonlyMap<string, string>): Check[] {
   const policy = info.get('maxmemory_policy') ?? 'unknown'
   const used = Number(info.get('used_memory') ?? 0)
   const most = Number(info.get('maxmemory') ?? 0)
-  const aof = info.get('aof_enabled') === '1'
+  const role = info.get('role') ?? 'unknown'
   return [
     judged(
       'redis',
@@ -60,21 +60,44 @@ function checkServer(info: ReadonlyMap<string, string>): Check[] {
     ),
     judged(
       'redis',
-      'persistence',
-      aof ? 'append-only file' : 'no append-only file',
-      aof,
-      'warn',
-      'set appendonly yes: what is in flight is lost with Redis otherwise',
+      'writable',
+      role === 'master' ? 'yes' : `no, its role is ${role}`,
+      role === 'master',
+      'fail',
+      'let REDIS_URL point to the master, or to the sentinels that know it',
     ),
+    persistenceCheck(info),
     judged(
       'redis',
       'memory',
-      most === 0 ? `${mebibytes(used)} used, no limit` : `${mebibytes(used)} of ${mebibytes(most)} used`,
+      most === 0 ? `${sizeText(used)} used, no limit` : `${sizeText(used)} of ${sizeText(most)} used`,
       most === 0 || used < 0.8 * most,
       'warn',
       'give Redis more memory, or add workers: when it is full producers drop what does not fit',
     ),
   ]
+}
+
+function persistenceCheck(info: ReadonlyMap<string, string>): Check {
+  const name = 'persistence'
+  // While these fail, Redis may refuse every write (MISCONF).
+  const broken =
+    info.get('aof_last_write_status') === 'err'
+      ? 'the append-only file cannot be written'
+      : info.get('rdb_last_bgsave_status') === 'err'
+        ? 'the last snapshot has failed'
+        : undefined
+  if (broken !== undefined)
+    return judged('redis', name, broken, false, 'fail', 'look at the log of Redis, and at its disk')
+  const aof = info.get('aof_enabled') === '1'
+  return judged(
+    'redis',
+    name,
+    aof ? 'append-only file' : 'no append-only file',
+    aof,
+    'warn',
+    'set appendonly yes: what is in flight is lost with Redis otherwise',
+  )
 }
 
 async function checkShard(redis: RedisLike, env: Environment, shard: number): Promise<Check[]> {
@@ -179,5 +202,3 @@ function parseInfo(text: string): Map<string, string> {
   }
   return info
 }
-
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`

@@ -86,7 +86,8 @@ export async function auditTraces(
     dead: 0,
     lost: [],
   }
-  const query = connections.query()
+  // Never a replica: what has not come there yet would count as lost.
+  const query = connections.primaryQuery()
   const nowhere = new Set<string>()
   for (let i = 0; i < wanted.length; i += IDS_A_QUERY) {
     const ids = wanted.slice(i, i + IDS_A_QUERY)
@@ -185,17 +186,14 @@ async function* openIds(redis: RedisLike, due: string): AsyncGenerator<string> {
 async function* idsOfLetters(
   database: ReturnType<CommandContext['connections']['database']>,
 ): AsyncGenerator<string> {
-  for (let before: Awaited<ReturnType<typeof listDeadLetters>>[number] | undefined; ; ) {
-    const page = await listDeadLetters(database, {
-      limit: LETTERS_A_PAGE,
-      ...(before === undefined ? {} : { before }),
-    })
+  for (let after = ''; ; ) {
+    const page = await listDeadLetters(database, { limit: LETTERS_A_PAGE, after })
     for (const { traceId, payload } of page) {
       if (traceId !== undefined) yield traceId
       else yield* payload.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? []
     }
-    before = page.at(-1)
     if (page.length < LETTERS_A_PAGE) return
+    after = page.at(-1)?.letterId as string
   }
 }
 

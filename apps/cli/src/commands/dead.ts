@@ -1,45 +1,103 @@
-import { boundText, encodeFrame, type Json, type JsonObject } from '@stepwell/protocol'
-import { decodeFrame } from '@stepwell/protocol/schema'
+import { boundText, type JsonObject } from '@stepwell/protocol'
 import { present } from '@stepwell/query'
-import { deleteDeadLetters, listDeadLetters, type StoredDeadLetter } from '@stepwell/storage'
+import {
+  type DeadLetterFilters,
+  type DeadLetterReason,
+  deleteDeadLetters,
+  forgetNotKept,
+  listDeadLetterReasons,
+  listDeadLetters,
+  listNotKept,
+  type StoredDeadLetter,
+} from '@stepwell/storage'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { EXIT_DONE, EXIT_PARTLY, Failure, UsageError } from '../errors.ts'
 import { agoText, counted, timeText } from '../format.ts'
-import { plain, tableLines } from '../terminal.ts'
+import { type Column, plain, tableLines } from '../terminal.ts'
 
-const PAGE = 200
 /** Of a payload, in lists. */
 const PREVIEW_MAX_LENGTH = 200
 
-/** Lists what could not be stored, newest first. */
+/** Lists what could not be stored: first by reason, then letter by letter, newest first. */
 export async function listLetters(
   context: CommandContext,
-  { limit, json }: { limit: number; json?: boolean },
+  { limit, reason, json }: { limit: number; reason?: string; json?: boolean },
 ): Promise<void> {
-  const letters = await listDeadLetters(context.connections.database(), { limit })
+  const database = context.connections.reading()
+  const reasons = (await listDeadLetterReasons(database)).filter(
+    (one) => reason === undefined || one.reason === reason,
+  )
+  const letters = await listDeadLetters(database, {
+    limit,
+    ...(reason === undefined ? {} : { reason }),
+    // One more tells that there is more.
+    payloadMaxLength: PREVIEW_MAX_LENGTH + 1,
+  })
   if (json) {
     await writeJson(context, {
+      reasons: reasons.map(reasonJson),
       dead_letters: letters.map((letter) => letterJson(letter, PREVIEW_MAX_LENGTH)),
     })
     return
   }
-  if (letters.length === 0) {
-    context.terminal.note('no dead letters: everything that came could be stored')
+  if (reasons.length === 0) {
+    context.terminal.note(
+      reason === undefined
+        ? 'no dead letters: everything that came could be stored'
+        : 'no dead letters with this reason: it has to be given whole',
+    )
     return
   }
   const nowMs = Date.now()
-  const lines = tableLines(
-    letters,
-    [
-      { title: 'LETTER', text: (letter) => letter.letterId },
-      { title: 'CAME', text: (letter) => agoText(letter.lastSeenAt, nowMs) },
-      { title: 'TIMES', text: (letter) => String(letter.deliveries), right: true, optional: 1 },
-      { title: 'REASON', text: (letter) => letter.reason, flexible: 30 },
-    ],
-    context.terminal,
-  )
-  await writeLines(context, lines)
+  await writeLines(context, tableLines(reasons.slice(0, limit), reasonColumns(nowMs), context.terminal))
+  if (reasons.length > limit) context.terminal.note(`and ${counted(reasons.length - limit, 'more reason')}`)
+  if (letters.length === 0) return
+  await writeLines(context, ['', ...tableLines(letters, letterColumns(nowMs), context.terminal)])
+  const all = reasons.reduce((sum, one) => sum + one.letters, 0)
+  if (all > letters.length)
+    context.terminal.note(`the newest ${letters.length} of ${counted(all, 'letter')}: --limit shows more`)
 }
+
+const reasonColumns = (nowMs: number): Column<DeadLetterReason>[] => [
+  { title: 'LETTERS', text: ({ letters }) => letters.toLocaleString('en-US'), right: true },
+  {
+    title: 'NOT KEPT',
+    text: ({ noRoom, tooOld }) => (noRoom + tooOld).toLocaleString('en-US'),
+    right: true,
+  },
+  { title: 'FIRST', text: ({ firstSeenAt }) => agoText(firstSeenAt, nowMs), optional: 1 },
+  { title: 'LAST', text: ({ lastSeenAt }) => agoText(lastSeenAt, nowMs) },
+  { title: 'REASON', text: ({ reason }) => reason, flexible: 30 },
+]
+
+const letterColumns = (nowMs: number): Column<StoredDeadLetter>[] => [
+  { title: 'LETTER', text: ({ letterId }) => letterId },
+  { title: 'CAME', text: ({ lastSeenAt }) => agoText(lastSeenAt, nowMs) },
+  { title: 'TIMES', text: ({ deliveries }) => String(deliveries), right: true, optional: 2 },
+  { title: 'REASON', text: ({ reason }) => reason, flexible: 20 },
+  {
+    title: 'PAYLOAD',
+    text: ({ payload }) => boundText(payload, PREVIEW_MAX_LENGTH),
+    flexible: 20,
+    optional: 1,
+  },
+]
+
+const reasonJson = ({
+  reason,
+  letters,
+  noRoom,
+  tooOld,
+  firstSeenAt,
+  lastSeenAt,
+}: DeadLetterReason): JsonObject =>
+  present({
+    reason,
+    letters,
+    not_kept: { no_room: noRoom, too_old: tooOld },
+    first_seen_at: firstSeenAt,
+    last_seen_at: lastSeenAt,
+  })
 
 const letterJson = (letter: StoredDeadLetter, payloadMaxLength: number): JsonObject =>
   present({
@@ -61,7 +119,8 @@ export async function showLetter(
   letterId: string,
   { json }: { json?: boolean },
 ): Promise<void> {
-  const letter = await findLetter(context, letterId)
+  const [letter] = await listDeadLetters(context.connections.reading(), { letterIds: [letterId] })
+  if (letter === undefined) throw new Failure(`There is no dead letter '${letterId}'`)
   if (json) return writeJson(context, letterJson(letter, Number.POSITIVE_INFINITY))
   const told: [string, string | undefined][] = [
     ['letter', letter.letterId],
@@ -80,101 +139,69 @@ export async function showLetter(
   )
 }
 
-/** Removes letters for good: those named, or all. */
+/** The letters that are chosen, by id, page by page. Nothing is passed over while those before are removed. */
+export async function* pagesOfLetters(
+  context: CommandContext,
+  options: DeadLetterFilters & { limit: number; payloadMaxLength?: number },
+): AsyncGenerator<StoredDeadLetter[]> {
+  for (let after = ''; ; ) {
+    // From the primary: what is removed by what a replica shows can be something else by now.
+    const page = await listDeadLetters(context.connections.database(), { ...options, after })
+    if (page.length > 0) yield page
+    if (page.length < options.limit) return
+    after = page.at(-1)?.letterId as string
+  }
+}
+
+/** What letters are meant: those named, those of a reason, or all. */
+export function chosenBy(wanted: readonly string[], reason: string | undefined): DeadLetterFilters {
+  return {
+    ...(wanted.length === 0 ? {} : { letterIds: wanted }),
+    ...(reason === undefined ? {} : { reason }),
+  }
+}
+
+const DROP_AT_ONCE = 1_000
+
+/** Removes letters for good: those named, those of a reason, or all; with a reason, or all, what was counted of others is forgotten too. */
 export async function dropLetters(
   context: CommandContext,
   wanted: readonly string[],
-  { all, dryRun }: { all?: boolean; dryRun?: boolean },
-): Promise<void> {
-  if ((wanted.length === 0) !== (all === true)) throw new UsageError('say which letters to drop, or --all')
+  { all, reason, dryRun }: { all?: boolean; reason?: string; dryRun?: boolean },
+): Promise<number> {
+  if ([wanted.length > 0, reason !== undefined, all === true].filter(Boolean).length !== 1)
+    throw new UsageError('say which letters to drop: their ids, --reason <reason>, or --all')
+  const database = context.connections.database()
   let dropped = 0
-  for await (const page of pagesOf(context, wanted)) {
+  for await (const page of pagesOfLetters(context, {
+    ...chosenBy(wanted, reason),
+    limit: DROP_AT_ONCE,
+    payloadMaxLength: 0,
+  })) {
     dropped += page.length
     if (!dryRun)
       await deleteDeadLetters(
-        context.connections.database(),
+        database,
         page.map((letter) => letter.letterId),
       )
   }
-  if (dropped === 0 && wanted.length > 0) throw new Failure('There is no such dead letter')
-  await writeLines(context, [`${dryRun ? 'would drop' : 'dropped'} ${counted(dropped, 'letter')}`])
+  const notKept = wanted.length > 0 ? [] : await listNotKept(database)
+  const forgotten = notKept
+    .filter((one) => reason === undefined || one.reason === reason)
+    .reduce((sum, { noRoom, tooOld }) => sum + noRoom + tooOld, 0)
+  if (!dryRun && forgotten > 0) await forgetNotKept(database, reason)
+  if (dropped + forgotten === 0 && all !== true) throw new Failure('There is no such dead letter')
+  const [drop, forget] = dryRun ? ['would drop', 'would forget'] : ['dropped', 'forgot']
+  const also =
+    forgotten === 0 ? '' : `, and ${forget} ${forgotten.toLocaleString('en-US')} that were not kept`
+  await writeLines(context, [`${drop} ${counted(dropped, 'letter')}${also}`])
+  return tellAbsent(context, wanted, dropped)
 }
 
-async function findLetter(context: CommandContext, letterId: string): Promise<StoredDeadLetter> {
-  for await (const page of pagesOf(context, [letterId])) if (page[0] !== undefined) return page[0]
-  throw new Failure(`There is no dead letter '${letterId}'`)
-}
-
-/** The letters, all or those named, page by page. */
-async function* pagesOf(
-  context: CommandContext,
-  wanted: readonly string[],
-): AsyncGenerator<StoredDeadLetter[]> {
-  const database = context.connections.database()
-  let before: StoredDeadLetter | undefined
-  do {
-    const page = await listDeadLetters(database, { limit: PAGE, ...(before === undefined ? {} : { before }) })
-    before = page.length < PAGE ? undefined : page.at(-1)
-    yield wanted.length === 0 ? page : page.filter((letter) => wanted.includes(letter.letterId))
-  } while (before !== undefined)
-}
-
-/**
- * Sends letters through their streams once more, all or those named: after an upgrade that knows their version, or a repair. Those
- * that would be refused again stay. A letter is removed after Redis has it: killed in between it is sent twice, which is harmless.
- */
-export async function replayLetters(
-  context: CommandContext,
-  wanted: readonly string[],
-  { dryRun }: { dryRun?: boolean },
-): Promise<number> {
-  const redis = await context.connections.redis()
-  let sent = 0
-  let kept = 0
-  for await (const page of pagesOf(context, wanted)) {
-    const replayed: string[] = []
-    for (const letter of page) {
-      const frame = frameOf(letter, sent + replayed.length)
-      if (!('problem' in frame)) {
-        if (!dryRun) await redis.xadd(letter.stream, '*', ...frame.fields)
-        replayed.push(letter.letterId)
-        continue
-      }
-      kept += 1
-      context.terminal.note(`${letter.letterId} stays: ${frame.problem}`)
-    }
-    if (!dryRun) await deleteDeadLetters(context.connections.database(), replayed)
-    sent += replayed.length
-  }
-  if (wanted.length > 0 && sent + kept === 0) throw new Failure('There is no such dead letter')
-  const done = `${dryRun ? 'would replay' : 'replayed'} ${counted(sent, 'letter')}`
-  await writeLines(context, [kept === 0 ? done : `${done}; ${kept} stay`])
-  return kept === 0 ? EXIT_DONE : EXIT_PARTLY
-}
-
-/** What to send for a letter; or why nothing can be. */
-function frameOf(letter: StoredDeadLetter, index: number): { fields: string[] } | { problem: string } {
-  let payload: Json
-  try {
-    payload = JSON.parse(letter.payload)
-  } catch {
-    return { problem: 'its payload was cut: it was too large' }
-  }
-  const fields = Array.isArray(payload) ? payload.map(String) : frameOfDelta(payload, letter, index)
-  const decoded = decodeFrame(fields, Date.now())
-  if (!decoded.ok) return { problem: decoded.reason }
-  const [refused] = decoded.refused
-  return refused !== undefined && decoded.deltas.length === 0 ? { problem: refused.reason } : { fields }
-}
-
-/** A frame for a delta that was refused by itself. Its number is one that its producer does not reach. */
-function frameOfDelta(delta: Json, letter: StoredDeadLetter, index: number): string[] {
-  const own = /:(\d+)(?:\.\d+)?$/.exec(letter.entryId)?.[1]
-  return encodeFrame({
-    producer: letter.producer ?? 'replay',
-    number: own === undefined ? Date.now() * 100 + (index % 100) : Number(own),
-    deltaCount: 1,
-    counters: { emitted: 0, acked: 0, dropped: {} },
-    deltas: JSON.stringify([delta]),
-  })
+/** Says how many of the letters that were named are not there, and gives the exit code for it. */
+export function tellAbsent({ terminal }: CommandContext, wanted: readonly string[], found: number): number {
+  const absent = new Set(wanted).size - found
+  if (absent <= 0) return EXIT_DONE
+  terminal.note(`${counted(absent, 'letter')} of those named ${absent === 1 ? 'is' : 'are'} not there`)
+  return EXIT_PARTLY
 }

@@ -56,7 +56,9 @@ async function idsOfExecution(
   execution: string,
 ): Promise<Set<string>> {
   const ids = new Set<string>()
-  for await (const { traceId } of connections.query().findTraces({ executionId: execution, limit: 1_000 }))
+  for await (const { traceId } of connections
+    .primaryQuery()
+    .findTraces({ executionId: execution, limit: 1_000 }))
     ids.add(traceId)
   const current = await redis?.get(correlationKey(execution, env.STEPWELL_NAMESPACE))
   if (current) ids.add(current)

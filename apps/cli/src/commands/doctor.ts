@@ -2,6 +2,7 @@ import { present } from '@stepwell/query'
 import type { Check } from '../checks/check.ts'
 import { checkPostgres } from '../checks/postgres-checks.ts'
 import { checkRedis } from '../checks/redis-checks.ts'
+import { checkReplica } from '../checks/replica-checks.ts'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { EXIT_DONE, EXIT_FAILED, explainError, UsageError } from '../errors.ts'
 import { counted } from '../format.ts'
@@ -20,6 +21,9 @@ export async function doctor(context: CommandContext, { json }: { json?: boolean
     const redisNowMs = redis && (async () => clockOf(await redis.time()))
     return checkPostgres(connections.database(), redisNowMs)
   })
+  const replica = connections.replicaIfSet()
+  if (replica !== undefined)
+    await gather(checks, 'postgres', () => checkReplica(replica, connections.database()), 'replica')
   const failed = checks.filter((check) => check.status === 'fail').length
   if (json) {
     await writeJson(context, {
@@ -33,16 +37,21 @@ export async function doctor(context: CommandContext, { json }: { json?: boolean
 }
 
 /** What cannot be reached is a check that failed; the others go on. */
-async function gather(checks: Check[], area: Check['area'], look: () => Promise<Check[]>): Promise<void> {
+async function gather(
+  checks: Check[],
+  area: Check['area'],
+  look: () => Promise<Check[]>,
+  name = 'reachable',
+): Promise<void> {
   try {
     checks.push(...(await look()))
   } catch (error) {
     if (error instanceof UsageError) throw error
-    const advice =
-      area === 'redis'
-        ? 'look at REDIS_URL, and whether Redis runs'
-        : 'look at DATABASE_URL, and whether Postgres runs'
-    checks.push({ area, name: 'reachable', status: 'fail', found: explainError(error).message, advice })
+    const variable =
+      area === 'redis' ? 'REDIS_URL' : name === 'replica' ? 'DATABASE_REPLICA_URL' : 'DATABASE_URL'
+    const server = area === 'redis' ? 'Redis' : name === 'replica' ? 'the replica' : 'Postgres'
+    const advice = `look at ${variable}, and whether ${server} runs`
+    checks.push({ area, name, status: 'fail', found: explainError(error).message, advice })
   }
 }
 

@@ -49,6 +49,7 @@ export async function drill(context: CommandContext, options: DrillOptions): Pro
     return worker
   }
   const query = new TraceQuery(databaseUrl, { schema, maxConnections: 2 })
+  const database = openDatabase({ connectionString: databaseUrl, max: 1 }, schema)
   const tracer = new ExecutionTracer({
     redis: env.REDIS_URL,
     namespace,
@@ -74,7 +75,7 @@ export async function drill(context: CommandContext, options: DrillOptions): Pro
     const found = await until(
       async () => {
         const audit = await auditTraces(
-          { connections: { ...connections, query: () => query } },
+          { connections: { ...connections, primaryQuery: () => query, database: () => database } },
           redis,
           place,
           ids,
@@ -112,7 +113,6 @@ export async function drill(context: CommandContext, options: DrillOptions): Pro
     await query.close()
     for (const worker of workers) await worker.end()
     await removeKeys(redis, namespace)
-    const database = openDatabase({ connectionString: databaseUrl, max: 1 })
     await database.pool.query(`drop schema if exists ${schema} cascade`).catch(() => {})
     await database.close()
   }

@@ -65,7 +65,11 @@ export async function importFile(
   terminal.progress(`${progressLine(good, 1)}: waiting until all is stored`)
   await writer.finish()
   terminal.progress(undefined)
-  for (const letter of await listDeadLetters(database, { producer: writer.producer, limit: 100_000 })) {
+  for (const letter of await listDeadLetters(database, {
+    producer: writer.producer,
+    limit: 100_000,
+    payloadMaxLength: 0,
+  })) {
     refused += 1
     tell(
       letter.traceId === undefined ? 'a trace' : `trace ${letter.traceId}`,
