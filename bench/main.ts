@@ -7,6 +7,8 @@ import pg from 'pg'
 import { clientCost } from './client-cost.ts'
 import { type Benchmark, describeMachine, type Figure } from './harness.ts'
 import { ingest } from './ingest.ts'
+import { ingestPeers } from './ingest-peers.ts'
+import { ingestWorkers } from './ingest-workers.ts'
 import { redaction } from './redaction.ts'
 import { singleCalls } from './single-calls.ts'
 import { statedSpeeds } from './stated-speeds.ts'
@@ -16,6 +18,8 @@ const BENCHMARKS: Record<string, Benchmark> = {
   client: clientCost,
   calls: singleCalls,
   ingest,
+  peers: ingestPeers,
+  workers: ingestWorkers,
   stated: statedSpeeds,
   redaction,
   storage_form: storageForm,

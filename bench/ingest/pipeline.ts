@@ -1,4 +1,4 @@
-import { GROUP, shardKeys } from '@stepwell/protocol'
+import { correlationKey, GROUP, shardKeys } from '@stepwell/protocol'
 import { type SpawnedProcess, spawnProcess, waitFor } from '@stepwell/testkit'
 import type { Redis } from 'ioredis'
 import { type Contender, startContender } from '../contender.ts'
@@ -15,6 +15,8 @@ export interface PipelineOptions {
   namespace: string
   workers: number
   shards: number
+  /** Whether a commit of the workers waits for the disk. Default: true. */
+  syncCommit?: boolean
 }
 
 /** What one run through the pipeline took: traces a second, and microseconds of CPU a trace, by process. */
@@ -50,7 +52,7 @@ export class Pipeline implements AsyncDisposable {
     const workers = Array.from({ length: options.workers }, () =>
       spawnProcess(new URL('../../apps/worker/src/main.ts', import.meta.url), [], {
         REDIS_URL: redisUrl,
-        DATABASE_URL: databaseUrl,
+        DATABASE_URL: options.syncCommit === false ? asyncCommit(databaseUrl) : databaseUrl,
         STEPWELL_NAMESPACE: options.namespace,
         STEPWELL_SHARDS: String(options.shards),
         STEPWELL_HEALTH_PORT: '0',
@@ -78,7 +80,8 @@ export class Pipeline implements AsyncDisposable {
     await this.#clear()
     const before = await this.#cpuMs()
     const each = Math.ceil(traces / PRODUCERS)
-    const task = { ...this.#options, redisUrl, kind, traces: each }
+    const { namespace, shards } = this.#options
+    const task = { namespace, shards, redisUrl, kind, traces: each }
     const reports = await Promise.all(this.#producers.map((producer) => producer.run(task)))
     await waitFor(() => isDrained(redis, this.#options), {
       what: 'everything is stored',
@@ -118,11 +121,9 @@ export class Pipeline implements AsyncDisposable {
   /** Leaves the stream and its group: the workers read on. */
   async #clear(): Promise<void> {
     const { redis, pool } = this.#context
-    for await (const keys of redis.scanStream({
-      match: `${this.#options.namespace}:trace_context:*`,
-      count: 5_000,
-    }))
-      if ((keys as string[]).length > 0) await redis.unlink(...(keys as string[]))
+    const match = correlationKey('*', this.#options.namespace)
+    for await (const keys of redis.scanStream({ match, count: 5_000 }) as AsyncIterable<string[]>)
+      if (keys.length > 0) await redis.unlink(...keys)
     await pool.query('truncate execution_traces')
     await pool.query('checkpoint')
   }
@@ -135,6 +136,13 @@ export class Pipeline implements AsyncDisposable {
       workers: this.workerPids.reduce((sum, pid) => sum + processCpuMs(pid), 0),
     }
   }
+}
+
+/** The same database, for sessions whose commits do not wait for the disk. */
+function asyncCommit(databaseUrl: string): string {
+  const url = new URL(databaseUrl)
+  url.searchParams.set('options', '-c synchronous_commit=off')
+  return url.href
 }
 
 type Place = Pick<PipelineOptions, 'namespace' | 'shards'>
