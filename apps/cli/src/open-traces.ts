@@ -20,7 +20,7 @@ export async function openTraces(redis: RedisLike, env: Environment, limit: numb
     const { due, open } = shardKeys(env.STEPWELL_NAMESPACE, shard)
     const names = await redis.zrange(due, '0', String(limit - traces.length - 1))
     for (const name of names) {
-      const trace = traceOfHash(await redis.hgetall(open(name)))
+      const trace = traceOfHash(name, await redis.hgetall(open(name)))
       if (trace !== undefined) traces.push(trace)
     }
   }
@@ -35,10 +35,10 @@ export async function openTrace(
 ): Promise<Trace | undefined> {
   if (traceIdStart(traceId) === undefined) return undefined
   const { open } = shardKeys(env.STEPWELL_NAMESPACE, shardOf(traceId, env.STEPWELL_SHARDS))
-  return traceOfHash(await redis.hgetall(open(traceId)))
+  return traceOfHash(traceId, await redis.hgetall(open(traceId)))
 }
 
-function traceOfHash(hash: Record<string, string>): Trace | undefined {
-  const said = Object.entries(hash).map(([field, text]) => saidOfField(field, text))
+function traceOfHash(name: string, hash: Record<string, string>): Trace | undefined {
+  const said = Object.entries(hash).map(([field, text]) => saidOfField(name, field, text))
   return said.length === 0 ? undefined : traceOfRow(rowOfState(assemble(said)))
 }

@@ -1,8 +1,15 @@
-import { derive, producerOfField, type Said, saidOfField, traceIdStart } from '@stepwell/protocol'
-import type { TraceDeltas, Written } from '@stepwell/storage'
+import {
+  derive,
+  producerOfField,
+  type Said,
+  saidOfField,
+  type TraceState,
+  traceIdStart,
+} from '@stepwell/protocol'
+import type { TraceDeltas } from '@stepwell/storage'
 import type { Correlation } from './correlation.ts'
 import { watermarkMs } from './group.ts'
-import { type Leased, lease, postpone, settle } from './open-state.ts'
+import { type Leased, lease, postpone, type Settled, settle } from './open-state.ts'
 import { backoffMs, delay } from './outage.ts'
 import type { RedisLike } from './script.ts'
 import type { Shard } from './shard.ts'
@@ -126,14 +133,14 @@ export class Finalizer {
     const fields = Object.keys(hash)
     if (fields.length === 0) {
       // Settled by another worker after its lease had run out, or it lingered and nothing more has come.
-      await settle(this.#redis, this.#shard, leased.trace, [])
+      await settle(this.#redis, this.#shard, [{ trace: leased.trace, fields: [], lingerMs: 0 }])
       return undefined
     }
     let size = 0
     const said: Said[] = fields.map((field) => {
       const text = hash[field] as string
       size += text.length
-      return saidOfField(field, text)
+      return saidOfField(leased.trace, field, text)
     })
     const first = (said[0] as Said).delta
     const begun = said.some(({ delta }) => delta.b === 1)
@@ -159,36 +166,41 @@ export class Finalizer {
     const { written, guilty } = await this.#store.write(traces)
     const byKey = new Map(written.map((item) => [`${item.traceId}@${item.startedAtMs}`, item]))
     const refused = new Map(guilty.map((item) => [item.trace, item.error]))
-    await Promise.all(
-      traces.map((trace) => {
-        const stored = byKey.get(`${trace.traceId}@${trace.startedAtMs}`)
-        return stored === undefined ? this.#refuse(trace, refused.get(trace)) : this.#release(trace, stored)
-      }),
-    )
+    const settled: Settled[] = []
+    const postponed: { leased: Leased; inMs: number }[] = []
+    const [open, over] = [new Map<string, string>(), new Map<string, string>()]
+    for (const trace of traces) {
+      const { leased, fields } = trace
+      const state = byKey.get(`${trace.traceId}@${trace.startedAtMs}`)?.state
+      if (state === undefined) {
+        // Refused for what is in it: its deltas become dead letters and leave the open state.
+        await this.#onRefused(trace, refused.get(trace) ?? new Error('not stored'))
+        settled.push({ trace: leased.trace, fields, lingerMs: 0 })
+        continue
+      }
+      // Of one that is held nothing more is to come: it stays running in Postgres.
+      const isOver = state.end !== null || state.isHeld
+      if (isOver) {
+        const whole = trace.begun && derive(state).missingSteps === 0
+        settled.push({ trace: leased.trace, fields, lingerMs: whole ? 0 : LINGER_MS })
+      } else postponed.push({ leased, inMs: this.#nextLookMs(state) })
+      if (state.executionId !== null) (isOver ? over : open).set(state.executionId, state.traceId)
+    }
+    await Promise.all([
+      settle(this.#redis, this.#shard, settled),
+      postpone(this.#redis, this.#shard, postponed),
+      this.#correlation.stored(over),
+      this.#correlation.set(open),
+    ])
     this.#onStored(written.length)
   }
 
-  /** Settles what has ended, postpones what runs. */
-  async #release(trace: Loaded, { state }: Written): Promise<void> {
-    const execution = state.executionId === null ? undefined : new Map([[state.executionId, state.traceId]])
-    // Of one that is held nothing more is to come: it stays running in Postgres.
-    if (state.end !== null || state.isHeld) {
-      const whole = trace.begun && derive(state).missingSteps === 0
-      await settle(this.#redis, this.#shard, trace.leased.trace, trace.fields, whole ? 0 : LINGER_MS)
-      if (execution) await this.#correlation.stored(execution)
-      return
-    }
+  /** Milliseconds until the next checkpoint of an open trace, or until its own limit. */
+  #nextLookMs(state: TraceState): number {
     const ageMs = Date.now() - state.startedAtMs
     const untilLimitMs = state.limitMs === null ? Number.POSITIVE_INFINITY : state.limitMs - ageMs
     const nextMs = Math.min(Math.max(this.#options.checkpointMs, ageMs), CHECKPOINT_MAX_MS, untilLimitMs)
-    await postpone(this.#redis, this.#shard, trace.leased, Math.max(1, nextMs))
-    if (execution) await this.#correlation.set(execution)
-  }
-
-  /** The database refuses the trace for what is in it: its deltas become dead letters and leave the open state. */
-  async #refuse(trace: Loaded, error: Error | undefined): Promise<void> {
-    await this.#onRefused(trace, error ?? new Error('not stored'))
-    await settle(this.#redis, this.#shard, trace.leased.trace, trace.fields)
+    return Math.max(1, nextMs)
   }
 
   async #addTimeouts(running: Loaded[]): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Delta, producerOfField, TOLD_MAX_PRODUCERS } from '@stepwell/protocol'
+import { type Delta, fieldOfDelta, producerOfField, TOLD_MAX_PRODUCERS } from '@stepwell/protocol'
 import { type RedisLike, Script } from './script.ts'
 import type { Shard } from './shard.ts'
 
@@ -36,12 +36,13 @@ export interface Leased {
 
 /** Most deltas that one script call folds: a call blocks Redis, 1,000 for about 4 ms. */
 const FOLD_MAX = 1_000
+/** The same for what one script call settles: 2,000 arguments are about 1 ms. */
+const SETTLE_MAX_ARGS = 2_000
 
 // KEYS: due, producers, told, then sets of producers, then the hash of each delta's trace.
 // ARGV: where the trace begins in the name of its hash; number of producers, then (producer, ms, what it counted) each; number of
-// sets; then groups of deltas: field, place of the producer's set in KEYS, whether it may not have the trace, ms until due ('0' for
-// an end), number of deltas, and these.
-// A later delta of a trace that is open needs neither set nor index: HLEN tells at a third of what writing them takes.
+// sets; then groups of deltas: field, place of the producer's set in KEYS, ms until due ('0' for an end), number of deltas, these.
+// A group goes into set and index in one call each: most of what a script takes are its calls.
 const foldScript = new Script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -53,18 +54,18 @@ for i = 3, at - 2, 3 do
 end
 local key = 4 + ARGV[at - 1]
 while ARGV[at] do
-  local field, by, isNews, due, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2] == '1', ARGV[at + 3], ARGV[at + 4]
-  for i = at + 5, at + 4 + count do
+  local field, set, due, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local traces, scores = {}, {}
+  for i = 1, count do
     local hash = KEYS[key]
-    redis.call('HSET', hash, field, ARGV[i])
+    redis.call('HSET', hash, field, ARGV[at + 3 + i])
     local trace = string.sub(hash, from)
-    local isNew = isNews or redis.call('HLEN', hash) == 1
-    if isNew then redis.call('SADD', by, trace) end
-    if due == '0' then redis.call('ZADD', KEYS[1], 'LT', now, trace)
-    elseif isNew then redis.call('ZADD', KEYS[1], 'NX', now + due, trace) end
+    traces[i], scores[2 * i - 1], scores[2 * i] = trace, now + due, trace
     key = key + 1
   end
-  at = at + 5 + count
+  redis.call('SADD', set, unpack(traces))
+  redis.call('ZADD', KEYS[1], due == '0' and 'LT' or 'NX', unpack(scores))
+  at = at + 4 + count
 end
 return now`)
 
@@ -79,28 +80,32 @@ if #due > 0 then return {lease, 0, due} end
 local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {0, next[2] and next[2] - now or -1, {}}`)
 
-// KEYS: due, hash of the trace, then sets of producers. ARGV: trace, milliseconds to stay in the index, then fields.
-// Field by field: that there are as many as were read does not say that they are those, for who was overtaken settles again.
+// KEYS: due, then of each trace its hash and the sets of its producers. ARGV: of each trace its name, milliseconds to stay in the
+// index, number of sets, number of fields, and these. Field by field: that there are as many as were read does not say that they are
+// those, for who was overtaken settles again.
 const settleScript = new Script(`
-for i = 3, #ARGV, 1000 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
-for i = 3, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end
-if redis.call('HLEN', KEYS[2]) == 0 then
-  if ARGV[2] == '0' then redis.call('ZREM', KEYS[1], ARGV[1])
-  else
-    local time = redis.call('TIME')
-    redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
-  end
-  return 1
-end
-redis.call('ZADD', KEYS[1], 'XX', 0, ARGV[1])
-return 0`)
-
-// KEYS: due. ARGV: trace, end of our lease, milliseconds until due. An end that came in between has made it due already.
-const postponeScript = new Script(`
-if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then return 0 end
 local time = redis.call('TIME')
-redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[1])
-return 1`)
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local key, at = 2, 1
+while ARGV[at] do
+  local trace, lingerMs, sets, count, hash = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], KEYS[key]
+  local last = at + 3 + count
+  for i = at + 4, last, 1000 do redis.call('HDEL', hash, unpack(ARGV, i, math.min(i + 999, last))) end
+  for i = key + 1, key + sets do redis.call('SREM', KEYS[i], trace) end
+  if redis.call('EXISTS', hash) == 1 then redis.call('ZADD', KEYS[1], 'XX', 0, trace)
+  elseif lingerMs == '0' then redis.call('ZREM', KEYS[1], trace)
+  else redis.call('ZADD', KEYS[1], 'XX', now + lingerMs, trace) end
+  key, at = key + 1 + sets, last + 1
+end`)
+
+// KEYS: due. ARGV: trace, end of our lease, milliseconds until due, each. An end that came in between has made it due already.
+const postponeScript = new Script(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 1, #ARGV, 3 do
+  if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or 0) == tonumber(ARGV[i + 1])
+  then redis.call('ZADD', KEYS[1], now + ARGV[i + 2], ARGV[i]) end
+end`)
 
 /** What a producer's latest frame says of it. */
 export interface Heard {
@@ -129,21 +134,17 @@ export async function fold(
       if (!sets.has(producer)) sets.set(producer, names.push(keys.openBy(producer)))
     args.push(sets.size)
     // Deltas of a frame have most in common: said once, Redis has a third to read.
-    const alike = Map.groupBy(some, (item) => `${item.field} ${isNews(item)} ${item.dueInMs}`)
-    for (const group of alike.values()) {
-      const first = group[0] as Fold
-      args.push(first.field, sets.get(first.producer) as number, isNews(first), first.dueInMs, group.length)
+    for (const group of Map.groupBy(some, (item) => `${item.field} ${item.dueInMs}`).values()) {
+      const { field, producer, dueInMs } = group[0] as Fold
+      args.push(field, sets.get(producer) as number, dueInMs, group.length)
       for (const { trace, delta } of group) {
         names.push(keys.open(trace))
-        args.push(JSON.stringify(delta))
+        args.push(fieldOfDelta(delta))
       }
     }
     await foldScript.run(redis, names, args)
   }
 }
-
-/** '1' where the producer may not be known to have a part in the trace: its beginning, and deltas of others than its owner. */
-const isNews = ({ delta }: Fold): string => (delta.b === 1 || delta.k === undefined ? '1' : '0')
 
 /** Takes at most `count` due traces for `leaseMs`. With none due: the milliseconds until the next is; undefined if none is open. */
 export async function lease(
@@ -161,28 +162,43 @@ export async function lease(
   return { leased, nextInMs: Number(next) < 0 ? undefined : Number(next) }
 }
 
-/**
- * Removes the fields that were read; true if nothing else has come since. With `lingerMs` the trace stays in the index that
- * long, empty: what still comes meanwhile is then dealt with at once, not at its next checkpoint. Idempotent.
- */
-export async function settle(
-  redis: RedisLike,
-  { keys }: Shard,
-  trace: string,
-  fields: readonly string[],
-  lingerMs = 0,
-): Promise<boolean> {
-  const producers = [...new Set(fields.map(producerOfField))]
-  const names = [keys.due, keys.open(trace), ...producers.map((producer) => keys.openBy(producer))]
-  return (await settleScript.run(redis, names, [trace, lingerMs, ...fields])) === 1
+/** A trace whose deltas, these, are stored for good. */
+export interface Settled {
+  trace: string
+  /** The fields that were read. */
+  fields: readonly string[]
+  /**
+   * Milliseconds that the trace stays in the index, empty: what still comes meanwhile is then dealt with at once, not at its next
+   * checkpoint. 0: none.
+   */
+  lingerMs: number
 }
 
-/** Makes a leased trace due again after `inMs`, unless something else has made it due since. */
+/** Removes the fields that were read; a trace of which something else has come since is due at once. Idempotent. */
+export async function settle(redis: RedisLike, { keys }: Shard, all: readonly Settled[]): Promise<void> {
+  for (let from = 0; from < all.length; ) {
+    const names = [keys.due]
+    const args: (string | number)[] = []
+    // At least one, however many fields it has.
+    do {
+      const { trace, fields, lingerMs } = all[from++] as Settled
+      const producers = new Set(fields.map(producerOfField))
+      names.push(keys.open(trace))
+      for (const producer of producers) names.push(keys.openBy(producer))
+      args.push(trace, lingerMs, producers.size, fields.length)
+      for (const field of fields) args.push(field)
+    } while (from < all.length && args.length < SETTLE_MAX_ARGS)
+    await settleScript.run(redis, names, args)
+  }
+}
+
+/** Makes leased traces due again after so many milliseconds each, unless something else has made them due since. */
 export async function postpone(
   redis: RedisLike,
   { keys }: Shard,
-  { trace, leaseUntilMs }: Leased,
-  inMs: number,
+  all: readonly { leased: Leased; inMs: number }[],
 ): Promise<void> {
-  await postponeScript.run(redis, [keys.due], [trace, leaseUntilMs, Math.ceil(inMs)])
+  if (all.length === 0) return
+  const args = all.flatMap(({ leased, inMs }) => [leased.trace, leased.leaseUntilMs, Math.ceil(inMs)])
+  await postponeScript.run(redis, [keys.due], args)
 }

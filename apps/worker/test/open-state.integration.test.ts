@@ -23,12 +23,42 @@ test('a worker that was overtaken settles what it has read, and nothing that cam
   // Two workers have read both deltas, for the lease of the first ran out while it wrote.
   await fold(redis, shard, [foldOf(trace, 'a:1', { b: 1 }), foldOf(trace, 'a:2')], new Map())
   expect((await lease(redis, shard, 10, 30_000)).leased).toMatchObject([{ trace }])
-  await settle(redis, shard, trace, ['a:1', 'a:2'], 1_000)
+  const firstTwo = { trace, fields: ['a:1', 'a:2'], lingerMs: 1_000 }
+  await settle(redis, shard, [firstTwo])
   // As many as there were, but others.
   await fold(redis, shard, [foldOf(trace, 'a:3'), foldOf(trace, 'a:4')], new Map())
-  expect(await settle(redis, shard, trace, ['a:1', 'a:2'], 1_000)).toBe(false)
+  await settle(redis, shard, [firstTwo])
   expect((await redis.hkeys(shard.keys.open(trace))).sort()).toEqual(['a:3', 'a:4'])
   expect((await lease(redis, shard, 10, 30_000)).leased).toMatchObject([{ trace }])
-  expect(await settle(redis, shard, trace, ['a:3', 'a:4'])).toBe(true)
+  await settle(redis, shard, [{ trace, fields: ['a:3', 'a:4'], lingerMs: 0 }])
   expect(await redis.keys(`${shard.keys.open('')}*`)).toEqual([])
+  expect(await redis.exists(shard.keys.due)).toBe(0)
+})
+
+test('many traces are settled together, each by what was read of it', async () => {
+  const traces = Array.from({ length: 300 }, () => newTraceId(Date.now()))
+  const folds = traces.flatMap((trace, i) =>
+    Array.from({ length: 1 + (i % 12) }, (_, n) => foldOf(trace, `${'ab'[n % 2]}:${n}`)),
+  )
+  await fold(redis, shard, folds, new Map())
+  const fieldsOf = (trace: string): string[] =>
+    folds.filter((item) => item.trace === trace).map((item) => item.field)
+  // Of every third one something more comes in between.
+  const more = traces.filter((_, i) => i % 3 === 0)
+  const read = traces.map((trace) => ({ trace, fields: fieldsOf(trace), lingerMs: 0 }))
+  await fold(
+    redis,
+    shard,
+    more.map((trace) => foldOf(trace, 'c:1')),
+    new Map(),
+  )
+  await settle(redis, shard, read)
+  expect((await redis.zrange(shard.keys.due, '0', '-1')).sort()).toEqual([...more].sort())
+  expect(await redis.keys(`${shard.keys.open('')}*`)).toHaveLength(more.length)
+  await settle(
+    redis,
+    shard,
+    more.map((trace) => ({ trace, fields: ['c:1'], lingerMs: 0 })),
+  )
+  expect(await redis.keys('stepwell:{0}:[do][up]e*')).toEqual([])
 })

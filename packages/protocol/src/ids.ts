@@ -87,8 +87,17 @@ export function parseTraceId(text: string): string | undefined {
  */
 export function traceIdStart(traceId: string): number | undefined {
   if (traceId.charCodeAt(14) !== 0x37 /* 7 */) return undefined
-  const ms = Number.parseInt(traceId.slice(0, 8) + traceId.slice(9, 13), 16)
+  // Asked several times for every delta: a loop takes a tenth of the time of parsing slices.
+  let ms = 0
+  for (let i = 0; i < 13; i++) if (i !== 8) ms = ms * 16 + digitValue(traceId.charCodeAt(i))
   return ms >= EARLIEST_START_MS ? ms : undefined
+}
+
+/** The value of a hexadecimal digit in lower or upper case; NaN for any other character. */
+function digitValue(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30
+  const letter = code | 0x20
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : Number.NaN
 }
 
 /** A new producer id: 12 letters and digits, 71 random bits. It names one tracer for its life. */

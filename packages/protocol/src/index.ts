@@ -48,6 +48,7 @@ export {
   CORRELATION_TTL_S,
   correlationKey,
   DEFAULT_NAMESPACE,
+  fieldOfDelta,
   GROUP,
   NAMESPACE,
   openName,

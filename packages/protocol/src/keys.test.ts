@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { Delta } from './delta.ts'
+import { saidOfOneTrace } from './delta-arbitrary.test.ts'
 import { newTraceId } from './ids.ts'
-import { correlationKey, shardKeys, shardOf } from './keys.ts'
+import { correlationKey, fieldOfDelta, openName, saidOfField, shardKeys, shardOf } from './keys.ts'
+import { startOf } from './schema.ts'
 
 test('the hash is FNV-1a with 32 bits, by its published test vectors', () => {
   const vectors = { '': 0x811c9dc5, a: 0xe40c292c, b: 0xe70c2de5, foobar: 0xbf9cf968 }
@@ -39,4 +42,24 @@ test('the keys are those of the protocol, and those of a shard share its hash ta
     openBy: 'stepwell:{3}:open-by:p',
   })
   expect(correlationKey('exec-1')).toBe('trace_context:exec-1')
+})
+
+test('a delta comes back from the field of its trace, whoever wrote it, in whatever order', () => {
+  fc.assert(
+    fc.property(saidOfOneTrace, fc.boolean(), (all, isTurned) => {
+      for (const { delta } of all) {
+        const sent = JSON.parse(JSON.stringify(delta)) as Delta
+        const written = isTurned
+          ? (Object.fromEntries(Object.entries(sent).reverse()) as unknown as Delta)
+          : sent
+        const name = openName(sent.t, startOf(sent) as number)
+        const text = fieldOfDelta(written)
+        const said = saidOfField(name, 'a:7', text)
+        expect(said.delta).toEqual(sent)
+        expect(said.producer).toBe(sent.k === undefined ? 'a' : '')
+        if (!isTurned) expect(JSON.parse(text)).not.toHaveProperty('t')
+      }
+    }),
+    { numRuns: 300 },
+  )
 })

@@ -41,15 +41,25 @@ export function shardKeys(namespace: string, index: number): ShardKeys {
 /** The producer in the name of a field of an open trace's hash. */
 export const producerOfField = (field: string): string => field.slice(0, field.indexOf(':'))
 
-/** What a field of an open trace's hash says, and who. Throws SyntaxError for what is no JSON. */
-export function saidOfField(field: string, text: string): Said {
-  const delta = JSON.parse(text) as Delta
-  return { producer: delta.k === undefined ? producerOfField(field) : '', delta }
-}
-
 /** The name of a trace in the open state: its id; of ids that do not tell the start, `<id>@<start>`. */
 export const openName = (traceId: string, startedAtMs: number): string =>
   traceIdStart(traceId) === undefined ? `${traceId}@${startedAtMs}` : traceId
+
+/** `{"t":"<36 characters>",` */
+const ID_PART_LENGTH = 44
+
+/** A delta as the value of a field of its trace's hash: without the trace id, which the name of the hash tells. */
+export function fieldOfDelta(delta: Delta): string {
+  const text = JSON.stringify(delta)
+  return text.startsWith('{"t":"') ? `{${text.slice(ID_PART_LENGTH)}` : text
+}
+
+/** What a field of an open trace's hash says, and who. Throws SyntaxError for what is no JSON. */
+export function saidOfField(trace: string, field: string, text: string): Said {
+  const delta = JSON.parse(text) as Delta
+  delta.t ??= trace.slice(0, 36)
+  return { producer: delta.k === undefined ? producerOfField(field) : '', delta }
+}
 
 /** The namespace of keys unless another is chosen. */
 export const DEFAULT_NAMESPACE = 'stepwell'
