@@ -9,6 +9,8 @@ import { type Benchmark, describeMachine, type Figure } from './harness.ts'
 import { ingest } from './ingest.ts'
 import { ingestPeers } from './ingest-peers.ts'
 import { ingestWorkers } from './ingest-workers.ts'
+import { latency } from './latency.ts'
+import { memory } from './memory.ts'
 import { redaction } from './redaction.ts'
 import { singleCalls } from './single-calls.ts'
 import { statedSpeeds } from './stated-speeds.ts'
@@ -20,6 +22,8 @@ const BENCHMARKS: Record<string, Benchmark> = {
   ingest,
   peers: ingestPeers,
   workers: ingestWorkers,
+  latency,
+  memory,
   stated: statedSpeeds,
   redaction,
   storage_form: storageForm,

@@ -4,25 +4,35 @@ import type { ExecutionTracer } from '@stepwell/client'
 export const STEPS = 10
 export const EVENTS = STEPS + 2
 
+/** Steps of a run that is left open, and the events they make with its beginning. */
+export const OPEN_STEPS = 5
+export const OPEN_EVENTS = OPEN_STEPS + 1
+
 /** What is recorded. */
 export interface Load {
   /**
    * `short`: runs that end within a flush window; `failing`: the same, of which one in a hundred fails with a message;
-   * `long`: runs side by side whose every step travels alone.
+   * `long`: runs side by side whose every step travels alone; `open`: the same, half done and left open.
    */
-  kind: 'short' | 'failing' | 'long'
+  kind: 'short' | 'failing' | 'long' | 'open'
   traces: number
 }
 
-/** Records one run that is over at once. */
-export function recordShortRun(tracer: ExecutionTracer, i: number, kind: Load['kind']): void {
+/** Records one run that is over at once; gives its id. */
+export function recordShortRun(
+  tracer: ExecutionTracer,
+  i: number,
+  kind: Load['kind'],
+  skill = 'docker-build',
+): string {
   const options = { executionId: `exec-${process.pid}-${i}`, metadata: { env: 'prod', region: 'eu' } }
-  tracer.trace('docker-build', options, (t) => {
+  return tracer.trace(skill, options, (t) => {
     for (let k = 0; k < STEPS - 1; k++) t.recordStep(`step-${k}`, k * 3.7)
     if (kind === 'failing' && i % 100 === 0) {
       const message = `connect ECONNREFUSED 10.0.${i % 256}.${i % 251}:6379`
       t.recordStep('step-9', 33.3, 'failed', message)
       t.fail(new Error(message))
     } else t.recordStep('step-9', 33.3)
+    return t.traceId
   })
 }

@@ -76,18 +76,12 @@ export class Pipeline implements AsyncDisposable {
 
   /** From the first event recorded to the last row committed. Throws if a run is not stored whole. */
   async run({ kind, traces }: Load): Promise<PipelineSample> {
-    const { redis, redisUrl, pool } = this.#context
-    await this.#clear()
+    const { pool } = this.#context
+    await this.clear()
     const before = await this.#cpuMs()
     const each = Math.ceil(traces / PRODUCERS)
-    const { namespace, shards } = this.#options
-    const task = { namespace, shards, redisUrl, kind, traces: each }
-    const reports = await Promise.all(this.#producers.map((producer) => producer.run(task)))
-    await waitFor(() => isDrained(redis, this.#options), {
-      what: 'everything is stored',
-      timeoutMs: 300_000,
-      intervalMs: 20,
-    })
+    const reports = await this.#produce({ kind, traces: each })
+    await this.drained()
     const endedAtMs = Date.now()
     const after = await this.#cpuMs()
 
@@ -111,6 +105,32 @@ export class Pipeline implements AsyncDisposable {
     return { ...sample, cpu: sample.producerCpu + sample.redisCpu + sample.workerCpu + sample.postgresCpu }
   }
 
+  /** Leaves so many traces open, all that is known of them folded. */
+  async open(traces: number): Promise<void> {
+    const { redis } = this.#context
+    const each = Math.ceil(traces / PRODUCERS)
+    await this.#produce({ kind: 'open', traces: each })
+    await waitFor(() => isFolded(redis, this.#options, each * PRODUCERS), {
+      what: 'everything is folded',
+      timeoutMs: 60_000,
+    })
+  }
+
+  #produce(load: Load): Promise<ProducerReport[]> {
+    const { namespace, shards } = this.#options
+    const task = { namespace, shards, redisUrl: this.#context.redisUrl, ...load }
+    return Promise.all(this.#producers.map((producer) => producer.run(task)))
+  }
+
+  /** Resolves when all that was sent is stored. */
+  async drained(): Promise<void> {
+    await waitFor(() => isDrained(this.#context.redis, this.#options), {
+      what: 'everything is stored',
+      timeoutMs: 300_000,
+      intervalMs: 20,
+    })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([
       ...this.#producers.map((producer) => producer.stop()),
@@ -118,8 +138,8 @@ export class Pipeline implements AsyncDisposable {
     ])
   }
 
-  /** Leaves the stream and its group: the workers read on. */
-  async #clear(): Promise<void> {
+  /** Empties the table, and Redis but for the streams and their groups: the workers read on. */
+  async clear(): Promise<void> {
     const { redis, pool } = this.#context
     const match = correlationKey('*', this.#options.namespace)
     for await (const keys of redis.scanStream({ match, count: 5_000 }) as AsyncIterable<string[]>)
@@ -151,13 +171,26 @@ const keysOf = ({ namespace, shards }: Place) =>
   Array.from({ length: shards }, (_, shard) => shardKeys(namespace, shard))
 
 async function isDrained(redis: Redis, place: Place): Promise<boolean> {
-  for (const { events, due } of keysOf(place)) {
-    // In this order: what is delivered can still be pending, what is acked can still be open.
-    const [last] = (await redis.xrevrange(events, '+', '-', 'COUNT', 1)) as [string, string[]][]
-    const [group] = (await redis.xinfo('GROUPS', events)) as unknown[][]
-    if (last !== undefined && group?.[group.indexOf('last-delivered-id') + 1] !== last[0]) return false
-    const [pending] = (await redis.xpending(events, GROUP)) as [number]
-    if (Number(pending) > 0 || (await redis.exists(due)) > 0) return false
-  }
+  // In this order: what is acked can still be open.
+  for (const keys of keysOf(place))
+    if (!(await isAcked(redis, keys.events)) || (await redis.exists(keys.due)) > 0) return false
   return true
+}
+
+async function isFolded(redis: Redis, place: Place, traces: number): Promise<boolean> {
+  let open = 0
+  for (const keys of keysOf(place)) {
+    if (!(await isAcked(redis, keys.events))) return false
+    open += await redis.zcard(keys.due)
+  }
+  return open === traces
+}
+
+async function isAcked(redis: Redis, events: string): Promise<boolean> {
+  // In this order: what is delivered can still be pending.
+  const [last] = (await redis.xrevrange(events, '+', '-', 'COUNT', 1)) as [string, string[]][]
+  const [group] = (await redis.xinfo('GROUPS', events)) as unknown[][]
+  if (last !== undefined && group?.[group.indexOf('last-delivered-id') + 1] !== last[0]) return false
+  const [pending] = (await redis.xpending(events, GROUP)) as [number]
+  return Number(pending) === 0
 }

@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { ExecutionTracer } from '@stepwell/client'
 import { serve } from '../contender.ts'
-import { type Load, recordShortRun, STEPS } from './load.ts'
+import { type Load, OPEN_STEPS, recordShortRun, STEPS } from './load.ts'
 
 /** Where to send. */
 export interface ProducerTask extends Load {
@@ -24,7 +24,7 @@ serve(async ({ redisUrl, namespace, shards, ...load }: ProducerTask): Promise<Pr
   await tracer.flush(FLUSH)
   const startedAtMs = Date.now()
   const before = process.cpuUsage()
-  await (load.kind === 'long' ? longRuns(tracer, load) : shortRuns(tracer, load))
+  await (load.kind === 'long' || load.kind === 'open' ? longRuns(tracer, load) : shortRuns(tracer, load))
   const { sent, emitted } = await tracer.close(FLUSH)
   const { user, system } = process.cpuUsage(before)
   if (sent !== emitted) throw new Error(`${emitted} events emitted, ${sent} sent`)
@@ -39,12 +39,12 @@ async function shortRuns(tracer: ExecutionTracer, { traces, kind }: Load): Promi
 }
 
 /** Many runs side by side, every step of each in another flush. */
-async function longRuns(tracer: ExecutionTracer, { traces }: Load): Promise<void> {
+async function longRuns(tracer: ExecutionTracer, { traces, kind }: Load): Promise<void> {
   const ids = Array.from({ length: traces }, (_, i) =>
     tracer.startTrace('docker-build', { executionId: `exec-${process.pid}-${i}` }),
   )
   const handles = ids.map((traceId) => tracer.attach({ traceId }))
-  for (let k = 0; k < STEPS; k++) {
+  for (let k = 0; k < (kind === 'open' ? OPEN_STEPS : STEPS); k++) {
     await tracer.flush(FLUSH)
     for (const [i, handle] of handles.entries()) {
       handle.recordStep(`step-${k}`, k * 3.7)
@@ -52,6 +52,7 @@ async function longRuns(tracer: ExecutionTracer, { traces }: Load): Promise<void
     }
   }
   await tracer.flush(FLUSH)
+  if (kind === 'open') return
   for (const traceId of ids) tracer.endTrace('success', { traceId })
 }
 
