@@ -68,7 +68,7 @@ test('a trace with more steps than are kept is cut, and says how many are missin
     input: `${run(25_000)}\n${run(100_000, 'x'.repeat(200))}\n${run(3)}\n`,
   })
   expect({ code, stdout }).toEqual({ code: 3, stdout: 'imported 2 traces; 1 line could not be taken\n' })
-  expect(stderr).toMatch(/^line 2: is longer than \d+ bytes/)
+  expect(stderr).toMatch(/^line 2: its steps are more than fit into a frame/)
   expect((await bench.json('traces', '--skill', 'large-25000')).traces).toMatchObject([
     { step_count: 10_000, missing_steps: 15_000 },
   ])

@@ -2,6 +2,7 @@ import {
   type Delta,
   encodeFrame,
   FRAME_MAX_BYTES,
+  FRAME_UNPACKED_MAX_BYTES,
   GROUP,
   newProducerId,
   openName,
@@ -14,6 +15,8 @@ import type { RedisLike } from './connections.ts'
 import { Failure } from './errors.ts'
 
 const FRAME_MAX_DELTAS = 256
+/** A worker refuses what is larger, brackets included. */
+const DELTA_MAX_LENGTH = FRAME_UNPACKED_MAX_BYTES - 2
 /** UTF-16 units in Redis that no worker is done with yet: bounds what an import puts there at once, but for one frame. */
 const WINDOW_SIZE = 64 * FRAME_MAX_BYTES
 const POLL_MS = 20
@@ -59,7 +62,7 @@ export class FrameWriter {
     this.#onWait = options.onWait
   }
 
-  /** Adds a delta; resolves when there is room for more. Rejects with Failure where no worker takes anything. */
+  /** Adds a delta; resolves when there is room for more. Rejects with Failure where no worker takes anything, with Error where none could. */
   async write(delta: Delta): Promise<void> {
     const shard = shardOf(delta.t, this.#shards)
     const keys = shardKeys(this.#namespace, shard)
@@ -69,6 +72,7 @@ export class FrameWriter {
       this.#batches.set(shard, batch)
     }
     const text = JSON.stringify(delta)
+    if (text.length > DELTA_MAX_LENGTH) throw new Error('its steps are more than fit into a frame: 16 MiB')
     if (batch.size + text.length > FRAME_MAX_BYTES && batch.texts.length > 0) await this.#send(batch)
     batch.texts.push(text)
     batch.size += text.length

@@ -13,18 +13,25 @@ import type { RedisLike } from './connections.ts'
 
 // What Redis knows of traces that run: seconds ahead of Postgres, which gets them at their first checkpoint.
 
-/** The open traces as far as the workers have read them, at most `limit`, those first that a worker looks at next. */
-export async function openTraces(redis: RedisLike, env: Environment, limit: number): Promise<Trace[]> {
-  const traces: Trace[] = []
-  for (let shard = 0; shard < env.STEPWELL_SHARDS && traces.length < limit; shard++) {
+/**
+ * The open traces as far as the workers have read them, at most `limit`, those first that a worker looks at next. Of a long one that
+ * is stored already Redis keeps only the open steps: the others count as missing here.
+ */
+export async function* openTraces(
+  redis: RedisLike,
+  env: Environment,
+  limit: number,
+): AsyncGenerator<Trace, void> {
+  let left = limit
+  for (let shard = 0; shard < env.STEPWELL_SHARDS && left > 0; shard++) {
     const { due, open } = shardKeys(env.STEPWELL_NAMESPACE, shard)
-    const names = await redis.zrange(due, '0', String(limit - traces.length - 1))
-    for (const name of names) {
+    for (const name of await redis.zrange(due, '0', String(left - 1))) {
       const trace = traceOfHash(name, await redis.hgetall(open(name)))
-      if (trace !== undefined) traces.push(trace)
+      if (trace === undefined) continue
+      left -= 1
+      yield trace
     }
   }
-  return traces
 }
 
 /** The open trace with this id, or undefined. Ids that do not tell their start are not found. */

@@ -1,6 +1,6 @@
-import type { Step, StepId, Trace } from '@stepwell/protocol'
+import { MAX_STEPS, type Step, type StepId, type Trace } from '@stepwell/protocol'
 import stringWidth from 'string-width'
-import { durationText, statusStyle, timeText } from './format.ts'
+import { counted, durationText, statusStyle, timeText } from './format.ts'
 import { fit, plain, type Terminal } from './terminal.ts'
 
 /** Columns where the output is no terminal. */
@@ -28,7 +28,7 @@ export function waterfallLines(
   const scale = scaleOf(trace, nowMs)
   const labels = shown.map(({ step, depth }) => `${'  '.repeat(Math.min(depth, 12))}${plain(step.name)}`)
   const nameWidth = Math.min(
-    Math.max(8, ...labels.map((label) => stringWidth(label))),
+    labels.reduce((widest, label) => Math.max(widest, stringWidth(label)), 8),
     NAME_MAX_WIDTH,
     Math.max(8, columns - BAR_MIN_WIDTH - 14),
   )
@@ -90,16 +90,17 @@ function head(trace: Trace, columns: number, paint: Terminal['paint'], nowMs: nu
     lines.push(
       `${paint('dim', 'error'.padEnd(10))}${paint('red', fit(plain(trace.errorMessage), columns - 10).trimEnd())}`,
     )
-  if (trace.missingSteps > 0) {
-    const some = trace.missingSteps === 1 ? '1 step was' : `${trace.missingSteps} steps were`
-    lines.push(
-      paint(
-        'yellow',
-        `${'missing'.padEnd(10)}${some} recorded and ${trace.status === 'running' ? 'is not here yet' : 'did not arrive'}`,
-      ),
-    )
-  }
+  if (trace.missingSteps > 0)
+    lines.push(paint('yellow', fit(`${'missing'.padEnd(10)}${missingText(trace)}`, columns).trimEnd()))
   return lines
+}
+
+function missingText({ missingSteps, stepCount, status }: Trace): string {
+  const [was, is] = missingSteps === 1 ? ['was', 'is'] : ['were', 'are']
+  const why = status === 'running' ? `${is} not here yet` : 'did not arrive'
+  // How many are kept is a setting of the workers; fewer than usual are never cut.
+  const orCut = stepCount < MAX_STEPS ? '' : `, or ${was} cut: STEPWELL_MAX_STEPS`
+  return `${counted(missingSteps, 'step')} ${was} recorded and ${why}${orCut}`
 }
 
 /** The steps with their depths, each under its parent; what has no parent here, or is in a circle, stands at the top. */

@@ -9,7 +9,8 @@ import {
 import type { TraceDeltas } from '@stepwell/storage'
 import type { Correlation } from './correlation.ts'
 import { watermarkMs } from './group.ts'
-import { type Leased, lease, postpone, type Settled, settle } from './open-state.ts'
+import { headsOf, producersAtWork } from './heads.ts'
+import { type Compacted, compact, type Leased, lease, postpone, type Settled, settle } from './open-state.ts'
 import { backoffMs, delay } from './outage.ts'
 import type { RedisLike } from './script.ts'
 import type { Shard } from './shard.ts'
@@ -17,8 +18,13 @@ import { StoppedError, type Store } from './store.ts'
 import { timeoutOf } from './timeout.ts'
 
 const LEASE_COUNT = 256
-/** Deltas loaded before they are written, in UTF-16 units: bounds memory at that plus one trace. */
+const LOAD_COUNT = 32
+/** Deltas and rows loaded before they are written, in UTF-16 units, about: bounds memory at that plus one trace. */
 const LOAD_MAX_SIZE = 8 << 20
+/** What a step takes in a row, about. */
+const STEP_SIZE = 64
+/** Of an open trace with more than this in Redis a checkpoint leaves only heads there. */
+const COMPACT_SIZE = 64 << 10
 /** The longest wait between two looks at the index: another worker's fold does not wake this one. */
 const IDLE_MAX_MS = 250
 /** An ended trace with parts missing stays in the index: they are often just behind, in another worker's hands. */
@@ -34,6 +40,8 @@ export interface OpenTrace extends TraceDeltas {
 
 interface Loaded extends OpenTrace {
   leased: Leased
+  /** Of its deltas, in UTF-16 units. */
+  size: number
   /** The owner's beginning is among the deltas. */
   begun: boolean
   ended: boolean
@@ -110,25 +118,37 @@ export class Finalizer {
     this.#poked = false
     const { leased, nextInMs } = await lease(this.#redis, this.#shard, LEASE_COUNT, this.#options.leaseMs)
     if (leased.length === 0) return Math.max(1, Math.min(nextInMs ?? IDLE_MAX_MS, IDLE_MAX_MS))
-    let loaded: Loaded[] = []
-    let size = 0
-    for (let i = 0; i < leased.length; i += 32) {
-      const some = await Promise.all(leased.slice(i, i + 32).map((item) => this.#load(item)))
-      for (const trace of some) {
-        if (trace === undefined) continue
-        loaded.push(trace.loaded)
-        size += trace.size
-      }
-      if (size < LOAD_MAX_SIZE) continue
-      await this.#finish(loaded)
-      loaded = []
-      size = 0
-    }
-    await this.#finish(loaded)
+    for await (const batch of this.#batches(leased)) await this.#finish(batch)
     return 0
   }
 
-  async #load(leased: Leased): Promise<{ loaded: Loaded; size: number } | undefined> {
+  /** The traces, loaded, as many at a time as memory should hold. */
+  async *#batches(leased: readonly Leased[]): AsyncGenerator<Loaded[]> {
+    const bytes = await Promise.all(
+      leased.map(({ trace }) => this.#redis.memory('USAGE', this.#shard.keys.open(trace))),
+    )
+    let batch: Loaded[] = []
+    let size = 0
+    for (let from = 0, to = 0; from < leased.length; from = to) {
+      for (let read = 0; to < leased.length && to < from + LOAD_COUNT; to++) {
+        read += Number(bytes[to])
+        if (read > LOAD_MAX_SIZE && to > from) break
+      }
+      for (const trace of await Promise.all(leased.slice(from, to).map((item) => this.#load(item)))) {
+        if (trace === undefined) continue
+        if (batch.length > 0 && size + sizeOf(trace) > LOAD_MAX_SIZE) {
+          yield batch
+          batch = []
+          size = 0
+        }
+        batch.push(trace)
+        size += sizeOf(trace)
+      }
+    }
+    if (batch.length > 0) yield batch
+  }
+
+  async #load(leased: Leased): Promise<Loaded | undefined> {
     const hash = await this.#redis.hgetall(this.#shard.keys.open(leased.trace))
     const fields = Object.keys(hash)
     if (fields.length === 0) {
@@ -144,7 +164,7 @@ export class Finalizer {
     })
     const first = (said[0] as Said).delta
     const begun = said.some(({ delta }) => delta.b === 1)
-    const loaded: Loaded = {
+    return {
       traceId: first.t,
       startedAtMs: traceIdStart(first.t) ?? Math.floor(first.at as number),
       said,
@@ -152,15 +172,14 @@ export class Finalizer {
       known: !begun || Date.now() - (traceIdStart(first.t) ?? 0) > this.#options.checkpointMs,
       shard: this.#shard,
       leased,
+      size,
       begun,
       fields,
       ended: said.some(({ delta }) => delta.e !== undefined),
     }
-    return { loaded, size }
   }
 
   async #finish(traces: Loaded[]): Promise<void> {
-    if (traces.length === 0) return
     const running = traces.filter((trace) => !trace.ended)
     if (running.length > 0) await this.#addTimeouts(running)
     const { written, guilty } = await this.#store.write(traces)
@@ -168,6 +187,7 @@ export class Finalizer {
     const refused = new Map(guilty.map((item) => [item.trace, item.error]))
     const settled: Settled[] = []
     const postponed: { leased: Leased; inMs: number }[] = []
+    const large: Compacted[] = []
     const [open, over] = [new Map<string, string>(), new Map<string, string>()]
     for (const trace of traces) {
       const { leased, fields } = trace
@@ -183,19 +203,24 @@ export class Finalizer {
       if (isOver) {
         const whole = trace.begun && derive(state).missingSteps === 0
         settled.push({ trace: leased.trace, fields, lingerMs: whole ? 0 : LINGER_MS })
-      } else postponed.push({ leased, inMs: this.#nextLookMs(state) })
+      } else {
+        postponed.push({ leased, inMs: this.#nextLookMs(state) })
+        if (trace.size >= COMPACT_SIZE)
+          large.push({ trace: leased.trace, fields, heads: headsOf(trace, state) })
+      }
       if (state.executionId !== null) (isOver ? over : open).set(state.executionId, state.traceId)
     }
     await Promise.all([
       settle(this.#redis, this.#shard, settled),
       postpone(this.#redis, this.#shard, postponed),
+      ...large.map((trace) => compact(this.#redis, this.#shard, trace)),
       this.#correlation.stored(over),
       this.#correlation.set(open),
     ])
     this.#onStored(written.length)
   }
 
-  /** Milliseconds until the next checkpoint of an open trace, or until its own limit. */
+  /** Milliseconds until the next checkpoint of an open trace, doubling so that all of them cost about twice the last; or until its own limit. */
   #nextLookMs(state: TraceState): number {
     const ageMs = Date.now() - state.startedAtMs
     const untilLimitMs = state.limitMs === null ? Number.POSITIVE_INFINITY : state.limitMs - ageMs
@@ -215,8 +240,8 @@ export class Finalizer {
         ...producersAtWork(trace).map((producer) => heardMs.get(producer) as number),
       )
       const isSilent = nowMs - lastHeardMs >= this.#options.silenceMs
-      const timeout = timeoutOf(trace.said, isSilent ? this.#options.silenceMs : undefined, nowMs)
-      if (timeout !== undefined) trace.said = [...trace.said, timeout]
+      const silentForMs = isSilent ? this.#options.silenceMs : undefined
+      trace.amend = (state) => timeoutOf(state, silentForMs, nowMs)
     }
   }
 
@@ -236,25 +261,8 @@ export class Finalizer {
   }
 }
 
-/**
- * The producers whose silence means that the trace is dead: the owner, and others with a step open in it. One that only
- * once added a step may live for ever, and says nothing about this trace by it. Without a known owner all count.
- */
-function producersAtWork({ said, fields }: Loaded): string[] {
-  const latest = new Map<string, { started: number; completed: number }>()
-  let owner: string | undefined
-  for (const [i, field] of fields.entries()) {
-    const producer = producerOfField(field)
-    const { k, n } = (said[i] as Said).delta
-    if (k !== undefined) owner = producer
-    const known = latest.get(producer) ?? { started: 0, completed: 0 }
-    latest.set(producer, {
-      started: Math.max(known.started, n[0]),
-      completed: Math.max(known.completed, n[1]),
-    })
-  }
-  if (owner === undefined) return [...latest.keys()]
-  return [...latest]
-    .filter(([producer, { started, completed }]) => producer === owner || started > completed)
-    .map(([p]) => p)
+/** What a trace takes in memory while it is written, with the row that may be there, in UTF-16 units. */
+function sizeOf({ size, said }: Loaded): number {
+  const steps = said.reduce((most, { delta }) => Math.max(most, delta.n[0]), 0)
+  return size + steps * STEP_SIZE
 }

@@ -11,6 +11,7 @@ import type { Shard } from './shard.ts'
  *   lease   takes due traces; until the lease ends nobody else takes them
  *   settle  after the commit: removes exactly the deltas that were read. What came in between makes the trace due again
  *   postpone  after a checkpoint: removes nothing, due again later
+ *   compact   after a checkpoint of a large trace, before it is postponed: leaves only heads of the deltas that were read
  *
  * Each script uses keys of one shard, so one slot of a cluster. Nothing here expires: only storing removes.
  */
@@ -39,6 +40,14 @@ const FOLD_MAX = 1_000
 /** The same for what one script call settles: 2,000 arguments are about 1 ms. */
 const SETTLE_MAX_ARGS = 2_000
 
+/**
+ * Each time that the deltas of one trace have become larger by this, as the latest one lets suppose, it is due at once: its
+ * checkpoint compacts it. So what a worker loads of a trace is bounded, also of one that never ends. Bytes of JSON.
+ */
+const GROWN_SIZE = 8 << 20
+/** Smaller deltas come no faster than a producer flushes: there are not too many of them until the next checkpoint. */
+const LARGE_SIZE = 512
+
 // KEYS: due, producers, told, then sets of producers, then the hash of each delta's trace.
 // ARGV: where the trace begins in the name of its hash; number of producers, then (producer, ms, what it counted) each; number of
 // sets; then groups of deltas: field, place of the producer's set in KEYS, ms until due ('0' for an end), number of deltas, these.
@@ -58,9 +67,14 @@ while ARGV[at] do
   local traces, scores = {}, {}
   for i = 1, count do
     local hash = KEYS[key]
-    redis.call('HSET', hash, field, ARGV[at + 3 + i])
+    local delta = ARGV[at + 3 + i]
+    local added = redis.call('HSET', hash, field, delta)
     local trace = string.sub(hash, from)
     traces[i], scores[2 * i - 1], scores[2 * i] = trace, now + due, trace
+    if added == 1 and #delta >= ${LARGE_SIZE} then
+      local fields, size = redis.call('HLEN', hash), #delta / ${GROWN_SIZE}
+      if math.floor(fields * size) > math.floor((fields - 1) * size) then redis.call('ZADD', KEYS[1], 'LT', now, trace) end
+    end
     key = key + 1
   end
   redis.call('SADD', set, unpack(traces))
@@ -106,6 +120,16 @@ for i = 1, #ARGV, 3 do
   if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or 0) == tonumber(ARGV[i + 1])
   then redis.call('ZADD', KEYS[1], now + ARGV[i + 2], ARGV[i]) end
 end`)
+
+// KEYS: hash of the trace, then sets of producers that are not at work in it. ARGV: trace, number of heads, then (field, head) of each,
+// then fields to remove. A head only replaces: a field that is gone was settled.
+const compactScript = new Script(`
+local first = 3 + 2 * ARGV[2]
+for i = 3, first - 1, 2 do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+end
+for i = first, #ARGV, 1000 do redis.call('HDEL', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+for i = 2, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end`)
 
 /** What a producer's latest frame says of it. */
 export interface Heard {
@@ -201,4 +225,27 @@ export async function postpone(
   if (all.length === 0) return
   const args = all.flatMap(({ leased, inMs }) => [leased.trace, leased.leaseUntilMs, Math.ceil(inMs)])
   await postponeScript.run(redis, [keys.due], args)
+}
+
+/** A long trace whose deltas, these, are in its row. */
+export interface Compacted {
+  trace: string
+  /** The fields that were read. */
+  fields: readonly string[]
+  /** What takes the place of some of them. */
+  heads: ReadonlyMap<string, Delta>
+}
+
+/** Leaves only the heads of the fields that were read. What came in between stays. Idempotent. */
+export async function compact(
+  redis: RedisLike,
+  { keys }: Shard,
+  { trace, fields, heads }: Compacted,
+): Promise<void> {
+  const staying = new Set([...heads.keys()].map(producerOfField))
+  const leaving = new Set(fields.map(producerOfField).filter((producer) => !staying.has(producer)))
+  const names = [keys.open(trace), ...[...leaving].map((producer) => keys.openBy(producer))]
+  const replaced = [...heads].flatMap(([field, head]) => [field, fieldOfDelta(head)])
+  const removed = fields.filter((field) => !heads.has(field))
+  await compactScript.run(redis, names, [trace, heads.size, ...replaced, ...removed])
 }

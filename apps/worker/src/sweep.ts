@@ -1,4 +1,4 @@
-import { derive, openName, type Said, shardOf, stateOfRow, type TraceRow } from '@stepwell/protocol'
+import { type Delta, openName, shardOf } from '@stepwell/protocol'
 import type { Database, TraceDeltas } from '@stepwell/storage'
 import { sql } from 'kysely'
 import { watermarkMs } from './group.ts'
@@ -41,11 +41,22 @@ export async function sweepSilentProducers(
 
 /** A running row is looked for in Redis when nothing has stored it for this long: longer than any checkpoint takes. */
 export const LOST_AFTER_MS = 1_200_000
-const LOST_COUNT = 500
+const LOOK_COUNT = 1_000
+/** Rows that are ended in one write, by their steps, so that memory holds no more. */
+const WRITE_MAX_STEPS = 100_000
+
+interface Candidate {
+  trace_id: string
+  started_at: Date
+  /** With all its microseconds. */
+  started_text: string
+  step_count: number
+}
 
 /**
  * Ends running rows whose open state is gone, as a loss of Redis leaves them: they get the timeout that silence would have
- * given them. Returns how many. Idempotent; a real end that still comes takes over.
+ * given them. Returns how many. Idempotent; a real end that still comes takes over. Looks at all of them: those that are
+ * open and quiet, and there may be many, are no reason not to come to the others.
  */
 export async function sweepLostTraces(
   redis: RedisLike,
@@ -54,47 +65,72 @@ export async function sweepLostTraces(
   shards: readonly Shard[],
   options: { silenceMs: number; nowMs: number; lostAfterMs?: number },
 ): Promise<number> {
-  const { nowMs, silenceMs } = options
-  const rows = await database.db
-    .selectFrom('execution_traces')
-    .select([
-      'trace_id',
-      'started_at',
-      'completed_at',
-      'total_duration_ms',
-      'step_count',
-      'missing_steps',
-      'parent_trace_id',
-      'root_trace_id',
-    ])
-    .select([
-      'skill_name',
-      'status',
-      'execution_id',
-      'parent_step_id',
-      'error_message',
-      'steps',
-      'metadata',
-      'merge_state',
-    ])
-    .where('status', '=', 'running')
-    .where(sql<boolean>`merge_state ->> 'held' is null`)
-    .where('ingested_at', '<', new Date(nowMs - (options.lostAfterMs ?? LOST_AFTER_MS)))
-    .orderBy('started_at')
-    .limit(LOST_COUNT)
-    .execute()
-  const lost: TraceDeltas[] = []
-  for (const row of rows) {
-    const startedAtMs = row.started_at.getTime()
-    const trace = openName(row.trace_id, startedAtMs)
-    const shard = shards[shardOf(row.trace_id, shards.length)] as Shard
-    if ((await redis.zscore(shard.keys.due, trace)) !== null) continue
-    const state = stateOfRow(row as unknown as TraceRow)
-    const said = timeoutOf([], silenceMs, nowMs, state)
-    if (said !== undefined && derive(state).status === 'running') {
-      lost.push({ traceId: row.trace_id, startedAtMs, said: [said satisfies Said], known: true })
+  const { nowMs, silenceMs, lostAfterMs = LOST_AFTER_MS } = options
+  let ended = 0
+  let after: Candidate | undefined
+  do {
+    const rows = await candidates(database, new Date(nowMs - lostAfterMs), after)
+    after = rows.length < LOOK_COUNT ? undefined : rows.at(-1)
+    let batch: TraceDeltas[] = []
+    let steps = 0
+    const write = async (): Promise<void> => {
+      if (batch.length === 0) return
+      const { written } = await store.write(batch)
+      ended += written.filter(({ state }) => state.end !== null).length
+      batch = []
+      steps = 0
     }
+    for (const row of await withoutOpenState(redis, shards, rows)) {
+      if (steps + row.step_count > WRITE_MAX_STEPS) await write()
+      batch.push(timedOut(row, silenceMs, nowMs))
+      steps += row.step_count
+    }
+    await write()
+  } while (after !== undefined)
+  return ended
+}
+
+async function candidates(
+  { db, schema }: Database,
+  before: Date,
+  after: Candidate | undefined,
+): Promise<Candidate[]> {
+  const table = sql.table(schema === undefined ? 'execution_traces' : `${schema}.execution_traces`)
+  const next =
+    after === undefined
+      ? sql``
+      : sql`and (started_at, trace_id) > (${after.started_text}::timestamptz, ${after.trace_id}::uuid)`
+  const { rows } = await sql<Candidate>`
+    select trace_id, started_at, started_at::text as started_text, step_count
+      from ${table}
+     where status = 'running' and merge_state ->> 'held' is null and ingested_at < ${before} ${next}
+     order by started_at, trace_id limit ${LOOK_COUNT}`.execute(db)
+  return rows
+}
+
+async function withoutOpenState(
+  redis: RedisLike,
+  shards: readonly Shard[],
+  rows: readonly Candidate[],
+): Promise<Candidate[]> {
+  const lost: Candidate[] = []
+  for (const [index, some] of Map.groupBy(rows, (row) => shardOf(row.trace_id, shards.length))) {
+    const names = some.map((row) => openName(row.trace_id, row.started_at.getTime()))
+    const scores = await redis.zmscore((shards[index] as Shard).keys.due, ...names)
+    lost.push(...some.filter((_, i) => scores[i] === null))
   }
-  if (lost.length > 0) await store.write(lost)
-  return lost.length
+  return lost
+}
+
+/** Says nothing of the trace but, when its row is read, that it has timed out. */
+function timedOut({ trace_id, started_at }: Candidate, silenceMs: number, nowMs: number): TraceDeltas {
+  const startedAtMs = started_at.getTime()
+  const delta: Delta = { t: trace_id, at: startedAtMs, n: [0, 0] }
+  return {
+    traceId: trace_id,
+    startedAtMs,
+    said: [{ producer: '', delta }],
+    known: true,
+    amend: (state) => timeoutOf(state, silenceMs, nowMs),
+  }
 }

@@ -1,17 +1,16 @@
-import { assemble, type Delta, isCompleted, openStep, type Said, type TraceState } from '@stepwell/protocol'
+import { type Delta, isCompleted, openStep, type Said, type TraceState } from '@stepwell/protocol'
 
 /**
  * The end of a trace that passed its own limit, or whose producers have all been silent for `silentForMs` (undefined: they
- * have not); undefined if it runs on, or is held: then only its own limit ends it. It is a delta like any other and gives way to a real end that comes later.
+ * have not); undefined if it has ended, runs on, or is held: then only its own limit ends it. It is a delta like any other and gives way to a real end that comes later.
  * It follows from the trace alone, so two workers that find the same silence say the same. It names the step.
  */
 export function timeoutOf(
-  said: readonly Said[],
+  state: TraceState,
   silentForMs: number | undefined,
   nowMs: number,
-  stored?: TraceState,
 ): Said | undefined {
-  const state = assemble(said, stored)
+  if (state.end !== null) return undefined
   const ageMs = nowMs - state.startedAtMs
   if (state.limitMs !== null && ageMs >= state.limitMs) {
     return endOf(state, state.limitMs, `Timed out after ${inWords(state.limitMs)}${where(state)}`)

@@ -1,4 +1,4 @@
-import { GROUP, newTraceId } from '@stepwell/protocol'
+import { GROUP, newTraceId, traceIdStart } from '@stepwell/protocol'
 import { openDatabase, TraceWriter } from '@stepwell/storage'
 import { waitFor } from '@stepwell/testkit'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -104,7 +104,6 @@ test('running rows whose open state is gone with Redis are ended, others are lef
   const options = { silenceMs: 60_000, nowMs: Date.now() + 1, lostAfterMs: 0 }
   expect(await sweepLostTraces(bench.redis, database, store, [shard], options)).toBe(1)
   expect(await sweepLostTraces(bench.redis, database, store, [shard], options)).toBe(0)
-  await database.close()
   const rows = await bench.rows(
     'select skill_name, status, error_message, total_duration_ms from execution_traces order by skill_name',
   )
@@ -117,4 +116,22 @@ test('running rows whose open state is gone with Redis are ended, others are lef
       total_duration_ms: 80,
     },
   ])
+
+  // However many are open and quiet for long: behind them it comes to those that are lost.
+  const open = Array.from({ length: 2_500 }, (_, i) => newTraceId(Date.now() - 60_000 + i))
+  const gone = newTraceId(Date.now() - 1_000)
+  const running = `insert into execution_traces (trace_id, started_at, skill_name, ingested_at)
+    select id, to_timestamp(ms / 1000.0), 'quiet', now() - interval '1 hour' from unnest($1::uuid[], $2::float8[]) as t(id, ms)`
+  const ids = [...open, gone]
+  await bench.pool.query(running, [ids, ids.map((id) => traceIdStart(id))])
+  for (const id of open) await bench.redis.zadd(shard.keys.due, Date.now() + 60_000, id)
+  expect(
+    await sweepLostTraces(bench.redis, database, store, [shard], { ...options, lostAfterMs: 1_000 }),
+  ).toBe(1)
+  await database.close()
+  expect(
+    await bench.rows(
+      "select trace_id from execution_traces where skill_name = 'quiet' and status = 'timeout'",
+    ),
+  ).toEqual([{ trace_id: gone }])
 })

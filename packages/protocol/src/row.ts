@@ -1,4 +1,4 @@
-import { countSteps, derive, type TraceState } from './assemble.ts'
+import { countSteps, derive, isSameStep, type TraceState } from './assemble.ts'
 import type { Expected, StepTuple } from './delta.ts'
 import { parseStepId } from './ids.ts'
 import { canonicalJson } from './plain-json.ts'
@@ -126,10 +126,16 @@ export function stateOfRow(row: TraceRow): TraceState {
 
 /** Whether two rows say the same. */
 export function sameRow(a: TraceRow, b: TraceRow): boolean {
-  return canonicalRow(a) === canonicalRow(b)
+  const { steps: stepsOfA, ...restOfA } = a
+  const { steps: stepsOfB, ...restOfB } = b
+  return (
+    stepsOfA.length === stepsOfB.length &&
+    canonicalOf(restOfA) === canonicalOf(restOfB) &&
+    stepsOfA.every((step, i) => isSameStep(step, stepsOfB[i] as StepTuple))
+  )
 }
 
-const canonicalRow = (row: TraceRow): string => canonicalJson(JSON.parse(JSON.stringify(row)))
+const canonicalOf = (row: Omit<TraceRow, 'steps'>): string => canonicalJson(JSON.parse(JSON.stringify(row)))
 
 /** A row as people and tools see it, without steps. */
 export function summaryOfRow(row: SummaryRow): TraceSummary {

@@ -9,27 +9,35 @@ export interface WholeTrace extends Trace {
   errorIsDerived: boolean
 }
 
-/** Steps that a page of whole traces should have, so that memory stays bounded whatever the traces are like. */
+/** Steps that a page has, so that memory stays bounded whatever the traces are like; or one trace, which may have 200,000. */
 const STEPS_A_PAGE = 20_000
 const PAGE_MAX = 500
-const PAGE_FIRST = 20
 
-/** All traces that match, newest first, with their steps; memory holds a page, whose size follows from the last one's steps. */
+/** All traces that match, newest first, with their steps; memory holds a page. How many steps the next traces have is asked first. */
 export async function* wholeTraces(
   db: Kysely<Tables>,
   filters: Omit<Filters, 'cursor' | 'limit'>,
 ): AsyncGenerator<WholeTrace, void> {
-  let size = PAGE_FIRST
   let after: { startedUs: string; traceId: string } | undefined
   for (;;) {
-    const rows = await keysetPage(db, filters, after).select(['steps', 'merge_state']).limit(size).execute()
+    const next = keysetPage(db, filters, after)
+    const counts = await next.clearSelect().select('step_count').limit(PAGE_MAX).execute()
+    if (counts.length === 0) return
+    const rows = await next.select(['steps', 'merge_state']).limit(countThatFits(counts)).execute()
     for (const row of rows) yield wholeOf(row)
     const last = rows.at(-1)
-    if (last === undefined || rows.length < size) return
+    if (last === undefined) return
     after = { startedUs: last.started_us, traceId: last.trace_id }
-    const steps = rows.reduce((sum, row) => sum + Number(row.step_count), 1)
-    size = Math.max(1, Math.min(PAGE_MAX, 4 * size, Math.floor((STEPS_A_PAGE * rows.length) / steps)))
   }
+}
+
+function countThatFits(counts: readonly { step_count: number }[]): number {
+  let steps = 0
+  const tooMany = counts.findIndex((row) => {
+    steps += Number(row.step_count)
+    return steps > STEPS_A_PAGE
+  })
+  return tooMany < 0 ? counts.length : Math.max(1, tooMany)
 }
 
 function wholeOf(row: SelectedSummary & { steps: unknown; merge_state: unknown }): WholeTrace {

@@ -25,6 +25,8 @@ export interface TraceDeltas {
   said: Said[]
   /** Whether a row is likely to be there: then it is read first. A wrong guess costs a round trip and nothing else. */
   known: boolean
+  /** Asked when all that is known is assembled: what else is to be said of the trace, for example that it has timed out. */
+  amend?: ((state: TraceState) => Said | undefined) | undefined
 }
 
 /** What is stored of a trace after a write. */
@@ -149,7 +151,9 @@ export class TraceWriter {
   }
 
   #version(input: TraceDeltas, stored: { row: TraceRow; version: number } | undefined): Versioned {
-    const state = assemble(input.said, stored && stateOfRow(stored.row), this.#maxSteps)
+    let state = assemble(input.said, stored && stateOfRow(stored.row), this.#maxSteps)
+    const more = input.amend?.(state)
+    if (more !== undefined) state = assemble([more], state, this.#maxSteps)
     return { input, state, row: rowOfState(state), version: (stored?.version ?? 0) + 1 }
   }
 

@@ -1,9 +1,11 @@
 import type { Step, Trace, TraceSummary } from '@stepwell/protocol'
-import { present, stepJson, summaryJson } from '@stepwell/query'
+import { present, stepJson, summaryJson, type TraceQuery } from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { durationText } from '../format.ts'
 import { openTraces } from '../open-traces.ts'
 import { type Column, tableLines } from '../terminal.ts'
+
+const IDS_A_QUERY = 1_000
 
 interface RunningTrace {
   trace: TraceSummary
@@ -39,8 +41,11 @@ export async function listRunning(
   const query = context.connections.query()
   const running = new Map<string, RunningTrace>()
   const redis = await context.connections.redisIfSet()
-  const open = redis === undefined ? [] : await openTraces(redis, context.env, limit)
-  for (const trace of open) if (trace.status === 'running') running.set(trace.traceId, entryOf(trace))
+  if (redis !== undefined) {
+    for await (const trace of openTraces(redis, context.env, limit))
+      if (trace.status === 'running') running.set(trace.traceId, entryOf(trace))
+    await countStored(query, running)
+  }
   for await (const trace of query.findWholeTraces({ status: 'running' })) {
     if (running.size >= limit) break
     if (!running.has(trace.traceId)) running.set(trace.traceId, entryOf(trace))
@@ -57,9 +62,25 @@ export async function listRunning(
   else await writeLines(context, tableLines(rows, columns(Date.now()), context.terminal))
 }
 
-function entryOf(trace: Trace): RunningTrace {
+/** Counts the steps that Redis knows of and does not hold any more: they are stored. */
+async function countStored(query: TraceQuery, running: Map<string, RunningTrace>): Promise<void> {
+  const ids = [...running.values()]
+    .filter((row) => row.trace.missingSteps > 0)
+    .map((row) => row.trace.traceId)
+  for (let i = 0; i < ids.length; i += IDS_A_QUERY) {
+    for (const [id, stored] of await query.getSummaries(ids.slice(i, i + IDS_A_QUERY))) {
+      const row = running.get(id) as RunningTrace
+      const recorded = row.trace.stepCount + row.trace.missingSteps
+      const stepCount = Math.max(row.trace.stepCount, stored.stepCount)
+      const missingSteps = Math.max(0, recorded - stepCount)
+      running.set(id, { ...row, trace: { ...row.trace, stepCount, missingSteps } })
+    }
+  }
+}
+
+function entryOf({ steps, ...trace }: Trace): RunningTrace {
   let step: Step | undefined
-  for (const one of trace.steps) {
+  for (const one of steps) {
     const isLater = (one.timestamp?.getTime() ?? 0) >= (step?.timestamp?.getTime() ?? 0)
     if (one.status === 'running' && (step === undefined || isLater)) step = one
   }
