@@ -25,6 +25,10 @@ export interface BenchContext {
   scale: number
   /** Rounds that count; one more before them warms up. */
   rounds: number
+  /** How many traces to build, where a benchmark builds them; undefined: as many as it commonly does. */
+  traces: number | undefined
+  /** Says something that is no figure: a plan. */
+  note(text: string): void
 }
 
 /** A benchmark: does its work and gives its numbers. */

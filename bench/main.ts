@@ -1,4 +1,4 @@
-// `npm run bench -- [names] [--json] [--scale 0.1] [--rounds 5]`: runs the benchmarks named, or all; with --json one document on stdout.
+// `npm run bench -- [names] [--json] [--scale 0.1] [--rounds 5] [--traces 1000000]`: runs the benchmarks named, or all; with --json one document on stdout.
 import { parseArgs } from 'node:util'
 import { migrateToLatest } from '@stepwell/storage'
 import { leaseRedisDatabase, startServices } from '@stepwell/testkit'
@@ -11,6 +11,7 @@ import { ingestPeers } from './ingest-peers.ts'
 import { ingestWorkers } from './ingest-workers.ts'
 import { latency } from './latency.ts'
 import { memory } from './memory.ts'
+import { query } from './query.ts'
 import { redaction } from './redaction.ts'
 import { singleCalls } from './single-calls.ts'
 import { statedSpeeds } from './stated-speeds.ts'
@@ -24,6 +25,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   workers: ingestWorkers,
   latency,
   memory,
+  query,
   stated: statedSpeeds,
   redaction,
   storage_form: storageForm,
@@ -35,10 +37,12 @@ const { values, positionals: names } = parseArgs({
     json: { type: 'boolean', default: false },
     scale: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '5' },
+    traces: { type: 'string' },
   },
 })
 const scale = Number(values.scale)
 const rounds = Number(values.rounds)
+const traces = values.traces === undefined ? undefined : Number(values.traces)
 const unknown = names.find((name) => !(name in BENCHMARKS))
 const wrong =
   unknown !== undefined
@@ -47,17 +51,24 @@ const wrong =
       ? '--scale takes a number, 1 is the usual work'
       : !(Number.isInteger(rounds) && rounds > 0)
         ? '--rounds takes a whole number'
-        : undefined
+        : traces !== undefined && !(Number.isInteger(traces) && traces >= 1_000)
+          ? '--traces takes a whole number, 1000 or more'
+          : undefined
 if (wrong !== undefined) {
   console.error(wrong)
   console.error(
-    `usage: npm run bench -- [${Object.keys(BENCHMARKS).join('|')}] [--json] [--scale 0.1] [--rounds 5]`,
+    `usage: npm run bench -- [${Object.keys(BENCHMARKS).join('|')}] [--json] [--scale 0.1] [--rounds 5] [--traces 1000000]`,
   )
   process.exit(2)
 }
 
 const services = await startServices({ durable: true })
 const figures: Figure[] = []
+const notes: string[] = []
+const note = (text: string): void => {
+  notes.push(text)
+  if (!values.json) console.log(text)
+}
 let settings: Record<string, unknown> = {}
 try {
   const databaseUrl = services.postgres.url
@@ -71,7 +82,17 @@ try {
   try {
     for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
       if (names.length > 0 && !names.includes(name)) continue
-      for (const figure of await benchmark({ services, redisUrl, databaseUrl, redis, pool, scale, rounds })) {
+      for (const figure of await benchmark({
+        services,
+        redisUrl,
+        databaseUrl,
+        redis,
+        pool,
+        scale,
+        rounds,
+        traces,
+        note,
+      })) {
         figures.push(figure)
         if (!values.json) console.log(lineOf(figure))
       }
@@ -84,7 +105,9 @@ try {
   await services.stop()
 }
 if (values.json)
-  process.stdout.write(`${JSON.stringify({ machine: describeMachine(), settings, figures }, null, 2)}\n`)
+  process.stdout.write(
+    `${JSON.stringify({ machine: describeMachine(), settings, figures, notes }, null, 2)}\n`,
+  )
 
 async function readSettings(redis: Redis, pool: pg.Pool): Promise<Record<string, unknown>> {
   const { rows } = await pool.query(

@@ -7,6 +7,7 @@ import pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { serve } from '../contender.ts'
 import { postgresCpuMs } from '../cpu-time.ts'
+import { recordingClient, type Statement } from '../recorded-statements.ts'
 import { type Load, recordShortRun } from './load.ts'
 
 // The floor: rows from memory, by one process with as many connections as a worker writes on. Redis, producers and workers rest.
@@ -26,11 +27,6 @@ export type FloorSample = Record<'tracesPerSecond' | 'workerCpu' | 'postgresCpu'
 /** As many as a worker's batches hold and writes it has on their way. */
 const BATCH = 500
 const CONNECTIONS = 2
-
-interface Statement {
-  text: string
-  values: unknown[]
-}
 
 const [databaseUrl] = process.argv.slice(2) as [string]
 const pool = new pg.Pool({ connectionString: databaseUrl, max: CONNECTIONS })
@@ -103,19 +99,6 @@ function writerOn(Client: typeof pg.Client): { writer: TraceWriter } & AsyncDisp
       await own.end()
     },
   }
-}
-
-/** Clients that note what is sent: whatever the trace writer makes of its rows, the floor sends the same. */
-function recordingClient(statements: Statement[]): typeof pg.Client {
-  return class extends pg.Client {
-    override query(...args: never[]): never {
-      const [config, values] = args as unknown[] as [string | Statement, unknown[] | undefined]
-      if (typeof config === 'string') statements.push({ text: config, values: values ?? [] })
-      else if (typeof config.text === 'string')
-        statements.push({ ...config, values: config.values ?? values ?? [] })
-      return (super.query as (...args: never[]) => never)(...args)
-    }
-  } as typeof pg.Client
 }
 
 /** All rows in the text form of COPY, cut in as many pieces as there are connections. */

@@ -1,0 +1,62 @@
+import type { TraceQuery } from '@stepwell/query'
+import type { Pool } from 'pg'
+
+/** A question, and how to ask it for the i-th time: about something else each time. */
+export interface Question {
+  name: string
+  ask(i: number): PromiseLike<unknown>
+}
+
+const SAMPLES = 500
+const DAY_MS = 86_400_000
+
+/** What people ask. Ids, skills and messages are those of traces that are there. */
+export async function questions(pool: Pool, query: TraceQuery, schema: string): Promise<Question[]> {
+  const table = `${schema}.execution_traces`
+  const { rows } = await pool.query<{
+    trace_id: string
+    execution_id: string
+    skill_name: string
+    step: string
+    user: string
+  }>(
+    `select trace_id, execution_id, skill_name, steps -> 0 ->> 1 as step, metadata ->> 'user' as "user"
+       from (select * from ${table} where random() < 10.0 * ${SAMPLES} / (select count(*) from ${table}) limit ${10 * SAMPLES}) t
+      order by md5(trace_id::text) limit ${SAMPLES}`,
+  )
+  const failures = await pool.query<{ error_message: string }>(
+    `select error_message from (select distinct error_message from ${table} where status = 'failed' limit ${10 * SAMPLES}) t
+      order by md5(error_message) limit ${SAMPLES}`,
+  )
+  const skills = await pool.query<{ skill_name: string }>(
+    `select skill_name from ${table} group by skill_name order by count(*) desc`,
+  )
+  const of = (i: number) => rows[i % rows.length] as (typeof rows)[number]
+  const common = skills.rows[0]?.skill_name as string
+  const rare = skills.rows.at(-1)?.skill_name as string
+  const message = (i: number): string => failures.rows[i % failures.rows.length]?.error_message as string
+  const ago = (days: number): Date => new Date(Date.now() - days * DAY_MS)
+  return [
+    { name: 'by_id', ask: (i) => query.getTrace(of(i).trace_id) },
+    { name: 'by_execution_id', ask: (i) => query.getTraceByExecutionId(of(i).execution_id) },
+    { name: 'by_skill_30_days', ask: (i) => query.queryBySkill(of(i).skill_name) },
+    { name: 'by_rare_skill_30_days', ask: () => query.queryBySkill(rare) },
+    { name: 'newest', ask: () => query.findTraces({}) },
+    { name: 'failed', ask: (i) => query.findTraces({ status: 'failed', until: ago(i % 60) }) },
+    { name: 'failed_of_skill', ask: (i) => query.findTraces({ status: 'failed', skill: of(i).skill_name }) },
+    { name: 'failed_of_rare_skill', ask: () => query.findTraces({ status: 'failed', skill: rare }) },
+    { name: 'by_user', ask: (i) => query.findTraces({ metadata: { user: of(i).user } }) },
+    {
+      name: 'dev_of_skill',
+      ask: (i) => query.findTraces({ metadata: { env: 'dev' }, skill: of(i).skill_name }),
+    },
+    { name: 'slow_of_skill', ask: () => query.findTraces({ skill: common, minDurationMs: 60_000 }) },
+    { name: 'by_step', ask: (i) => query.findTraces({ stepName: of(i).step, since: ago(30) }) },
+    { name: 'similar_failures', ask: (i) => query.findSimilarFailures(message(i)) },
+    {
+      name: 'similar_failures_of_skill',
+      ask: (i) => query.findSimilarFailures(message(i), { skill: common }),
+    },
+    { name: 'skills_7_days', ask: () => query.listSkills({ since: ago(7) }) },
+  ]
+}
