@@ -7,16 +7,20 @@ import { StoppedError, type Store } from './store.ts'
 
 /** One alone would leave Postgres idle while the next is assembled. */
 const WRITES_AT_ONCE = 2
+/** How long traces rest whose month could not be made, while others are written. */
+const REST_MS = 1_000
 
 /**
  * The write batch: deltas that go to Postgres straight from the stream, and dead letters. Added → in the batch → (queued) →
  * written, with others, in one statement → its entry acked. A batch is full by count or bytes, or due when its first delta has
  * waited long enough; then it goes, as soon as fewer than two are being written. A due batch goes on growing until that.
+ * What has to wait for its month rests, and is added to a later batch; it counts as held meanwhile.
  */
 export class Collector {
   readonly #store: Store
   readonly #letterBox: LetterBox
   readonly #acker: Acker
+  readonly #stop: AbortSignal
   readonly #limits: { maxTraces: number; maxBytes: number; maxWaitMs: number; maxHeldBytes: number }
   readonly #onWritten: (traces: number) => void
   #batch = new Batch()
@@ -32,6 +36,7 @@ export class Collector {
     store: Store
     letterBox: LetterBox
     acker: Acker
+    stop: AbortSignal
     onWritten: (traces: number) => void
     /** Default: 500 traces, 4 MiB, 5 ms; reading pauses while 2 MiB are held. */
     limits?: { maxTraces: number; maxBytes: number; maxWaitMs: number; maxHeldBytes: number }
@@ -39,6 +44,9 @@ export class Collector {
     this.#store = options.store
     this.#letterBox = options.letterBox
     this.#acker = options.acker
+    this.#stop = options.stop
+    // Room may never come then.
+    this.#stop.addEventListener('abort', () => this.#wake(), { once: true })
     this.#onWritten = options.onWritten
     this.#limits = options.limits ?? {
       maxTraces: 500,
@@ -53,21 +61,14 @@ export class Collector {
 
   /** Adds a delta; its ticket has a part done when it is committed. `size` in UTF-16 units. */
   add(ticket: Ticket, startedAtMs: number, said: Said, size: number, known: boolean): void {
-    const key = `${said.delta.t}@${startedAtMs}`
-    const trace = this.#batch.traces.get(key)
-    if (trace === undefined) {
-      this.#batch.traces.set(key, {
-        traceId: said.delta.t,
-        startedAtMs,
-        said: [said],
-        known,
-        tickets: [ticket],
-      })
-    } else {
-      trace.said.push(said)
-      trace.tickets.push(ticket)
-    }
-    this.#grow(size)
+    this.#put({
+      traceId: said.delta.t,
+      startedAtMs,
+      said: [said],
+      known,
+      tickets: [ticket],
+      size,
+    })
   }
 
   /** Adds a dead letter; its ticket has a part done, and is dead, when it is committed. */
@@ -77,9 +78,9 @@ export class Collector {
     this.#grow(letter.payload.length)
   }
 
-  /** Resolves when there is room for more. */
+  /** Resolves when there is room for more, or the worker stops. */
   async room(): Promise<void> {
-    while (this.#heldBytes > this.#limits.maxHeldBytes)
+    while (this.#heldBytes > this.#limits.maxHeldBytes && !this.#stop.aborted)
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
@@ -90,6 +91,34 @@ export class Collector {
     await Promise.all(
       [...this.#writing, ...this.#queue, this.#batch].map((batch) => batch.bytes > 0 && batch.done),
     )
+  }
+
+  #put(added: Collected): void {
+    const key = `${added.traceId}@${added.startedAtMs}`
+    const trace = this.#batch.traces.get(key)
+    if (trace === undefined) this.#batch.traces.set(key, added)
+    else {
+      trace.said.push(...added.said)
+      trace.tickets.push(...added.tickets)
+      trace.size += added.size
+    }
+    this.#grow(added.size)
+  }
+
+  #rest(traces: readonly Collected[]): void {
+    if (traces.length === 0) return
+    const size = traces.reduce((sum, trace) => sum + trace.size, 0)
+    this.#heldBytes += size
+    setTimeout(() => {
+      // Unacked, so they come again, to whoever reads next.
+      if (this.#stop.aborted) return
+      this.#heldBytes -= size
+      for (const trace of traces) this.#put(trace)
+    }, REST_MS).unref()
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   #grow(size: number): void {
@@ -130,27 +159,30 @@ export class Collector {
           this.#heldBytes -= batch.bytes
           batch.finish()
           this.#next()
-          for (const resolve of this.#waiting.splice(0)) resolve()
+          this.#wake()
         })
     }
   }
 
   async #write(batch: Batch): Promise<void> {
     const { letters } = batch
-    const { guilty } = await this.#store.write([...batch.traces.values()])
+    const { guilty, waiting } = await this.#store.write([...batch.traces.values()])
+    this.#rest(waiting as Collected[])
+    const resting = new Set(waiting)
     const refused = new Set<TraceDeltas>()
     for (const { trace, error } of guilty) {
       refused.add(trace)
       for (const [i, said] of trace.said.entries()) {
         const ticket = (trace as Collected).tickets[i] as Ticket
         ticket.dead = true
-        letters.push({ ticket, letter: letterOf(ticket, said.delta, said.producer, error) })
+        letters.push({ ticket, letter: letterOf(ticket, said.delta, ticket.producer, error) })
       }
     }
     if (letters.length > 0) await this.#letterBox.put(letters.map(({ letter }) => letter))
-    this.#onWritten(batch.traces.size - refused.size)
+    this.#onWritten(batch.traces.size - refused.size - resting.size)
     for (const trace of batch.traces.values()) {
-      if (!refused.has(trace)) for (const ticket of trace.tickets) this.#acker.partDone(ticket)
+      if (!refused.has(trace) && !resting.has(trace))
+        for (const ticket of trace.tickets) this.#acker.partDone(ticket)
     }
     for (const { ticket } of letters) this.#acker.partDone(ticket)
   }
@@ -159,6 +191,8 @@ export class Collector {
 interface Collected extends TraceDeltas {
   /** Of each delta the entry that brought it. */
   tickets: Ticket[]
+  /** UTF-16 units. */
+  size: number
 }
 
 class Batch {

@@ -110,7 +110,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     database,
     options.maxSteps === undefined ? {} : { maxSteps: options.maxSteps },
   )
-  const store = new Store(writer, gate, stop)
+  const store = new Store(writer, gate, stop, onTrouble)
   const progress = new Progress(main, shards, metrics, Date.now())
   const acker = new Acker(main, stop, (stored, dead) => {
     metrics.entriesAcked.inc({ outcome: 'stored' }, stored)
@@ -131,6 +131,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     store,
     letterBox,
     acker,
+    stop,
     onWritten: (traces) => metrics.tracesStored.inc({ path: 'whole' }, traces),
   })
   const correlation = new Correlation(main, namespace, options.correlation ?? 'hour')
@@ -201,7 +202,9 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
           ])
         },
         live: () => {
-          const stalledMs = progress.stalledMs(Date.now())
+          const nowMs = Date.now()
+          // While Postgres is away, trying is all that there is to get on with.
+          const stalledMs = Math.min(progress.stalledMs(nowMs), nowMs - gate.triedMs)
           return {
             ok: stalledMs < STUCK_AFTER_MS,
             stalledMs,

@@ -29,6 +29,8 @@ const COMPACT_SIZE = 64 << 10
 const IDLE_MAX_MS = 250
 /** An ended trace with parts missing stays in the index: they are often just behind, in another worker's hands. */
 const LINGER_MS = 1_000
+/** How long a trace rests whose month could not be made, while others are stored. */
+const REST_MS = 2_000
 /** The longest time between checkpoints of one trace; far below the life of its correlation key. */
 const CHECKPOINT_MAX_MS = 600_000
 
@@ -49,7 +51,8 @@ interface Loaded extends OpenTrace {
 
 /**
  * Stores open traces of one shard when they are due. Leased → loaded → (a silent or overdue one gets its timeout) →
- * stored, with whatever row is there → settled if it has ended, else postponed to its next checkpoint.
+ * stored, with whatever row is there → settled if it has ended, else postponed to its next checkpoint; one whose month cannot
+ * be made just now is postponed as it is.
  * Any number of workers do this at once; a lease keeps them apart, the compare-and-set makes it safe when it does not.
  */
 export class Finalizer {
@@ -182,15 +185,20 @@ export class Finalizer {
   async #finish(traces: Loaded[]): Promise<void> {
     const running = traces.filter((trace) => !trace.ended)
     if (running.length > 0) await this.#addTimeouts(running)
-    const { written, guilty } = await this.#store.write(traces)
+    const { written, guilty, waiting } = await this.#store.write(traces)
     const byKey = new Map(written.map((item) => [`${item.traceId}@${item.startedAtMs}`, item]))
     const refused = new Map(guilty.map((item) => [item.trace, item.error]))
+    const resting = new Set<TraceDeltas>(waiting)
     const settled: Settled[] = []
     const postponed: { leased: Leased; inMs: number }[] = []
     const large: Compacted[] = []
     const [open, over] = [new Map<string, string>(), new Map<string, string>()]
     for (const trace of traces) {
       const { leased, fields } = trace
+      if (resting.has(trace)) {
+        postponed.push({ leased, inMs: REST_MS })
+        continue
+      }
       const state = byKey.get(`${trace.traceId}@${trace.startedAtMs}`)?.state
       if (state === undefined) {
         // Refused for what is in it: its deltas become dead letters and leave the open state.

@@ -72,7 +72,7 @@ export class Intake {
     const nowMs = Date.now()
     let deltaCount = 0
     for (const [id, fields] of entries) {
-      const ticket: Ticket = { shard, id, open: 1, size: 0, dead: false }
+      const ticket: Ticket = { shard, id, producer: '', open: 1, dead: false }
       shard.inHand.set(id, ticket)
       // Deleted from the stream while pending: there is nothing left to store.
       if (fields !== null)
@@ -133,6 +133,7 @@ export class Intake {
     }
     const { frame, deltas, refused } = decoded
     const { producer, number: frameNumber } = frame
+    ticket.producer = producer
     const ms = entryTimeMs(id)
     if (ms > (heard.get(producer)?.ms ?? 0)) heard.set(producer, { ms, told: encodeTold(ms, frame.counters) })
     for (const [i, { value, reason }] of refused.entries())

@@ -1,9 +1,10 @@
 /**
- * Whether the database takes rows. Open → closed at the first failure that may pass → open at the next success.
+ * Whether the database takes rows. Open → closed at a failure that is no single one → open at the next success.
  * While it is closed, nothing new is read from Redis: what is in hand stays there, unacked, and no entry is judged.
  */
 export class OutageGate {
-  #closedSinceMs: number | undefined
+  #isOpen = true
+  #triedMs = 0
   #lastError: unknown
   #waiting: (() => void)[] = []
   readonly #report: (change: 'closed' | 'opened', error: unknown) => void
@@ -13,23 +14,33 @@ export class OutageGate {
   }
 
   get isOpen(): boolean {
-    return this.#closedSinceMs === undefined
+    return this.#isOpen
   }
 
   get lastError(): unknown {
     return this.#lastError
   }
 
+  /** When the latest try failed for something that may pass. Who goes on trying is not stuck; who waits for an answer that does not come is. */
+  get triedMs(): number {
+    return this.#triedMs
+  }
+
+  tried(): void {
+    this.#triedMs = Date.now()
+  }
+
   close(error: unknown): void {
     this.#lastError = error
-    if (this.#closedSinceMs !== undefined) return
-    this.#closedSinceMs = Date.now()
+    this.tried()
+    if (!this.#isOpen) return
+    this.#isOpen = false
     this.#report('closed', error)
   }
 
   open(): void {
-    if (this.#closedSinceMs === undefined) return
-    this.#closedSinceMs = undefined
+    if (this.#isOpen) return
+    this.#isOpen = true
     this.#report('opened', this.#lastError)
     for (const resolve of this.#waiting.splice(0)) resolve()
   }

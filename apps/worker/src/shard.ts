@@ -13,10 +13,10 @@ export interface Shard {
 export interface Ticket {
   shard: Shard
   id: string
+  /** Who sent it; empty while it is not decoded. */
+  producer: string
   /** Parts that are not durable yet. */
   open: number
-  /** Size of the entry, in UTF-16 units. */
-  size: number
   /** Whether a part went to the dead letters. */
   dead: boolean
 }

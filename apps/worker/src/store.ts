@@ -8,31 +8,69 @@ export class StoppedError extends Error {}
 /** What became of a batch. */
 export interface StoreOutcome {
   written: Written[]
-  /** Traces that the database refuses for what is in them. */
+  /** Traces that the database refuses for what is in them, or for a month that cannot be made. */
   guilty: { trace: TraceDeltas; error: Error }[]
+  /** Traces whose month cannot be made just now, while others are stored: to be written later. */
+  waiting: TraceDeltas[]
 }
 
 /**
  * Stores a batch through every failure: what may pass is tried again, with the gate closed meanwhile; what will not is
  * narrowed down by halving. A trace is guilty only if it fails alone while a harmless row would go in (the probe);
  * if that fails too, it is nobody's fault in the batch: the gate closes and all is tried again.
+ * A month without a partition holds up its own traces only: they wait if what is in its way may pass, else they are guilty.
  * Rejects only with StoppedError.
  */
 export class Store {
-  readonly #writer: Pick<TraceWriter, 'write' | 'probe'>
+  readonly #writer: Pick<TraceWriter, 'cover' | 'write' | 'probe'>
   readonly #gate: OutageGate
   readonly #stop: AbortSignal
+  readonly #onTrouble: (error: unknown) => void
 
-  constructor(writer: Pick<TraceWriter, 'write' | 'probe'>, gate: OutageGate, stop: AbortSignal) {
+  constructor(
+    writer: Pick<TraceWriter, 'cover' | 'write' | 'probe'>,
+    gate: OutageGate,
+    stop: AbortSignal,
+    onTrouble: (error: unknown) => void = () => {},
+  ) {
     this.#writer = writer
     this.#gate = gate
     this.#stop = stop
+    this.#onTrouble = onTrouble
   }
 
   async write(traces: readonly TraceDeltas[]): Promise<StoreOutcome> {
-    const outcome: StoreOutcome = { written: [], guilty: [] }
-    await this.#write(traces, outcome)
-    return outcome
+    const outcome: StoreOutcome = { written: [], guilty: [], waiting: [] }
+    for (let left = traces, attempt = 0; ; attempt++) {
+      const lacking = await this.#writer.cover(left)
+      const placed = lacking.size === 0 ? left : left.filter((trace) => !lacking.has(trace))
+      if (placed.length > 0) await this.#write(placed, outcome)
+      if (lacking.size === 0) return outcome
+      left = [...lacking.keys()]
+      const harmless = await this.#persist(() => this.#writer.probe())
+      if (harmless === undefined) {
+        // What the probe waited for may have been what was wrong.
+        const still = await this.#writer.cover(left)
+        for (const [reason, traces] of Map.groupBy(still.keys(), (trace) => still.get(trace)))
+          this.#putAside(traces, reason as Error, outcome)
+        left = left.filter((trace) => !still.has(trace))
+      } else {
+        this.#gate.close(harmless)
+        await this.#pause(attempt)
+      }
+      if (left.length === 0) return outcome
+    }
+  }
+
+  /** Traces of a month that cannot be made, for this reason. */
+  #putAside(traces: readonly TraceDeltas[], reason: Error, outcome: StoreOutcome): void {
+    const month = new Date(traces[0]?.startedAtMs as number).toISOString().slice(0, 7)
+    const error = new Error(`the partition of ${month} cannot be made: ${reason.message}`, { cause: reason })
+    this.#onTrouble(error)
+    if (isTransient(reason)) {
+      this.#gate.tried()
+      outcome.waiting.push(...traces)
+    } else outcome.guilty.push(...traces.map((trace) => ({ trace, error })))
   }
 
   async #write(traces: readonly TraceDeltas[], outcome: StoreOutcome): Promise<void> {
@@ -46,14 +84,8 @@ export class Store {
       await this.#write(traces.slice(middle), outcome)
       return
     }
-    for (let attempt = 0; ; attempt++) {
-      const harmless = await this.#persist(() => this.#writer.probe())
-      if (harmless === undefined) break
-      this.#gate.close(harmless)
-      await this.#pause(attempt)
-    }
-    this.#gate.open()
-    // What the probe waited for may have been what was wrong.
+    await this.persist(() => this.#writer.probe())
+    // As above.
     const again = await this.#persist(async () => {
       outcome.written.push(...(await this.#writer.write(traces)))
     })
@@ -69,7 +101,9 @@ export class Store {
         return undefined
       } catch (error) {
         if (!isTransient(error)) return error as Error
-        this.#gate.close(error)
+        // A single failure is no outage: a deadlock, a connection that broke while nobody used it.
+        if (attempt === 0) this.#onTrouble(error)
+        else this.#gate.close(error)
         await this.#pause(attempt)
       }
     }
@@ -80,9 +114,13 @@ export class Store {
     if (this.#stop.aborted) throw new StoppedError('stopped while the database was unavailable')
   }
 
-  /** Runs another write through the same patience. Throws what will not pass. */
+  /** Does what must succeed and hangs on no row: whatever fails is an outage. Rejects only with StoppedError. */
   async persist(action: () => Promise<void>): Promise<void> {
-    const failure = await this.#persist(action)
-    if (failure !== undefined) throw failure
+    for (let attempt = 0; ; attempt++) {
+      const failure = await this.#persist(action)
+      if (failure === undefined) return
+      this.#gate.close(failure)
+      await this.#pause(attempt)
+    }
   }
 }

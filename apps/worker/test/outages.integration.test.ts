@@ -1,9 +1,7 @@
 import { newTraceId } from '@stepwell/protocol'
-import { migrateToLatest } from '@stepwell/storage'
-import { startPostgres, startRedis, waitFor } from '@stepwell/testkit'
+import { startRedis, waitFor } from '@stepwell/testkit'
 import { createWorker } from '@stepwell/worker'
 import { Redis } from 'ioredis'
-import pg from 'pg'
 import { pino } from 'pino'
 import { afterAll, expect, test } from 'vitest'
 import { FrameProducer, wholeDelta } from './frame-producer.ts'
@@ -20,47 +18,6 @@ async function open(): Promise<Bench> {
   opened.push(bench)
   return bench
 }
-
-test('postgres-down: reading pauses, health says so, nothing becomes a dead letter, all is stored when it is back', {
-  timeout: 60_000,
-}, async () => {
-  await using postgres = await startPostgres()
-  await migrateToLatest({ connectionString: postgres.url })
-  const bench = await open()
-  await using worker = await createWorker({
-    redis: bench.redisUrl,
-    database: postgres.url,
-    migrate: false,
-    health: { host: '127.0.0.1', port: 0 },
-    staleMs: 3_000,
-    log,
-  })
-  const producer = new FrameProducer(bench.redis)
-  await producer.send(wholeDelta('before', 1))
-  await bench.drained()
-  await postgres.kill()
-  const t = newTraceId(Date.now())
-  for (let i = 0; i < 100; i++)
-    await producer.send(...Array.from({ length: 20 }, () => wholeDelta('during', 2)))
-  await producer.send({ t, b: 1, k: 'during', n: [0, 0] }, wholeDelta('during', 1))
-  await producer.send({ t, k: 'during', n: [0, 0], e: ['f', 1, 1] })
-  const status = async (path: string): Promise<number> => (await fetch(worker.healthUrl + path)).status
-  await waitFor(async () => (await status('/ready')) === 503, { what: 'the worker is not ready' })
-  expect(await status('/live')).toBe(200)
-  await postgres.restart()
-  await bench.drained(30_000)
-  expect(await status('/ready')).toBe(200)
-  const pool = new pg.Pool({ connectionString: postgres.url })
-  const { rows } = await pool.query(
-    'select skill_name, count(*)::int n from execution_traces group by 1 order by 1',
-  )
-  expect(rows).toEqual([
-    { skill_name: 'before', n: 1 },
-    { skill_name: 'during', n: 2_002 },
-  ])
-  expect((await pool.query('select * from execution_dead_letters')).rows).toEqual([])
-  await pool.end()
-})
 
 test('bad-row: a row that the database refuses becomes a dead letter, its neighbours are stored', async () => {
   const bench = await open()

@@ -12,8 +12,14 @@ import type { Database } from './database.ts'
 /** How many months ahead partitions are made. */
 export const MONTHS_AHEAD = 3
 
-// How long making a partition waits for a lock before it gives way: behind it every insert would wait too.
-const LOCK_TIMEOUT = '3s'
+// How long making a partition waits for a lock before it gives way, for the sake of the writes that wait for it; who needs the
+// month tries again.
+const LOCK_TIMEOUT = '1s'
+// A process that stands still between two statements would keep the lock, and all others from making any month.
+const STANDSTILL_TIMEOUT = '10s'
+// How long a month that is dropped waits for its readers. Meanwhile no other month can be attached: a backup of hours would block that
+// for hours. What was begun is finished by the next call.
+const DETACH_TIMEOUT = '30s'
 
 /** The month of a time and the next three. */
 export function monthsAround(nowMs: number): Month[] {
@@ -38,7 +44,8 @@ export async function ensurePartitions(database: Database, months: readonly Mont
 
 async function isAttached({ db, schema }: Database, name: string): Promise<boolean> {
   const { rows } = await sql<{ attached: boolean }>`
-    select exists (select from pg_inherits where inhrelid = to_regclass(${qualified(schema, name)})) as attached`.execute(
+    select exists (
+      select from pg_inherits where inhrelid = to_regclass(${qualified(schema, name)}) and not inhdetachpending) as attached`.execute(
     db,
   )
   return rows[0]?.attached ?? false
@@ -53,6 +60,7 @@ async function makePartition(database: Database, month: Month): Promise<boolean>
   const [from, to] = [fromMs, toMs].map((ms) => sql.lit(new Date(ms).toISOString()))
   return database.db.transaction().execute(async (trx) => {
     await sql`set local lock_timeout = ${sql.lit(LOCK_TIMEOUT)}`.execute(trx)
+    await sql`set local idle_in_transaction_session_timeout = ${sql.lit(STANDSTILL_TIMEOUT)}`.execute(trx)
     await sql`select pg_advisory_xact_lock(hashtext('stepwell.partition'))`.execute(trx)
     if (await isAttached({ ...database, db: trx as never }, name)) return false
     // A table of that name that is not attached was left by a retention that stopped half-way: attach it again.
@@ -76,7 +84,8 @@ export async function listPartitions({ db, schema }: Database): Promise<Month[]>
 
 /**
  * Detaches and drops every partition that ended before `beforeMs`; returns their names. `detach … concurrently` blocks
- * neither readers nor writers. Idempotent: what an earlier call detached and did not drop is dropped now.
+ * neither readers nor writers, and waits for readers that are there already: for half a minute, then it throws (57014). Idempotent: what an
+ * earlier call began is ended now.
  */
 export async function dropPartitionsBefore(database: Database, beforeMs: number): Promise<string[]> {
   const { db, schema } = database
@@ -84,15 +93,26 @@ export async function dropPartitionsBefore(database: Database, beforeMs: number)
     select c.relname as name, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending
       from pg_class c left join pg_inherits i on i.inhrelid = c.oid
      where c.relnamespace = (select relnamespace from pg_class where oid = to_regclass(${qualified(schema, 'execution_traces')}))
-       and c.relkind = 'r' and c.relname like 'execution\\_traces\\_____\\___'`.execute(db)
+       and c.relkind = 'r' and c.relname like 'execution\\_traces\\_____\\___'
+     order by pending desc, c.relname`.execute(db)
   const dropped: string[] = []
   for (const { name, attached, pending } of rows) {
     const month = monthOfPartition(name)
     if (month === undefined || monthBounds(month).toMs > beforeMs) continue
     const partition = sql.table(qualified(schema, name))
     const parent = sql.table(qualified(schema, 'execution_traces'))
-    if (pending) await sql`alter table ${parent} detach partition ${partition} finalize`.execute(db)
-    else if (attached) await sql`alter table ${parent} detach partition ${partition} concurrently`.execute(db)
+    if (attached) {
+      // On one connection: `detach … concurrently` runs in no transaction, so no `set local` could bound it.
+      await db.connection().execute(async (connection) => {
+        await sql`set statement_timeout = ${sql.lit(DETACH_TIMEOUT)}`.execute(connection)
+        try {
+          const how = sql.raw(pending ? 'finalize' : 'concurrently')
+          await sql`alter table ${parent} detach partition ${partition} ${how}`.execute(connection)
+        } finally {
+          await sql`reset statement_timeout`.execute(connection)
+        }
+      })
+    }
     await sql`drop table ${partition}`.execute(db)
     dropped.push(name)
   }

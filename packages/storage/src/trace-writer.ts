@@ -1,9 +1,7 @@
 import {
   assemble,
   MAX_STEPS,
-  monthOf,
   newTraceId,
-  partitionName,
   rowOfState,
   type Said,
   sameRow,
@@ -13,7 +11,7 @@ import {
 } from '@stepwell/protocol'
 import { CompiledQuery, sql } from 'kysely'
 import type { Database } from './database.ts'
-import { ensurePartitions } from './partitions.ts'
+import { MonthCover } from './month-cover.ts'
 import { isMissingPartition } from './transient-error.ts'
 
 /** Everything that is to be stored of one trace in one go. */
@@ -85,10 +83,11 @@ interface Versioned {
 export class TraceWriter {
   readonly #database: Database
   readonly #maxSteps: number
-  readonly #months = new Set<string>()
+  readonly #months: MonthCover
 
   constructor(database: Database, options: { maxSteps?: number } = {}) {
     this.#database = database
+    this.#months = new MonthCover(database)
     this.#maxSteps = options.maxSteps ?? MAX_STEPS
   }
 
@@ -99,7 +98,8 @@ export class TraceWriter {
    */
   async write(traces: readonly TraceDeltas[]): Promise<Written[]> {
     if (traces.length > WRITE_MAX_TRACES) throw new RangeError(`at most ${WRITE_MAX_TRACES} traces a write`)
-    await this.#coverMonths(traces)
+    for (const { startedAtMs } of traces)
+      if (!this.#months.has(startedAtMs)) await this.#months.make(startedAtMs)
     const written = new Map<TraceDeltas, TraceState>()
     let fresh = traces.filter((trace) => !trace.known)
     let stored = traces.filter((trace) => trace.known)
@@ -118,6 +118,20 @@ export class TraceWriter {
   }
 
   /**
+   * Makes the months of these traces where they are missing. Gives the traces whose month cannot be made, with what `pg` says
+   * to it: they cannot be written now, the others can. Does not reject.
+   */
+  async cover(traces: readonly TraceDeltas[]): Promise<Map<TraceDeltas, unknown>> {
+    const lacking = new Map<TraceDeltas, unknown>()
+    for (const trace of traces) {
+      if (this.#months.has(trace.startedAtMs)) continue
+      const reason = await this.#months.lack(trace.startedAtMs)
+      if (reason !== undefined) lacking.set(trace, reason)
+    }
+    return lacking
+  }
+
+  /**
    * Whether a harmless trace could be stored now: writes one and takes it back. Throws what `pg` throws; then a failed
    * write says nothing about what was written.
    */
@@ -131,7 +145,7 @@ export class TraceWriter {
       said: [{ producer: '', delta: { ...delta, n: [0, 0] } }],
       known: false,
     }
-    await this.#coverMonths([probe])
+    await this.#months.make(startedAtMs)
     const rollback = new Error('rollback')
     try {
       await this.#database.db.transaction().execute(async (trx) => {
@@ -189,7 +203,7 @@ export class TraceWriter {
       stored = (await db.executeQuery(query)).numAffectedRows
     } catch (error) {
       // Somebody dropped a month that was there: forget what we know, so that the next try makes it again.
-      if (isMissingPartition(error)) this.#months.clear()
+      if (isMissingPartition(error)) this.#months.forget()
       throw error
     }
     if (stored !== BigInt(rows.length)) return rows.map(({ input }) => input)
@@ -213,16 +227,6 @@ export class TraceWriter {
         { row: row as TraceRow, version },
       ]),
     )
-  }
-
-  async #coverMonths(traces: readonly TraceDeltas[]): Promise<void> {
-    for (const { startedAtMs } of traces) {
-      const month = monthOf(startedAtMs)
-      const name = partitionName(month)
-      if (this.#months.has(name)) continue
-      await ensurePartitions(this.#database, [month])
-      this.#months.add(name)
-    }
   }
 }
 

@@ -1,5 +1,5 @@
-// A server as a child process: down → starting → up ⇄ paused → down. `kill` leads down and keeps the data, `restart` up
-// again; `stop` leads down for good and removes the folder. The child is detached, so that Ctrl-C reaches only us and the
+// A server as a child process: down → starting → up ⇄ paused → down. `kill` and `shutDown` lead down and keep the data, `restart`
+// up again; `stop` leads down for good and removes the folder. The child is detached, so that Ctrl-C reaches only us and the
 // tests can still clean up after themselves; whatever way this process ends, a reaper ends the server after it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -73,7 +73,7 @@ class LocalServer implements PrivateServer {
 
   async restart(): Promise<void> {
     if (this.#stopped !== undefined) throw new Error(`${this.#program.name} was stopped for good`)
-    await this.#shutDown()
+    await this.shutDown()
     const child = spawnServer(this.#program)
     this.#child = child
     if (isRunning(child)) {
@@ -93,6 +93,16 @@ class LocalServer implements PrivateServer {
     await waitFor(() => !pids.some(isAlive), { what: `all processes of ${this.#program.name} end` })
   }
 
+  async shutDown(): Promise<void> {
+    const child = this.#running()
+    if (child === undefined) return
+    this.resume()
+    child.kill(this.#program.stopSignal)
+    const late = setTimeout(() => endTreeSync(child.pid, 'SIGKILL'), STOP_TIMEOUT_MS)
+    await ended(child)
+    clearTimeout(late)
+  }
+
   pause(): void {
     const child = this.#running()
     if (child === undefined) return
@@ -107,7 +117,7 @@ class LocalServer implements PrivateServer {
   }
 
   stop(): Promise<void> {
-    this.#stopped ??= this.#shutDown().then(() => {
+    this.#stopped ??= this.shutDown().then(() => {
       removeServerFolder(this.#program.folder)
       this.#reaper.dismiss()
     })
@@ -116,16 +126,6 @@ class LocalServer implements PrivateServer {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
-  }
-
-  async #shutDown(): Promise<void> {
-    const child = this.#running()
-    if (child === undefined) return
-    this.resume()
-    child.kill(this.#program.stopSignal)
-    const late = setTimeout(() => endTreeSync(child.pid, 'SIGKILL'), STOP_TIMEOUT_MS)
-    await ended(child)
-    clearTimeout(late)
   }
 
   #running(): RunningProcess | undefined {

@@ -16,6 +16,8 @@ export interface PrivateServer extends Service, AsyncDisposable {
   port: number
   /** Ends it at once, like `kill -9`: nothing is saved any more. Its data stays; `restart` brings it back. */
   kill(): Promise<void>
+  /** Ends it in order, as an administrator would; connected clients do not hold it up. Its data stays; `restart` brings it back. */
+  shutDown(): Promise<void>
   /** Starts it again on the same port and data; a running one is first shut down in order. */
   restart(): Promise<void>
   /** Freezes all its processes (SIGSTOP): connections stay open and nothing answers. */

@@ -1,0 +1,70 @@
+import { migrateToLatest } from '@stepwell/storage'
+import { startPostgres, waitFor } from '@stepwell/testkit'
+import { expect, test } from 'vitest'
+import { ALL_WELL, type FaultBench, openFaultBench } from './fault-bench.ts'
+import { Load } from './load.ts'
+import { seededRandom } from './seeded-random.ts'
+
+const SEED = 20_261_126
+/** Longer than the 30 s without progress after which a worker counts as stuck. */
+const OUTAGE_MS = 33_000
+
+test('postgres-stopped: for half a minute under load, then killed -9 twice: workers wait and say so, all is stored', {
+  timeout: 120_000,
+}, async () => {
+  await using postgres = await startPostgres()
+  await migrateToLatest({ connectionString: postgres.url })
+  await using bench = await openFaultBench({ database: postgres.url })
+  await Promise.all([bench.startWorker(), bench.startWorker()])
+  const load = new Load({ redis: bench.server.url, seed: SEED, runsPerSecond: 300 }).start()
+  await waitFor(async () => (await stored(bench)) > 300, { what: 'runs are stored' })
+
+  await postgres.shutDown()
+  const backAtMs = performance.now() + OUTAGE_MS
+  await sayItIsAway(bench)
+  // One that comes meanwhile takes up its work, and leaves when it is told to.
+  const late = await bench.startWorker()
+  const toldAtMs = performance.now()
+  expect(await late.kill('SIGTERM')).toEqual({ code: 0, signal: null })
+  expect(performance.now() - toldAtMs).toBeLessThan(10_000)
+  bench.workers.pop()
+  await waitFor(
+    async () => {
+      await sayItIsAway(bench)
+      return performance.now() >= backAtMs
+    },
+    { what: 'half a minute is over', timeoutMs: 2 * OUTAGE_MS, intervalMs: 500 },
+  )
+  await postgres.restart()
+  await sayItIsBack(bench)
+
+  const random = seededRandom(SEED)
+  for (let kill = 0; kill < 2; kill++) {
+    const momentMs = performance.now() + random() * 1_000
+    await waitFor(() => performance.now() >= momentMs, { what: 'its moment comes', intervalMs: 1 })
+    await postgres.kill()
+    await sayItIsAway(bench)
+    await postgres.restart()
+    await sayItIsBack(bench)
+  }
+  const { dropped, sent, emitted } = await load.stop()
+  expect({ dropped, lost: emitted - sent }).toEqual({ dropped: {}, lost: 0 })
+  expect(load.runs.size).toBeGreaterThan(8_000)
+  expect(await bench.account(load.runs), `seed ${SEED}`).toEqual(ALL_WELL)
+})
+
+const stored = async (bench: FaultBench): Promise<number> =>
+  Number((await bench.rows<{ n: string }>('select count(*) n from execution_traces'))[0]?.n)
+
+async function sayItIsAway(bench: FaultBench): Promise<void> {
+  await bench.allSay('/ready', 503)
+  for (const worker of bench.workers) {
+    expect(await worker.health('/live')).toBe(200)
+    expect(await worker.metric('stepwell_database_available')).toBe(0)
+  }
+}
+
+async function sayItIsBack(bench: FaultBench): Promise<void> {
+  await bench.allSay('/ready', 200)
+  for (const worker of bench.workers) expect(await worker.metric('stepwell_database_available')).toBe(1)
+}
