@@ -5,6 +5,7 @@ import { leaseRedisDatabase, startServices } from '@stepwell/testkit'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { clientCost } from './client-cost.ts'
+import { growth } from './growth.ts'
 import { type Benchmark, describeMachine, type Figure } from './harness.ts'
 import { ingest } from './ingest.ts'
 import { ingestPeers } from './ingest-peers.ts'
@@ -25,6 +26,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   workers: ingestWorkers,
   latency,
   memory,
+  growth,
   query,
   stated: statedSpeeds,
   redaction,

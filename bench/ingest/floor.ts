@@ -73,7 +73,7 @@ async function makeBatches({ kind, traces }: Load): Promise<TraceDeltas[][]> {
   const sink = memorySink()
   const tracer = new ExecutionTracer({ sink })
   for (let i = 0; i < traces; i++) {
-    recordShortRun(tracer, i, kind)
+    recordShortRun(tracer, i, { kind })
     if (i % 500 === 0) await tracer.flush()
   }
   await tracer.close()

@@ -16,23 +16,35 @@ export interface Load {
    */
   kind: 'short' | 'failing' | 'long' | 'open'
   traces: number
+  /** Steps of a run. Default: 10. */
+  steps?: number
+  /** Different skills. Default: 1. */
+  skills?: number
+  /** Of long runs, how many of a producer are open side by side. Default: all. */
+  openAtOnce?: number
 }
 
 /** Records one run that is over at once; gives its id. */
 export function recordShortRun(
   tracer: ExecutionTracer,
   i: number,
-  kind: Load['kind'],
-  skill = 'docker-build',
+  { kind, steps = STEPS, skills = 1 }: Pick<Load, 'kind' | 'steps' | 'skills'>,
+  skill = skillOf(i, skills),
 ): string {
-  const options = { executionId: `exec-${process.pid}-${i}`, metadata: { env: 'prod', region: 'eu' } }
+  const options = { executionId: executionIdOf(i), metadata: { env: 'prod', region: 'eu' } }
   return tracer.trace(skill, options, (t) => {
-    for (let k = 0; k < STEPS - 1; k++) t.recordStep(`step-${k}`, k * 3.7)
+    for (let k = 0; k < steps - 1; k++) t.recordStep(`step-${k}`, k * 3.7)
     if (kind === 'failing' && i % 100 === 0) {
       const message = `connect ECONNREFUSED 10.0.${i % 256}.${i % 251}:6379`
-      t.recordStep('step-9', 33.3, 'failed', message)
+      t.recordStep('last', 33.3, 'failed', message)
       t.fail(new Error(message))
-    } else t.recordStep('step-9', 33.3)
+    } else t.recordStep('last', 33.3)
     return t.traceId
   })
 }
+
+/** The skill of the i-th run. */
+export const skillOf = (i: number, skills: number): string => `docker-build-${i % skills}`
+
+/** Execution id of the i-th run of this process. */
+export const executionIdOf = (i: number): string => `exec-${process.pid}-${i}`

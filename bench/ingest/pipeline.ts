@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import { type Contender, startContender } from '../contender.ts'
 import { postgresCpuMs, processCpuMs, redisCpuMs } from '../cpu-time.ts'
 import type { BenchContext } from '../harness.ts'
-import type { Load } from './load.ts'
+import { type Load, STEPS } from './load.ts'
 import type { ProducerReport, ProducerTask } from './producer.ts'
 
 const PRODUCERS = 2
@@ -17,6 +17,10 @@ export interface PipelineOptions {
   shards: number
   /** Whether a commit of the workers waits for the disk. Default: true. */
   syncCommit?: boolean
+  /** Where the tables lie. Default: the search path. */
+  schema?: string
+  /** Whether what is stored stays for the next run. Default: no. */
+  keep?: boolean
 }
 
 /** What one run through the pipeline took: traces a second, and microseconds of CPU a trace, by process. */
@@ -55,6 +59,7 @@ export class Pipeline implements AsyncDisposable {
         DATABASE_URL: options.syncCommit === false ? asyncCommit(databaseUrl) : databaseUrl,
         STEPWELL_NAMESPACE: options.namespace,
         STEPWELL_SHARDS: String(options.shards),
+        ...(options.schema === undefined ? {} : { STEPWELL_SCHEMA: options.schema }),
         STEPWELL_HEALTH_PORT: '0',
         STEPWELL_LOG_LEVEL: 'info',
       }),
@@ -75,34 +80,42 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /** From the first event recorded to the last row committed. Throws if a run is not stored whole. */
-  async run({ kind, traces }: Load): Promise<PipelineSample> {
-    const { pool } = this.#context
+  async run(load: Load): Promise<PipelineSample> {
     await this.clear()
     const before = await this.#cpuMs()
-    const each = Math.ceil(traces / PRODUCERS)
-    const reports = await this.#produce({ kind, traces: each })
+    const each = Math.ceil(load.traces / PRODUCERS)
+    const reports = await this.#produce({ ...load, traces: each })
     await this.drained()
     const endedAtMs = Date.now()
     const after = await this.#cpuMs()
-
+    const startedAtMs = Math.min(...reports.map((report) => report.startedAtMs))
     const total = each * PRODUCERS
-    const { rows } = await pool.query<{ n: number }>(
-      `select count(*)::int as n from execution_traces
-        where status in ('success', 'failed') and step_count = 10 and missing_steps = 0`,
-    )
-    if (rows[0]?.n !== total) {
-      const said = this.#workers.map((worker) => worker.stdout() + worker.stderr()).join('')
-      throw new Error(`${rows[0]?.n} of ${total} traces are stored whole\n${said}`)
-    }
+    await this.#verify(total, load.steps ?? STEPS, startedAtMs)
     const perTrace = (ms: number): number => (ms * 1_000) / total
     const sample = {
-      tracesPerSecond: (total * 1_000) / (endedAtMs - Math.min(...reports.map((r) => r.startedAtMs))),
+      tracesPerSecond: (total * 1_000) / (endedAtMs - startedAtMs),
       producerCpu: perTrace(reports.reduce((sum, r) => sum + r.cpuMs, 0)),
       redisCpu: perTrace(after.redis - before.redis),
       workerCpu: perTrace(after.workers - before.workers),
       postgresCpu: perTrace(after.postgres - before.postgres),
     }
     return { ...sample, cpu: sample.producerCpu + sample.redisCpu + sample.workerCpu + sample.postgresCpu }
+  }
+
+  async #verify(traces: number, steps: number, sinceMs: number): Promise<void> {
+    const { rows } = await this.#context.pool.query<{ n: number }>(
+      `select count(*)::int as n from ${this.#table}
+        where started_at >= $1 and status in ('success', 'failed') and step_count = $2 and missing_steps = 0`,
+      [new Date(sinceMs), steps],
+    )
+    if (rows[0]?.n === traces) return
+    const said = this.#workers.map((worker) => worker.stdout() + worker.stderr()).join('')
+    throw new Error(`${rows[0]?.n} of ${traces} traces are stored whole\n${said}`)
+  }
+
+  get #table(): string {
+    const { schema } = this.#options
+    return schema === undefined ? 'execution_traces' : `${schema}.execution_traces`
   }
 
   /** Leaves so many traces open, all that is known of them folded. */
@@ -138,13 +151,13 @@ export class Pipeline implements AsyncDisposable {
     ])
   }
 
-  /** Empties the table, and Redis but for the streams and their groups: the workers read on. */
+  /** Empties the table, unless it keeps, and Redis but for the streams and their groups: the workers read on. */
   async clear(): Promise<void> {
     const { redis, pool } = this.#context
     const match = correlationKey('*', this.#options.namespace)
     for await (const keys of redis.scanStream({ match, count: 5_000 }) as AsyncIterable<string[]>)
       if (keys.length > 0) await redis.unlink(...keys)
-    await pool.query('truncate execution_traces')
+    if (!this.#options.keep) await pool.query(`truncate ${this.#table}`)
     await pool.query('checkpoint')
   }
 

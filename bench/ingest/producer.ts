@@ -1,8 +1,8 @@
-// A producer process of the pipeline: runs of 10 steps, as fast as it can record them.
+// A producer process of the pipeline: runs, as fast as it can record them.
 import { setImmediate as turn } from 'node:timers/promises'
 import { ExecutionTracer } from '@stepwell/client'
 import { serve } from '../contender.ts'
-import { type Load, OPEN_STEPS, recordShortRun, STEPS } from './load.ts'
+import { executionIdOf, type Load, OPEN_STEPS, recordShortRun, STEPS, skillOf } from './load.ts'
 
 /** Where to send. */
 export interface ProducerTask extends Load {
@@ -18,6 +18,7 @@ export interface ProducerReport {
 }
 
 const FLUSH = { timeoutMs: 60_000 }
+const STEPS_PER_BREATH = 1_000
 
 serve(async ({ redisUrl, namespace, shards, ...load }: ProducerTask): Promise<ProducerReport> => {
   const tracer = new ExecutionTracer({ redis: redisUrl, namespace, shards })
@@ -31,33 +32,40 @@ serve(async ({ redisUrl, namespace, shards, ...load }: ProducerTask): Promise<Pr
   return { startedAtMs, cpuMs: (user + system) / 1_000 }
 })
 
-async function shortRuns(tracer: ExecutionTracer, { traces, kind }: Load): Promise<void> {
-  for (let i = 0; i < traces; i++) {
-    recordShortRun(tracer, i, kind)
-    if (i % 100 === 0) await breathe(tracer)
+async function shortRuns(tracer: ExecutionTracer, load: Load): Promise<void> {
+  const perBreath = Math.ceil(STEPS_PER_BREATH / (load.steps ?? STEPS))
+  for (let i = 0; i < load.traces; i++) {
+    recordShortRun(tracer, i, load)
+    if (i % perBreath === 0) await breathe(tracer)
   }
 }
 
 /** Many runs side by side, every step of each in another flush. */
-async function longRuns(tracer: ExecutionTracer, { traces, kind }: Load): Promise<void> {
-  const ids = Array.from({ length: traces }, (_, i) =>
-    tracer.startTrace('docker-build', { executionId: `exec-${process.pid}-${i}` }),
-  )
-  const handles = ids.map((traceId) => tracer.attach({ traceId }))
-  for (let k = 0; k < (kind === 'open' ? OPEN_STEPS : STEPS); k++) {
-    await tracer.flush(FLUSH)
-    for (const [i, handle] of handles.entries()) {
-      handle.recordStep(`step-${k}`, k * 3.7)
-      if (i % 100 === 0) await breathe(tracer)
+async function longRuns(tracer: ExecutionTracer, load: Load): Promise<void> {
+  const { traces, kind, skills = 1, openAtOnce = traces } = load
+  for (let from = 0; from < traces; from += openAtOnce) {
+    const ids: string[] = []
+    for (let i = from; i < Math.min(traces, from + openAtOnce); i++) {
+      ids.push(tracer.startTrace(skillOf(i, skills), { executionId: executionIdOf(i) }))
+      // A beginning takes more of the buffer than a step.
+      if (i % 100 === 0) await breathe(tracer, 5_000)
     }
+    const handles = ids.map((traceId) => tracer.attach({ traceId }))
+    for (let k = 0; k < (kind === 'open' ? OPEN_STEPS : STEPS); k++) {
+      await tracer.flush(FLUSH)
+      for (const [i, handle] of handles.entries()) {
+        handle.recordStep(`step-${k}`, k * 3.7)
+        if (i % 100 === 0) await breathe(tracer)
+      }
+    }
+    await tracer.flush(FLUSH)
+    if (kind === 'open') continue
+    for (const traceId of ids) tracer.endTrace('success', { traceId })
   }
-  await tracer.flush(FLUSH)
-  if (kind === 'open') return
-  for (const traceId of ids) tracer.endTrace('success', { traceId })
 }
 
 /** Lets frames go; waits where more is recorded than Redis takes. */
-async function breathe(tracer: ExecutionTracer): Promise<void> {
+async function breathe(tracer: ExecutionTracer, bufferedMax = 50_000): Promise<void> {
   await turn()
-  if (tracer.counters().buffered > 50_000) await tracer.flush(FLUSH)
+  if (tracer.counters().buffered > bufferedMax) await tracer.flush(FLUSH)
 }

@@ -20,7 +20,8 @@ serve(async ({ tracesPerSecond, durationMs }: LoaderTask): Promise<{ traces: num
   for (;;) {
     const elapsedMs = performance.now() - startMs
     if (elapsedMs >= durationMs) break
-    for (; traces < (elapsedMs * tracesPerSecond) / 1_000; traces++) recordShortRun(tracer, traces, 'short')
+    for (; traces < (elapsedMs * tracesPerSecond) / 1_000; traces++)
+      recordShortRun(tracer, traces, { kind: 'short' })
     await after(1)
   }
   await tracer.flush({ timeoutMs: 60_000 })

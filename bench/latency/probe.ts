@@ -42,7 +42,7 @@ serve(async ({ where, durationMs }: ProbeTask): Promise<number[]> => {
 })
 
 function probe(): void {
-  const traceId = recordShortRun(tracer, 0, 'short', SKILL)
+  const traceId = recordShortRun(tracer, 0, { kind: 'short' }, SKILL)
   waiting.set(traceId, performance.now())
 }
 

@@ -13,7 +13,7 @@ const tracer = new ExecutionTracer({ redis: 'redis://127.0.0.1:9', report: () =>
 serve(async ({ runs }: { runs: number }): Promise<VainReport> => {
   const before = process.memoryUsage.rss()
   for (let i = 0; i < runs; i++) {
-    recordShortRun(tracer, i, 'short')
+    recordShortRun(tracer, i, { kind: 'short' })
     if (i % 100 === 0) await turn()
   }
   const { emitted, dropped } = tracer.counters()
