@@ -113,16 +113,19 @@ function oddRuns(): Run[] {
       status: 'failed',
       steps: [{ name: 'x', duration_ms: 1, status: 'failed', error_message: 'boom' }],
     },
-    {
-      skill_name: 'big',
+    // Longer than a frame: these go in parts.
+    ...['success', 'running'].map((status) => ({
+      skill_name: `big and ${status}`,
       started_at: at,
-      status: 'success',
+      status,
+      metadata: { only: 'once' },
       steps: Array.from({ length: 5_000 }, (_, i) => ({
         name: `s${i % 7}`,
         duration_ms: i,
         status: 'success',
+        attributes: { note: 'ü'.repeat(100) },
       })),
-    },
+    })),
     {
       skill_name: 'some lost',
       started_at: at,

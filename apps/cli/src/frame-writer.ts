@@ -2,11 +2,11 @@ import {
   type Delta,
   encodeFrame,
   FRAME_MAX_BYTES,
-  FRAME_UNPACKED_MAX_BYTES,
   GROUP,
   newProducerId,
   openName,
   replyFields,
+  type StepTuple,
   shardKeys,
   shardOf,
 } from '@stepwell/protocol'
@@ -15,8 +15,8 @@ import type { RedisLike } from './connections.ts'
 import { Failure } from './errors.ts'
 
 const FRAME_MAX_DELTAS = 256
-/** A worker refuses what is larger, brackets included. */
-const DELTA_MAX_LENGTH = FRAME_UNPACKED_MAX_BYTES - 2
+/** Most text of steps in one delta; with its other parts, and in UTF-8, it stays far below what a worker takes. */
+const PART_MAX_LENGTH = FRAME_MAX_BYTES
 /** UTF-16 units in Redis that no worker is done with yet: bounds what an import puts there at once, but for one frame. */
 const WINDOW_SIZE = 64 * FRAME_MAX_BYTES
 const POLL_MS = 20
@@ -62,8 +62,19 @@ export class FrameWriter {
     this.#onWait = options.onWait
   }
 
-  /** Adds a delta; resolves when there is room for more. Rejects with Failure where no worker takes anything, with Error where none could. */
+  /** Adds a delta, a long one in parts; resolves when there is room for more. Rejects with Failure where no worker takes anything. */
   async write(delta: Delta): Promise<void> {
+    const parts = partsOf(delta)
+    for (const part of parts) await this.#write(part)
+    // A worker takes a part alone for a run that goes on.
+    if (parts.length > 1 || delta.e === undefined)
+      this.#open.push([
+        shardKeys(this.#namespace, shardOf(delta.t, this.#shards)).due,
+        openName(delta.t, startOf(delta) ?? 0),
+      ])
+  }
+
+  async #write(delta: Delta): Promise<void> {
     const shard = shardOf(delta.t, this.#shards)
     const keys = shardKeys(this.#namespace, shard)
     let batch = this.#batches.get(shard)
@@ -72,12 +83,10 @@ export class FrameWriter {
       this.#batches.set(shard, batch)
     }
     const text = JSON.stringify(delta)
-    if (text.length > DELTA_MAX_LENGTH) throw new Error('its steps are more than fit into a frame: 16 MiB')
     if (batch.size + text.length > FRAME_MAX_BYTES && batch.texts.length > 0) await this.#send(batch)
     batch.texts.push(text)
     batch.size += text.length
-    this.#emitted += 1 + (delta.s?.length ?? 0) + (delta.e === undefined ? 0 : 1)
-    if (delta.e === undefined) this.#open.push([keys.due, openName(delta.t, startOf(delta) ?? 0)])
+    this.#emitted += Number(delta.b ?? 0) + (delta.s?.length ?? 0) + Number(delta.e !== undefined)
     if (batch.texts.length >= FRAME_MAX_DELTAS || batch.size >= FRAME_MAX_BYTES) await this.#send(batch)
   }
 
@@ -165,6 +174,30 @@ export class FrameWriter {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
   }
+}
+
+/** The delta, where it is too long for a frame as several: the first with the beginning, the last with the end, each with some steps. */
+function partsOf(delta: Delta): Delta[] {
+  const groups: StepTuple[][] = [[]]
+  let size = 0
+  for (const step of delta.s ?? []) {
+    const length = JSON.stringify(step).length
+    if (size > 0 && size + length > PART_MAX_LENGTH) {
+      groups.push([])
+      size = 0
+    }
+    groups.at(-1)?.push(step)
+    size += length
+  }
+  if (groups.length === 1) return [delta]
+  const { e, s: _, ...beginning } = delta
+  const { t, at, k, n } = delta
+  const middle = { t, k, n, ...(at === undefined ? {} : { at }) } as Delta
+  return groups.map((s, i) => ({
+    ...(i === 0 ? beginning : middle),
+    s,
+    ...(i === groups.length - 1 && e !== undefined ? { e } : {}),
+  }))
 }
 
 /** The order of stream entry ids, `<ms>-<n>`. */

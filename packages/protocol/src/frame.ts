@@ -10,8 +10,18 @@ export const FRAME_VERSION = '1'
 export const READ_VERSIONS: readonly string[] = [FRAME_VERSION]
 /** Most JSON text that a frame carries, in bytes as the client counts them; a delta that is larger alone still travels. */
 export const FRAME_MAX_BYTES = 262_144
-/** Most bytes that a worker unpacks from one frame. A frame that holds more is refused. */
-export const FRAME_UNPACKED_MAX_BYTES = 16_777_216
+/**
+ * Most bytes of JSON text that a worker takes from one frame, unpacked. A frame that holds more is refused. Parsed, the worst
+ * text of this length (brackets alone) takes 60 times as much.
+ */
+export const FRAME_UNPACKED_MAX_BYTES = 4_194_304
+/** Most deltas of a frame; one with more is refused, for each of them can become a dead letter. */
+export const FRAME_MAX_DELTAS = 4_096
+/** Longest JSON text of a producer's counters; longer ones are not read. */
+export const COUNTERS_MAX_LENGTH = 1_024
+
+// A packed frame says how much memory unpacking it needs, up to 128 MiB by zstd's own limit. 8 MiB is what level 19 asks for.
+const ZSTD_WINDOW_LOG_MAX = 23
 
 /**
  * What a producer has counted since it began, events all: `emitted` = `acked` + dropped + what it still holds.
@@ -66,11 +76,28 @@ export function frameFields(flat: readonly string[]): Map<string, string> {
 
 /** The JSON text of a frame's deltas, unpacked where it is marked `zstd`. Throws where it cannot be, or is too large. */
 export function unpackDeltas(text: string, packing: string | undefined): string {
+  if (text.length > FRAME_UNPACKED_MAX_BYTES) throw new Error(TOO_LARGE)
   if (packing === undefined) return text
   if (packing !== 'zstd') throw new Error(`unknown packing '${packing.slice(0, 20)}'`)
-  return zlib
-    .zstdDecompressSync(Buffer.from(text, 'base64'), {
-      maxOutputLength: FRAME_UNPACKED_MAX_BYTES,
-    })
-    .toString()
+  const packed = Buffer.from(text, 'base64')
+  const { buffer, engine } = decompress(packed)
+  // Node unpacks the first frame of zstd and passes over what follows it.
+  if (engine.bytesWritten < packed.length) throw new Error('more than one frame of zstd')
+  return buffer.toString()
 }
+
+function decompress(packed: Buffer): { buffer: Buffer; engine: { bytesWritten: number } } {
+  const options = {
+    maxOutputLength: FRAME_UNPACKED_MAX_BYTES,
+    params: { [zlib.constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX },
+    info: true,
+  }
+  try {
+    return zlib.zstdDecompressSync(packed, options) as never
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new Error(code === 'ERR_BUFFER_TOO_LARGE' ? TOO_LARGE : `not zstd in base64: ${message}`)
+  }
+}
+
+const TOO_LARGE = `more than ${FRAME_UNPACKED_MAX_BYTES} bytes: send less in a frame`

@@ -7,6 +7,8 @@ import { STEP_STATUSES } from './trace.ts'
 export const SPAN_MAX_MS = 1e13
 /** How deep metadata and attributes may nest. JSON.parse takes any depth, what comes after it does not. */
 export const NESTING_MAX = 100
+/** Most steps that a producer may say it started or completed in one trace: what sums of it are stored in holds twice as many. */
+export const STEP_COUNT_MAX = 1e9
 
 /**
  * Whether a parsed value is a delta with known keys only, each as docs/PROTOCOL.md has it: then `deltaSchema` takes it and
@@ -27,6 +29,7 @@ type Check = (value: unknown) => boolean
 const isObject = (v: unknown): v is Record<string, unknown> =>
   typeof v === 'object' && v !== null && !Array.isArray(v)
 const isCount: Check = (v) => Number.isSafeInteger(v) && (v as number) >= 0
+const isStepCount: Check = (v) => isCount(v) && (v as number) <= STEP_COUNT_MAX
 const isSpan: Check = (v) => typeof v === 'number' && v >= -SPAN_MAX_MS && v <= SPAN_MAX_MS
 const isDuration: Check = (v) => typeof v === 'number' && v >= 0 && v <= SPAN_MAX_MS
 const isName: Check = (v) => typeof v === 'string' && v.length <= NAME_MAX_LENGTH
@@ -86,7 +89,7 @@ const PARTS: Readonly<Record<keyof Delta, Check>> = {
   l: isDuration,
   h: isOne,
   s: (v) => Array.isArray(v) && v.every(isStep),
-  n: isTuple(2, [isCount, isCount]),
+  n: isTuple(2, [isStepCount, isStepCount]),
   e: isTuple(3, [
     (v) => v === 's' || v === 'f' || v === 't',
     orNull(isSpan),

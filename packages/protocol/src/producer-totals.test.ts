@@ -15,9 +15,25 @@ test('the latest counters of each producer are added up, whichever shard has the
   expect(toldAtMs(a1)).toBe(1_000)
 })
 
-test('a producer that counts nothing, and what is no JSON, say nothing', () => {
+test('reasons may be called anything, and of many the last are told together', () => {
+  const dropped = JSON.parse('{"constructor":1,"__proto__":2,"toString":3}')
+  const many = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`reason-${i}`, 1]))
+  const totals = producerTotals([
+    {
+      a: encodeTold(1, { emitted: 6, acked: 0, dropped }),
+      b: encodeTold(1, { emitted: 6, acked: 0, dropped }),
+      c: encodeTold(1, { emitted: 40, acked: 0, dropped: many }),
+    },
+  ])
+  expect(JSON.stringify(totals.dropped)).toMatch(/^{"constructor":2,"__proto__":4,"toString":6,"reason-0":1,/)
+  expect(totals).toMatchObject({ dropped: { other: 11 }, held: 0 })
+  expect(Object.keys(totals.dropped)).toHaveLength(33)
+})
+
+test('a producer that counts nothing, and what is no JSON of ours, say nothing', () => {
   expect(encodeTold(1, { emitted: 0, acked: 0, dropped: {} })).toBe('')
-  expect(producerTotals([{ a: '', b: '{' }])).toEqual({
+  const others = ['', '{', 'null', '{}', '[]', '[1,2,3,null]', '[1,2,3,{"a":"b"}]', '["1",2,3,{}]', '7']
+  expect(producerTotals([Object.fromEntries(others.map((text, i) => [`p${i}`, text]))])).toEqual({
     producers: 0,
     emitted: 0,
     acked: 0,

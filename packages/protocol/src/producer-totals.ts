@@ -17,6 +17,8 @@ export interface ProducerTotals {
 export const TOLD_FOR_MS = 3_600_000
 /** Of how many producers a shard, at most. */
 export const TOLD_MAX_PRODUCERS = 10_000
+/** Reasons that are told apart: producers name them, and each becomes a label of a metric. */
+const REASONS_MAX = 32
 
 /** What is remembered of a producer: the time of its latest frame, and its counters. Empty where it counts nothing. */
 export function encodeTold(ms: number, { emitted, acked, dropped }: ProducerCounters): string {
@@ -35,24 +37,28 @@ export function producerTotals(shards: readonly Readonly<Record<string, string>>
       if (told !== undefined && told[1] >= (latest.get(producer)?.[1] ?? 0)) latest.set(producer, told)
     }
   }
-  const totals: ProducerTotals = { producers: latest.size, emitted: 0, acked: 0, dropped: {}, held: 0 }
-  for (const [, emitted, acked, dropped] of latest.values()) {
+  const totals = { producers: latest.size, emitted: 0, acked: 0, held: 0 }
+  const dropped = new Map<string, number>()
+  for (const [, emitted, acked, given] of latest.values()) {
     totals.emitted += emitted
     totals.acked += acked
     totals.held += emitted - acked
-    for (const [reason, events] of Object.entries(dropped)) {
-      totals.dropped[reason] = (totals.dropped[reason] ?? 0) + events
+    for (const [reason, events] of Object.entries(given)) {
+      const name = dropped.has(reason) || dropped.size < REASONS_MAX ? reason : 'other'
+      dropped.set(name, (dropped.get(name) ?? 0) + events)
       totals.held -= events
     }
   }
-  return totals
+  return { ...totals, dropped: Object.fromEntries(dropped) }
 }
 
 type Told = [ms: number, emitted: number, acked: number, dropped: Record<string, number>]
 
 function toldOf(text: string): Told | undefined {
   try {
-    return JSON.parse(text) as Told
+    const told = JSON.parse(text)
+    const numbers = [...told.slice(0, 3), ...Object.values(told[3])]
+    return numbers.length >= 3 && numbers.every(Number.isFinite) ? told : undefined
   } catch {
     return undefined
   }

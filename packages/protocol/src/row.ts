@@ -49,6 +49,9 @@ export interface MergeState {
   held?: true
 }
 
+/** Most that an integer column holds. */
+const INTEGER_MAX = 2 ** 31 - 1
+
 /** The row of a state. Equal states have equal rows; `stateOfRow` is its inverse. */
 export function rowOfState(state: TraceState): TraceRow {
   const derived = derive(state)
@@ -61,7 +64,8 @@ export function rowOfState(state: TraceState): TraceRow {
     completed_at: state.end?.completedAtMs == null ? null : new Date(state.end.completedAtMs),
     total_duration_ms: state.end?.durationMs ?? null,
     step_count: state.steps.length,
-    missing_steps: derived.missingSteps,
+    // Many producers that each claim the most would come to more than the column holds.
+    missing_steps: Math.min(derived.missingSteps, INTEGER_MAX),
     error_message: derived.errorMessage,
     metadata: state.metadata,
     parent_trace_id: state.parent?.traceId ?? null,

@@ -89,14 +89,42 @@ describe('a frame', () => {
   })
 
   test('that unpacks to too much is refused', () => {
-    const bomb = encode([{ t: ' '.repeat(17_000_000) }], 'zstd')
+    const bomb = encode([{ t: ' '.repeat(5_000_000) }], 'zstd')
     expect(bomb.join('').length).toBeLessThan(10_000)
-    expect(reasonOf(bomb)).toMatch(/^deltas \(d\): /)
-    expect(reasonOf(encode([{ t: ' '.repeat(17_000_000) }]))).toMatch(/^deltas \(d\): more than/)
+    expect(reasonOf(bomb)).toMatch(/^deltas \(d\): more than/)
+    expect(reasonOf(encode([{ t: ' '.repeat(5_000_000) }]))).toMatch(/^deltas \(d\): more than/)
+  })
+
+  test('that is all brackets or all deltas costs bounded time and memory', () => {
+    const before = process.memoryUsage.rss()
+    const startMs = performance.now()
+    const head = `{"t":"${OURS}","b":1,"k":"a","n":[0,0]`
+    const deep = (length: number): string => '['.repeat(length / 2) + ']'.repeat(length / 2)
+    const list = (item: string, length: number): string =>
+      `[${Array(Math.floor(length / (item.length + 1)))
+        .fill(item)
+        .join(',')}]`
+    const hostile: [string, number, RegExp][] = [
+      [list('{}', 4e6), 4_097, /^c: 4097 deltas: a frame has at most 4096/],
+      [list('{}', 4e6), 1, /^deltas \(d\): 1333333 where c says 1/],
+      [list('{}', 4_096 * 3), 4_096, /^t: /],
+      [`[${head},"s":${list('[]', 4e6)}}]`, 1, /^s.0: /],
+      [`[${head},"m":${deep(4e6)}}]`, 1, /^m: /],
+    ]
+    for (const [text, c, reason] of hostile) {
+      const flat = encodeFrame({ producer: 'a', number: 1, deltaCount: c, counters, deltas: text }, 'zstd')
+      expect(flat.join('').length).toBeLessThan(3_000)
+      const decoded = decodeFrame(flat, NOW)
+      expect(decoded.ok ? decoded.refused[0]?.reason : decoded.reason).toMatch(reason)
+    }
+    expect(performance.now() - startMs).toBeLessThan(10_000)
+    expect(process.memoryUsage.rss() - before).toBeLessThan(512 << 20)
   })
 
   test('is not lost for its counters, which are zero where they cannot be read', () => {
-    for (const k of [undefined, '', '{', 'null', '{"emitted":-1}', '{"emitted":1,"acked":1,"dropped":[]}']) {
+    const long = JSON.stringify({ emitted: 1, acked: 1, dropped: { ['x'.repeat(1_024)]: 1 } })
+    const none = [undefined, '', '{', 'null', '{"emitted":-1}', '{"emitted":1,"acked":1,"dropped":[]}', long]
+    for (const k of none) {
       const decoded = decodeFrame(replaceField(encode([]), 'k', k), NOW)
       expect(decoded).toMatchObject({ ok: true, frame: { counters: { emitted: 0, acked: 0, dropped: {} } } })
     }
@@ -131,6 +159,7 @@ describe('a delta', () => {
       ['l', { l: -1 }],
       ['n', { n: undefined }],
       ['n.1', { n: [1, -1] }],
+      ['n.0', { n: [1e9 + 1, 0] }],
       ['e.0', { e: ['x', 1, 1] }],
       ['e.2', { e: ['s', 1, -1] }],
       ['e.1', { e: ['s', 1e14, 1] }],

@@ -1,6 +1,13 @@
 import * as z from 'zod'
 import type { Delta, StepTuple } from './delta.ts'
-import { FRAME_UNPACKED_MAX_BYTES, type Frame, frameFields, READ_VERSIONS, unpackDeltas } from './frame.ts'
+import {
+  COUNTERS_MAX_LENGTH,
+  FRAME_MAX_DELTAS,
+  type Frame,
+  frameFields,
+  READ_VERSIONS,
+  unpackDeltas,
+} from './frame.ts'
 import {
   EARLIEST_START_MS,
   LATEST_START_AHEAD_MS,
@@ -9,11 +16,12 @@ import {
   STEP_ID_TEXT,
   traceIdStart,
 } from './ids.ts'
-import { isJsonObject, isPlainDelta, NESTING_MAX, SPAN_MAX_MS } from './plain-delta.ts'
+import { isJsonObject, isPlainDelta, NESTING_MAX, SPAN_MAX_MS, STEP_COUNT_MAX } from './plain-delta.ts'
 import { boundText, cleanJson, ERROR_MAX_LENGTH, hasSuspiciousEscape, NAME_MAX_LENGTH } from './plain-json.ts'
 import { type Json, type JsonObject, STEP_STATUSES } from './trace.ts'
 
 const count = z.int().min(0)
+const stepCount = count.max(STEP_COUNT_MAX)
 const span = z.number().min(-SPAN_MAX_MS).max(SPAN_MAX_MS)
 const duration = z.number().min(0).max(SPAN_MAX_MS)
 const name = z.string().max(NAME_MAX_LENGTH)
@@ -42,6 +50,16 @@ export const stepSchema: z.ZodType<StepTuple> = z.tuple([
   count.optional(),
 ]) as never
 
+// Up to the first that is wrong: zod would make an issue for each of a million.
+const steps = z.custom<unknown[]>(Array.isArray, 'not a list').superRefine((list, context) => {
+  for (const [i, step] of list.entries()) {
+    const issue = stepSchema.safeParse(step).error?.issues[0]
+    if (issue === undefined) continue
+    context.addIssue({ code: 'custom', path: [i, ...issue.path], message: issue.message })
+    return
+  }
+})
+
 /** One delta. Unknown keys are left out, so that a newer producer can say more. */
 export const deltaSchema: z.ZodType<Delta> = z
   .object({
@@ -55,8 +73,8 @@ export const deltaSchema: z.ZodType<Delta> = z
     u: z.tuple([traceIdSchema, stepIdSchema.nullable(), traceIdSchema.nullable()]).optional(),
     l: duration.optional(),
     h: z.literal(1).optional(),
-    s: z.array(stepSchema).optional(),
-    n: z.tuple([count, count]),
+    s: steps.optional(),
+    n: z.tuple([stepCount, stepCount]),
     e: z
       .tuple([z.enum(['s', 'f', 't']), span.nullable(), duration.nullable(), errorMessage.nullish()])
       .optional(),
@@ -92,7 +110,14 @@ export interface RefusedDelta {
 
 /** What is in a stream entry. A bad delta is refused alone; the others of its frame go on. */
 export type DecodedFrame =
-  | { ok: true; frame: Omit<Frame, 'deltas'>; deltas: Delta[]; refused: RefusedDelta[] }
+  | {
+      ok: true
+      frame: Omit<Frame, 'deltas'>
+      deltas: Delta[]
+      refused: RefusedDelta[]
+      /** Of the JSON text, unpacked, in UTF-16 units. */
+      size: number
+    }
   | { ok: false; reason: string }
 
 /**
@@ -103,10 +128,13 @@ export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFram
   const fields = frameSchema.safeParse(Object.fromEntries(frameFields(flat)))
   if (!fields.success) return { ok: false, reason: explain(fields.error) }
   const { p: producer, n: number, c: deltaCount, k, z: packing, d } = fields.data
+  if (deltaCount > FRAME_MAX_DELTAS) {
+    return { ok: false, reason: `c: ${deltaCount} deltas: a frame has at most ${FRAME_MAX_DELTAS}` }
+  }
+  let text: string
   let values: unknown
   try {
-    if (d.length > FRAME_UNPACKED_MAX_BYTES) throw new Error(`more than ${FRAME_UNPACKED_MAX_BYTES} bytes`)
-    const text = unpackDeltas(d, packing)
+    text = unpackDeltas(d, packing)
     values = JSON.parse(text)
     if (hasSuspiciousEscape(text)) values = cleanJson(values as Json)
   } catch (error) {
@@ -126,8 +154,13 @@ export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFram
     if (reason === undefined) deltas.push(checked.data as Delta)
     else refused.push({ value, reason })
   }
-  return { ok: true, frame: { producer, number, deltaCount, counters: decodeCounters(k) }, deltas, refused }
+  const frame = { producer, number, deltaCount, counters: decodeCounters(k) }
+  return { ok: true, frame, deltas, refused, size: text.length }
 }
+
+/** Whether it is a delta; one of a newer version, that says more than we know, is one too. */
+export const isDelta = (value: unknown): value is Delta =>
+  isPlainDelta(value) || deltaSchema.safeParse(value).success
 
 /** The start of a delta's trace, in whole milliseconds since 1970; undefined where neither the id nor the delta tells it. */
 export function startOf(delta: Delta): number | undefined {
@@ -142,10 +175,11 @@ function refuseStart(delta: Delta, nowMs: number): string | undefined {
 }
 
 // Counters that cannot be read are not worth losing a frame for.
-function decodeCounters(text: string | undefined): Frame['counters'] {
+function decodeCounters(text = ''): Frame['counters'] {
   try {
-    const counters = countersSchema.safeParse(JSON.parse(text ?? ''))
-    if (counters.success) return counters.data
+    const counters =
+      text.length > COUNTERS_MAX_LENGTH ? undefined : countersSchema.safeParse(JSON.parse(text))
+    if (counters?.success) return cleanJson(counters.data as never)
   } catch {
     // not JSON
   }

@@ -1,7 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
-import { FRAME_UNPACKED_MAX_BYTES } from '@stepwell/protocol'
 import { listDeadLetters } from '@stepwell/storage'
 import { type CommandContext, writeLines } from '../command.ts'
 import type { Environment } from '../config.ts'
@@ -13,8 +12,8 @@ import { linesOf } from '../lines.ts'
 
 /** Bad lines that are told one by one. */
 const TOLD_MAX = 20
-/** A line is one delta, which takes a quarter of the room or less: a step's keys and times are spelled out here. */
-const LINE_MAX_BYTES = 4 * FRAME_UNPACKED_MAX_BYTES
+/** Bounds memory: a line is one run. The longest traces that are kept, of 200,000 steps, take about half. */
+const LINE_MAX_BYTES = 64 << 20
 
 /**
  * Imports traces, one a line, through the whole pipeline; resolves with the exit code when workers have stored all of them. Bad
