@@ -4,14 +4,14 @@ import { type RedisLike, Script } from './script.ts'
 import type { Ticket } from './shard.ts'
 
 // KEYS: stream, counters. ARGV: group, number of ids acked as stored, those ids, then the ids acked as dead.
-// Counted by what XACK itself removed: an entry acked twice counts once.
+// Counted by what XACK itself removed: an entry acked twice counts once. Counting must not fail what is done: pcall.
 const ackScript = new Script(`
 local stored, dead = 0, 0
 local last = 2 + ARGV[2]
 for i = 3, last, 1000 do stored = stored + redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, i, math.min(i + 999, last))) end
 for i = last + 1, #ARGV, 1000 do dead = dead + redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
-if stored > 0 then redis.call('HINCRBY', KEYS[2], 'stored', stored) end
-if dead > 0 then redis.call('HINCRBY', KEYS[2], 'dead', dead) end
+if stored > 0 then redis.pcall('HINCRBY', KEYS[2], 'stored', stored) end
+if dead > 0 then redis.pcall('HINCRBY', KEYS[2], 'dead', dead) end
 return {stored, dead}`)
 
 /**

@@ -18,7 +18,7 @@ import { Finalizer } from './finalizer.ts'
 import { ensureGroup } from './group.ts'
 import { type HealthServer, startHealthServer } from './health-server.ts'
 import { Intake } from './intake.ts'
-import { LetterBox, lettersOf } from './letter-box.ts'
+import { LetterBox, lettersOf, lettersOfForeign } from './letter-box.ts'
 import { type Maintenance, startMaintenance } from './maintenance.ts'
 import { createMetrics, setDeadLetters, setEquations } from './metrics.ts'
 import { delay, OutageGate } from './outage.ts'
@@ -148,6 +148,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
         leaseMs: staleMs,
         onStored: (traces) => metrics.tracesStored.inc({ path: 'open' }, traces),
         onRefused: (trace, error) => letterBox.put(lettersOf(trace, error)),
+        onForeign: (shard, fields) => letterBox.put(lettersOfForeign(shard, fields)),
         onTrouble,
       }),
   )
@@ -159,10 +160,9 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     checkpointMs,
     stop,
     onEnded: (shard) => finalizers[shard.index]?.poke(),
-    onEntries: (entries, deltas) => {
-      metrics.entriesRead.inc(entries)
-      metrics.deltasRead.inc(deltas)
-    },
+    onEntries: (entries) => metrics.entriesRead.inc(entries),
+    onDeltas: (deltas) => metrics.deltasRead.inc(deltas),
+    onTrouble,
   })
   const reclaimer = new Reclaimer({
     redis: main,

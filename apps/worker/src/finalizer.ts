@@ -1,18 +1,22 @@
-import {
-  derive,
-  producerOfField,
-  type Said,
-  saidOfField,
-  type TraceState,
-  traceIdStart,
-} from '@stepwell/protocol'
+import { derive, producerOfField, type Said, type TraceState, traceIdStart } from '@stepwell/protocol'
 import type { TraceDeltas } from '@stepwell/storage'
 import type { Correlation } from './correlation.ts'
 import { watermarkMs } from './group.ts'
 import { headsOf, producersAtWork } from './heads.ts'
-import { type Compacted, compact, type Leased, lease, postpone, type Settled, settle } from './open-state.ts'
+import { readOpenHash } from './open-hash.ts'
+import {
+  type Compacted,
+  compact,
+  forget,
+  type Leased,
+  lease,
+  postpone,
+  removeFields,
+  type Settled,
+  settle,
+} from './open-state.ts'
 import { backoffMs, delay } from './outage.ts'
-import type { RedisLike } from './script.ts'
+import { type RedisLike, redisCode, wrongType } from './script.ts'
 import type { Shard } from './shard.ts'
 import { StoppedError, type Store } from './store.ts'
 import { timeoutOf } from './timeout.ts'
@@ -64,6 +68,7 @@ export class Finalizer {
   readonly #options: { checkpointMs: number; silenceMs: number; leaseMs: number }
   readonly #onStored: (traces: number) => void
   readonly #onRefused: (trace: OpenTrace, error: Error) => Promise<void>
+  readonly #onForeign: (shard: Shard, fields: readonly [field: string, text: string][]) => Promise<void>
   readonly #onTrouble: (error: unknown) => void
   #wake: (() => void) | undefined
   #poked = false
@@ -81,6 +86,8 @@ export class Finalizer {
     onStored: (traces: number) => void
     /** Puts the deltas of a trace that the database refuses to the dead letters; resolves after the commit. */
     onRefused: (trace: OpenTrace, error: Error) => Promise<void>
+    /** Puts what others wrote into the open state to the dead letters; resolves after the commit. */
+    onForeign: (shard: Shard, fields: readonly [field: string, text: string][]) => Promise<void>
     onTrouble: (error: unknown) => void
   }) {
     this.#shard = options.shard
@@ -92,6 +99,7 @@ export class Finalizer {
     this.#options = { checkpointMs, silenceMs, leaseMs }
     this.#onStored = options.onStored
     this.#onRefused = options.onRefused
+    this.#onForeign = options.onForeign
     this.#onTrouble = options.onTrouble
   }
 
@@ -152,19 +160,27 @@ export class Finalizer {
   }
 
   async #load(leased: Leased): Promise<Loaded | undefined> {
-    const hash = await this.#redis.hgetall(this.#shard.keys.open(leased.trace))
-    const fields = Object.keys(hash)
-    if (fields.length === 0) {
-      // Settled by another worker after its lease had run out, or it lingered and nothing more has come.
-      await settle(this.#redis, this.#shard, [{ trace: leased.trace, fields: [], lingerMs: 0 }])
+    const { trace } = leased
+    const key = this.#shard.keys.open(trace)
+    let hash: Record<string, string>
+    try {
+      hash = await this.#redis.hgetall(key)
+    } catch (error) {
+      if (redisCode(error) !== 'WRONGTYPE') throw error
+      this.#onTrouble(wrongType(key))
+      await forget(this.#redis, this.#shard, trace)
       return undefined
     }
-    let size = 0
-    const said: Said[] = fields.map((field) => {
-      const text = hash[field] as string
-      size += text.length
-      return saidOfField(leased.trace, field, text)
-    })
+    const { said, fields, foreign, size } = readOpenHash(trace, hash)
+    if (foreign.length > 0) {
+      await this.#onForeign(this.#shard, foreign)
+      await removeFields(this.#redis, this.#shard, trace, new Set(foreign.map(([field]) => field)))
+    }
+    if (fields.length === 0) {
+      // Settled by another worker after its lease had run out, or it lingered and nothing more has come.
+      await settle(this.#redis, this.#shard, [{ trace, fields: [], lingerMs: 0 }])
+      return undefined
+    }
     const first = (said[0] as Said).delta
     const begun = said.some(({ delta }) => delta.b === 1)
     return {
@@ -240,17 +256,30 @@ export class Finalizer {
     const producers = [...new Set(running.flatMap((trace) => trace.fields.map(producerOfField)))]
     const [nowMs, scores] = await Promise.all([
       watermarkMs(this.#redis, this.#shard),
-      this.#redis.zmscore(this.#shard.keys.producers, ...producers),
+      this.#lastHeard(producers),
     ])
-    const heardMs = new Map(producers.map((producer, i) => [producer, Number(scores[i] ?? 0)]))
+    // Who cannot be asked about is not silent.
+    const heardMs = new Map(
+      producers.map((p, i) => [p, scores === undefined ? nowMs : Number(scores[i] ?? 0)]),
+    )
     for (const trace of running) {
-      const lastHeardMs = Math.max(
-        ...producersAtWork(trace).map((producer) => heardMs.get(producer) as number),
-      )
+      let lastHeardMs = 0
+      for (const producer of producersAtWork(trace))
+        lastHeardMs = Math.max(lastHeardMs, heardMs.get(producer) as number)
       const isSilent = nowMs - lastHeardMs >= this.#options.silenceMs
       const silentForMs = isSilent ? this.#options.silenceMs : undefined
       trace.amend = (state) => timeoutOf(state, silentForMs, nowMs)
     }
+  }
+
+  /** When Redis last heard of each, null for who is unknown; undefined where somebody else put something at our key. */
+  async #lastHeard(producers: readonly string[]): Promise<(string | null)[] | undefined> {
+    const key = this.#shard.keys.producers
+    return this.#redis.zmscore(key, ...producers).catch((error: unknown) => {
+      if (redisCode(error) !== 'WRONGTYPE') throw error
+      this.#onTrouble(wrongType(key))
+      return undefined
+    })
   }
 
   async #idle(ms: number): Promise<void> {

@@ -1,12 +1,12 @@
 import { encodeObject, encodeTold, openName } from '@stepwell/protocol'
 import { decodeFrame, startOf } from '@stepwell/protocol/schema'
-import { PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
+import { boundPayload, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
 import { type Fold, fold, type Heard } from './open-state.ts'
 import { backoffMs, delay } from './outage.ts'
-import { type RedisLike, redisCode } from './script.ts'
+import { type RedisLike, redisCode, wrongType } from './script.ts'
 import { entryMs, entryTimeMs, type Shard, type Ticket } from './shard.ts'
 import { StoppedError } from './store.ts'
 
@@ -18,6 +18,27 @@ interface Folding extends Fold {
   startedAtMs: number
   size: number
 }
+
+/** What came of some entries. */
+interface Sorted {
+  folds: Folding[]
+  heard: Map<string, Heard>
+  correlations: Map<string, string>
+  deltas: number
+  /** Unpacked, in UTF-16 units. */
+  size: number
+}
+
+const emptySorted = (): Sorted => ({
+  folds: [],
+  heard: new Map(),
+  correlations: new Map(),
+  deltas: 0,
+  size: 0,
+})
+
+/** What is sorted before it is passed on: 64 entries of a few bytes can unpack to 256 MiB. A usual read is one of these. */
+const SORTED_MAX_SIZE = 2 << 20
 
 /**
  * A trace that may have ended already is looked at after this long: one without a known beginning, and one whose beginning
@@ -38,7 +59,9 @@ export class Intake {
   readonly #checkpointMs: number
   readonly #stop: AbortSignal
   readonly #onEnded: (shard: Shard) => void
-  readonly #onEntries: (entries: number, deltas: number) => void
+  readonly #onEntries: (entries: number) => void
+  readonly #onDeltas: (deltas: number) => void
+  readonly #onTrouble: (error: unknown) => void
 
   constructor(options: {
     redis: RedisLike
@@ -49,7 +72,9 @@ export class Intake {
     stop: AbortSignal
     /** Called when an end was folded: the trace is due. */
     onEnded: (shard: Shard) => void
-    onEntries: (entries: number, deltas: number) => void
+    onEntries: (entries: number) => void
+    onDeltas: (deltas: number) => void
+    onTrouble: (error: unknown) => void
   }) {
     this.#redis = options.redis
     this.#collector = options.collector
@@ -59,86 +84,112 @@ export class Intake {
     this.#stop = options.stop
     this.#onEnded = options.onEnded
     this.#onEntries = options.onEntries
+    this.#onDeltas = options.onDeltas
+    this.#onTrouble = options.onTrouble
   }
 
   /**
    * Takes entries in hand. `redelivered`: they come from a worker that is gone, so what follows them may be stored already.
-   * Resolves when their deltas are folded or in the write batch. Rejects only with StoppedError.
+   * Resolves when their deltas are folded or in the write batch; in between it waits for room there, for a few bytes of entries
+   * can unpack to a lot. Rejects only with StoppedError.
    */
   async take(shard: Shard, entries: readonly Entry[], redelivered = false): Promise<void> {
-    const folds: Folding[] = []
-    const heard = new Map<string, Heard>()
-    const correlations = new Map<string, string>()
     const nowMs = Date.now()
-    let deltaCount = 0
-    for (const [id, fields] of entries) {
-      const ticket: Ticket = { shard, id, producer: '', open: 1, dead: false }
-      shard.inHand.set(id, ticket)
+    // All of them at once: what waits for its turn is ours, and kept so.
+    const tickets = entries.map(([id]) => this.#ticketOf(shard, id))
+    let sorted = emptySorted()
+    for (const [i, [, fields]] of entries.entries()) {
+      const ticket = tickets[i] as Ticket
       // Deleted from the stream while pending: there is nothing left to store.
-      if (fields !== null)
-        deltaCount += this.#sort(ticket, fields, redelivered, nowMs, folds, heard, correlations)
+      if (fields !== null) this.#sort(ticket, fields, redelivered, nowMs, sorted)
       // The part that stood for the decoding.
       this.#acker.partDone(ticket)
+      if (sorted.size < SORTED_MAX_SIZE) continue
+      await this.#pass(shard, sorted)
+      sorted = emptySorted()
+      await this.#collector.room()
+      if (this.#stop.aborted) throw new StoppedError('stopped while entries wait for their turn')
     }
-    this.#onEntries(entries.length, deltaCount)
-    if (await this.#fold(shard, folds, heard)) {
-      for (const item of folds) this.#acker.partDone(item.ticket)
-      if (folds.some((item) => item.dueInMs === 0)) this.#onEnded(shard)
-    } else {
-      // Redis is full: straight to Postgres instead, as running; the entries' acks and the trimming make room again.
-      for (const { ticket, startedAtMs, producer, delta, size } of folds) {
-        this.#collector.add(
-          ticket,
-          startedAtMs,
-          { producer: delta.k === undefined ? producer : '', delta },
-          size,
-          true,
-        )
-      }
+    this.#onEntries(entries.length)
+    await this.#pass(shard, sorted)
+  }
+
+  /** Takes an entry in hand that cannot be read: it becomes a dead letter. */
+  refuse(shard: Shard, id: string, reason: string): void {
+    const ticket = this.#ticketOf(shard, id)
+    this.#letter(ticket, '', reason, '')
+    this.#acker.partDone(ticket)
+    this.#onEntries(1)
+  }
+
+  #ticketOf(shard: Shard, id: string): Ticket {
+    const ticket: Ticket = { shard, id, producer: '', open: 1, dead: false }
+    shard.inHand.set(id, ticket)
+    return ticket
+  }
+
+  /** Folds what is to be folded, and hands over what cannot be. */
+  async #pass(shard: Shard, { folds, heard, correlations, deltas }: Sorted): Promise<void> {
+    this.#onDeltas(deltas)
+    const refused = await this.#fold(shard, folds, heard)
+    const isRefused = new Set(refused)
+    const folded = folds.filter((item) => !isRefused.has(item))
+    for (const item of folded) this.#acker.partDone(item.ticket)
+    if (folded.some((item) => item.dueInMs === 0)) this.#onEnded(shard)
+    for (const { ticket, startedAtMs, producer, delta, size } of refused) {
+      const said = { producer: delta.k === undefined ? producer : '', delta }
+      this.#collector.add(ticket, startedAtMs, said, size, true)
     }
     await this.#correlation.set(correlations)
   }
 
-  /** Folds, however long Redis is away; false if it is full. */
-  async #fold(shard: Shard, folds: readonly Fold[], heard: ReadonlyMap<string, Heard>): Promise<boolean> {
+  /**
+   * Folds, however long Redis is away; gives those that it does not take: because it is full, or because somebody else put something
+   * where our keys are. They go straight to Postgres instead, as running; acks and trimming make room again.
+   */
+  async #fold(
+    shard: Shard,
+    folds: readonly Folding[],
+    heard: ReadonlyMap<string, Heard>,
+  ): Promise<readonly Folding[]> {
     for (let attempt = 0; folds.length > 0 || heard.size > 0; attempt++) {
       try {
-        await fold(this.#redis, shard, folds, heard)
-        break
+        const refused = await fold(this.#redis, shard, folds, heard)
+        if (refused.length > 0) this.#onTrouble(wrongType(shard.keys.open((refused[0] as Folding).trace)))
+        return refused
       } catch (error) {
-        if (redisCode(error) === 'OOM') return false
+        const code = redisCode(error)
+        if (code === 'WRONGTYPE') this.#onTrouble(wrongType(shard.keys.due))
+        if (code === 'OOM' || code === 'WRONGTYPE') return folds
         // Unacked, so they come again, to whoever reads next.
         if (this.#stop.aborted) throw new StoppedError('stopped while Redis was unavailable')
         await delay(backoffMs(attempt), this.#stop)
       }
     }
-    return true
+    return []
   }
 
-  /** Sends the parts of one entry on their ways; returns the number of its deltas. */
-  #sort(
-    ticket: Ticket,
-    fields: string[],
-    redelivered: boolean,
-    nowMs: number,
-    folds: Folding[],
-    heard: Map<string, Heard>,
-    correlations: Map<string, string>,
-  ): number {
+  /** Sends the parts of one entry on their ways. */
+  #sort(ticket: Ticket, fields: string[], redelivered: boolean, nowMs: number, sorted: Sorted): void {
+    const { folds, heard, correlations } = sorted
     const { id } = ticket
     const decoded = decodeFrame(fields, nowMs)
     if (!decoded.ok) {
-      this.#letter(ticket, '', decoded.reason, fields)
-      return 0
+      const payload = payloadOf(fields)
+      this.#letter(ticket, '', decoded.reason, payload)
+      sorted.size += payload.length
+      return
     }
     const { frame, deltas, refused } = decoded
+    sorted.size += decoded.size
+    sorted.deltas += deltas.length
     const { producer, number: frameNumber } = frame
     ticket.producer = producer
     const ms = entryTimeMs(id)
     if (ms > (heard.get(producer)?.ms ?? 0)) heard.set(producer, { ms, told: encodeTold(ms, frame.counters) })
     for (const [i, { value, reason }] of refused.entries())
-      this.#letter(ticket, `/${i}`, reason, value, producer)
-    const size = Math.ceil(fields.reduce((sum, field) => sum + field.length, 0) / Math.max(1, deltas.length))
+      this.#letter(ticket, `/${i}`, reason, payloadOf(value), producer)
+    const size = Math.ceil(decoded.size / Math.max(1, deltas.length))
     const traces = new Set<string>()
     const sentMs = entryMs(id)
     for (const [i, delta] of deltas.entries()) {
@@ -168,7 +219,6 @@ export class Intake {
         dueInMs: this.#dueInMs(delta, startedAtMs, nowMs, late),
       })
     }
-    return deltas.length
   }
 
   #dueInMs(delta: Fold['delta'], startedAtMs: number, nowMs: number, late: boolean): number {
@@ -178,7 +228,7 @@ export class Intake {
     return Math.max(1, Math.ceil(Math.min(this.#checkpointMs, untilLimit)))
   }
 
-  #letter(ticket: Ticket, place: string, reason: string, value: unknown, producer?: string): void {
+  #letter(ticket: Ticket, place: string, reason: string, payload: string, producer?: string): void {
     ticket.open += 1
     const stream = ticket.shard.keys.events
     const letter = {
@@ -186,16 +236,16 @@ export class Intake {
       stream,
       entryId: ticket.id,
       reason,
-      payload: payloadOf(value),
+      payload,
     }
     this.#collector.addDead(ticket, producer === undefined ? letter : { ...letter, producer })
   }
 }
 
-/** What was refused, as JSON text: exactly, unless it nests so deep that it cannot be written. */
+/** What was refused, as JSON text: exactly, unless it is too long to be kept or nests so deep that it cannot be written. */
 function payloadOf(value: unknown): string {
   try {
-    return JSON.stringify(value)
+    return boundPayload(JSON.stringify(value))
   } catch {
     return encodeObject(value, PAYLOAD_MAX_LENGTH)
   }

@@ -1,4 +1,5 @@
-import { type Delta, producerOfField } from '@stepwell/protocol'
+import { createHash } from 'node:crypto'
+import { boundText, type Delta, NAME_MAX_LENGTH, producerOfField } from '@stepwell/protocol'
 import {
   countDeadLetters,
   type Database,
@@ -9,7 +10,7 @@ import {
   type NotKept,
 } from '@stepwell/storage'
 import type { OpenTrace } from './finalizer.ts'
-import type { Ticket } from './shard.ts'
+import type { Shard, Ticket } from './shard.ts'
 import type { Store } from './store.ts'
 
 /** How many dead letters there are, and how many were not kept, whoever wrote them. */
@@ -84,6 +85,20 @@ export function letterOf(
     producer,
     traceId: delta.t,
   }
+}
+
+/** The letters for what others wrote into the open state. */
+export function lettersOfForeign(
+  { keys }: Shard,
+  fields: readonly [field: string, text: string][],
+): DeadLetter[] {
+  return fields.map(([field, text]) => ({
+    letterId: `${keys.events}/${createHash('sha1').update(`${field} ${text}`).digest('hex')}`,
+    stream: keys.events,
+    entryId: boundText(field, NAME_MAX_LENGTH),
+    reason: 'in the open state of a trace, and no delta of it: somebody else writes to the keys of Stepwell',
+    payload: JSON.stringify(text),
+  }))
 }
 
 /** The letters for all deltas of an open trace that the database refuses. */

@@ -52,15 +52,21 @@ const LARGE_SIZE = 512
 // ARGV: where the trace begins in the name of its hash; number of producers, then (producer, ms, what it counted) each; number of
 // sets; then groups of deltas: field, place of the producer's set in KEYS, ms until due ('0' for an end), number of deltas, these.
 // A group goes into set and index in one call each: most of what a script takes are its calls.
+// What somebody else put at a key of ours costs what the key was for: at the index everything fails, before anything is written; at
+// the hash of a trace its deltas are refused, by their place in KEYS; at the others silence is not noticed.
 const foldScript = new Script(`
+redis.call('ZCARD', KEYS[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local from, at = tonumber(ARGV[1]), 4 + 3 * ARGV[2]
 for i = 3, at - 2, 3 do
-  if redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[i + 1], ARGV[i]) == 1 and ARGV[i + 2] ~= ''
-    and (redis.call('HLEN', KEYS[3]) < ${TOLD_MAX_PRODUCERS} or redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1)
-  then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2]) end
+  if redis.pcall('ZADD', KEYS[2], 'GT', 'CH', ARGV[i + 1], ARGV[i]) == 1 and ARGV[i + 2] ~= '' then
+    local told = redis.pcall('HLEN', KEYS[3])
+    if type(told) == 'number' and (told < ${TOLD_MAX_PRODUCERS} or redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1)
+    then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2]) end
+  end
 end
+local refused = {}
 local key = 4 + ARGV[at - 1]
 while ARGV[at] do
   local field, set, due, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], tonumber(ARGV[at + 3])
@@ -68,20 +74,27 @@ while ARGV[at] do
   for i = 1, count do
     local hash = KEYS[key]
     local delta = ARGV[at + 3 + i]
-    local added = redis.call('HSET', hash, field, delta)
+    local added = redis.pcall('HSET', hash, field, delta)
     local trace = string.sub(hash, from)
-    traces[i], scores[2 * i - 1], scores[2 * i] = trace, now + due, trace
+    if type(added) ~= 'table' then
+      traces[#traces + 1] = trace
+      scores[#scores + 1] = now + due
+      scores[#scores + 1] = trace
+    elseif string.find(added.err, 'WRONGTYPE', 1, true) then refused[#refused + 1] = key
+    else return added end
     if added == 1 and #delta >= ${LARGE_SIZE} then
       local fields, size = redis.call('HLEN', hash), #delta / ${GROWN_SIZE}
       if math.floor(fields * size) > math.floor((fields - 1) * size) then redis.call('ZADD', KEYS[1], 'LT', now, trace) end
     end
     key = key + 1
   end
-  redis.call('SADD', set, unpack(traces))
-  redis.call('ZADD', KEYS[1], due == '0' and 'LT' or 'NX', unpack(scores))
+  if #traces > 0 then
+    redis.pcall('SADD', set, unpack(traces))
+    redis.call('ZADD', KEYS[1], due == '0' and 'LT' or 'NX', unpack(scores))
+  end
   at = at + 4 + count
 end
-return now`)
+return refused`)
 
 // KEYS: due. ARGV: most traces, milliseconds of the lease. Returns lease end, then the traces; or the time until the next.
 const leaseScript = new Script(`
@@ -105,7 +118,7 @@ while ARGV[at] do
   local trace, lingerMs, sets, count, hash = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], KEYS[key]
   local last = at + 3 + count
   for i = at + 4, last, 1000 do redis.call('HDEL', hash, unpack(ARGV, i, math.min(i + 999, last))) end
-  for i = key + 1, key + sets do redis.call('SREM', KEYS[i], trace) end
+  for i = key + 1, key + sets do redis.pcall('SREM', KEYS[i], trace) end
   if redis.call('EXISTS', hash) == 1 then redis.call('ZADD', KEYS[1], 'XX', 0, trace)
   elseif lingerMs == '0' then redis.call('ZREM', KEYS[1], trace)
   else redis.call('ZADD', KEYS[1], 'XX', now + lingerMs, trace) end
@@ -129,7 +142,7 @@ for i = 3, first - 1, 2 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
 for i = first, #ARGV, 1000 do redis.call('HDEL', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
-for i = 2, #KEYS do redis.call('SREM', KEYS[i], ARGV[1]) end`)
+for i = 2, #KEYS do redis.pcall('SREM', KEYS[i], ARGV[1]) end`)
 
 /** What a producer's latest frame says of it. */
 export interface Heard {
@@ -139,13 +152,17 @@ export interface Heard {
   told: string
 }
 
-/** Folds deltas and notes what was last heard of each producer. Idempotent. */
-export async function fold(
+/**
+ * Folds deltas and notes what was last heard of each producer; gives those deltas that cannot be folded, because somebody else put
+ * something where the hash of their trace is. Idempotent.
+ */
+export async function fold<F extends Fold>(
   redis: RedisLike,
   { keys }: Shard,
-  folds: readonly Fold[],
+  folds: readonly F[],
   heard: ReadonlyMap<string, Heard>,
-): Promise<void> {
+): Promise<F[]> {
+  const refused: F[] = []
   const heardArgs = [...heard].flatMap(([producer, { ms, told }]) => [producer, ms, told])
   for (let from = 0; from === 0 || from < folds.length; from += FOLD_MAX) {
     const some = folds.slice(from, from + FOLD_MAX)
@@ -158,16 +175,19 @@ export async function fold(
       if (!sets.has(producer)) sets.set(producer, names.push(keys.openBy(producer)))
     args.push(sets.size)
     // Deltas of a frame have most in common: said once, Redis has a third to read.
+    const byKey = new Map<number, F>()
     for (const group of Map.groupBy(some, (item) => `${item.field} ${item.dueInMs}`).values()) {
       const { field, producer, dueInMs } = group[0] as Fold
       args.push(field, sets.get(producer) as number, dueInMs, group.length)
-      for (const { trace, delta } of group) {
-        names.push(keys.open(trace))
-        args.push(fieldOfDelta(delta))
+      for (const item of group) {
+        byKey.set(names.push(keys.open(item.trace)), item)
+        args.push(fieldOfDelta(item.delta))
       }
     }
-    await foldScript.run(redis, names, args)
+    for (const key of (await foldScript.run(redis, names, args)) as number[])
+      refused.push(byKey.get(Number(key)) as F)
   }
+  return refused
 }
 
 /** Takes at most `count` due traces for `leaseMs`. With none due: the milliseconds until the next is; undefined if none is open. */
@@ -214,6 +234,23 @@ export async function settle(redis: RedisLike, { keys }: Shard, all: readonly Se
     } while (from < all.length && args.length < SETTLE_MAX_ARGS)
     await settleScript.run(redis, names, args)
   }
+}
+
+/** Takes a trace out of the index whose hash is none: somebody else put something there. */
+export async function forget(redis: RedisLike, { keys }: Shard, trace: string): Promise<void> {
+  await redis.zrem(keys.due, trace)
+}
+
+/** Removes fields from the hash of a trace by their names as text, which need not be the bytes that they consist of. */
+export async function removeFields(
+  redis: RedisLike,
+  { keys }: Shard,
+  trace: string,
+  names: ReadonlySet<string>,
+): Promise<void> {
+  const key = keys.open(trace)
+  const wanted = (await redis.hkeysBuffer(key)).filter((name) => names.has(name.toString()))
+  for (let i = 0; i < wanted.length; i += 1_000) await redis.hdel(key, ...wanted.slice(i, i + 1_000))
 }
 
 /** Makes leased traces due again after so many milliseconds each, unless something else has made them due since. */

@@ -29,3 +29,10 @@ export function redisCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined
   return /^[A-Z]+/.exec(error.message)?.[0]
 }
+
+/** The trouble that a key of ours holds something of another type: the reply of Redis does not say which. */
+export function wrongType(key: string): Error {
+  return new Error(
+    `WRONGTYPE: somebody else put something at ${key}, a key of Stepwell: move it away (RENAME)`,
+  )
+}

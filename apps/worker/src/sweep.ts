@@ -12,7 +12,8 @@ import { timeoutOf } from './timeout.ts'
 const silenceScript = new Script(`
 local heard = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if not heard or tonumber(heard) ~= tonumber(ARGV[2]) then return 0 end
-local traces = redis.call('SMEMBERS', KEYS[2])
+local traces = redis.pcall('SMEMBERS', KEYS[2])
+if traces.err then traces = {} end
 for _, trace in ipairs(traces) do redis.call('ZADD', KEYS[1], 'XX', 'LT', 0, trace) end
 redis.call('ZREM', KEYS[3], ARGV[1])
 return #traces`)

@@ -53,6 +53,7 @@ export {
   NAMESPACE,
   openName,
   producerOfField,
+  SHARD_KEY_TYPES,
   type ShardKeys,
   saidOfField,
   shardKeys,

@@ -24,6 +24,15 @@ export interface ShardKeys {
   openBy(producer: string): string
 }
 
+/** What the keys of a shard are, as the command TYPE says it. */
+export const SHARD_KEY_TYPES = {
+  events: 'stream',
+  due: 'zset',
+  producers: 'zset',
+  counts: 'hash',
+  told: 'hash',
+} as const satisfies Partial<Record<keyof ShardKeys, string>>
+
 /** Names of the keys of shard `index` under `namespace` (default there: `stepwell`). */
 export function shardKeys(namespace: string, index: number): ShardKeys {
   const prefix = `${namespace}:{${index}}:`

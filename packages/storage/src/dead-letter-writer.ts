@@ -99,8 +99,15 @@ function bounded(letter: DeadLetter): DeadLetter {
   return {
     ...letter,
     reason: boundText(letter.reason, REASON_MAX_LENGTH),
-    payload: letter.payload.slice(0, PAYLOAD_MAX_LENGTH),
+    payload: boundPayload(letter.payload),
   }
+}
+
+/** A payload as a letter keeps it: what is over the limit is cut. */
+export function boundPayload(payload: string): string {
+  if (payload.length <= PAYLOAD_MAX_LENGTH) return payload
+  // By way of bytes: a slice of a string keeps all of it in memory.
+  return Buffer.from(payload.slice(0, PAYLOAD_MAX_LENGTH)).toString()
 }
 
 async function idsThere(db: Kysely<Tables>, letters: readonly DeadLetter[]): Promise<Set<string>> {
@@ -112,16 +119,32 @@ async function idsThere(db: Kysely<Tables>, letters: readonly DeadLetter[]): Pro
   return new Set(rows.map((row) => row.letter_id))
 }
 
-/** Most letters of one statement: ten parameters each, and Postgres takes 65,535. */
+/** Most letters of one statement: ten parameters each, and Postgres takes 65,535; and most of their payloads: it takes 1 GiB. */
 const INSERT_AT_ONCE = 1_000
+const INSERT_MAX_LENGTH = 8 * PAYLOAD_MAX_LENGTH
+
+function* statements(letters: readonly DeadLetter[]): Generator<DeadLetter[]> {
+  let some: DeadLetter[] = []
+  let length = 0
+  for (const letter of letters) {
+    if (some.length === INSERT_AT_ONCE || length > INSERT_MAX_LENGTH) {
+      yield some
+      some = []
+      length = 0
+    }
+    some.push(letter)
+    length += letter.payload.length
+  }
+  if (some.length > 0) yield some
+}
 
 async function insert(db: Kysely<Tables>, letters: readonly DeadLetter[], nowMs: number): Promise<void> {
   const now = new Date(nowMs)
-  for (let i = 0; i < letters.length; i += INSERT_AT_ONCE) {
+  for (const some of statements(letters)) {
     await db
       .insertInto('execution_dead_letters')
       .values(
-        letters.slice(i, i + INSERT_AT_ONCE).map((letter) => ({
+        some.map((letter) => ({
           letter_id: letter.letterId,
           stream: letter.stream,
           entry_id: letter.entryId,

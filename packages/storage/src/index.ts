@@ -8,7 +8,7 @@ export {
   listNotKept,
   type NotKept,
 } from './dead-letter-bounds.ts'
-export { DeadLetterWriter, PAYLOAD_MAX_LENGTH } from './dead-letter-writer.ts'
+export { boundPayload, DeadLetterWriter, PAYLOAD_MAX_LENGTH } from './dead-letter-writer.ts'
 export {
   type DeadLetter,
   type DeadLetterFilters,

@@ -11,6 +11,7 @@ import type { Environment } from '../config.ts'
 import type { RedisLike } from '../connections.ts'
 import { counted, durationText, sizeText } from '../format.ts'
 import { type Check, judged } from './check.ts'
+import { checkKeys } from './key-checks.ts'
 
 /** A worker that has not asked for this long is not there: it asks every second. */
 const WORKER_IDLE_MAX_MS = 30_000
@@ -21,16 +22,20 @@ const LAG_HIGH = 10_000
 export async function checkRedis(redis: RedisLike, env: Environment): Promise<Check[]> {
   const servers = 'nodes' in redis ? redis.nodes('master') : [redis]
   const infos = await Promise.all(servers.map(async (server) => parseInfo(await server.info())))
-  const indexes = Array.from({ length: env.STEPWELL_SHARDS }, (_, shard) => shard)
-  const shards = await Promise.all(indexes.map((shard) => checkShard(redis, env, shard)))
-  const told = await Promise.all(
-    indexes.map((shard) => redis.hgetall(shardKeys(env.STEPWELL_NAMESPACE, shard).told)),
-  )
   const checks = infos.flatMap((info, i) => {
     const { host, port } = (servers[i] as Redis).options
     const where = servers.length === 1 ? '' : ` ${host}:${port}`
     return checkServer(info).map((check) => ({ ...check, name: check.name + where }))
   })
+  const keys = await checkKeys(redis, env)
+  checks.push(keys)
+  // What cannot be read says nothing more.
+  if (keys.status !== 'ok') return checks
+  const indexes = Array.from({ length: env.STEPWELL_SHARDS }, (_, shard) => shard)
+  const shards = await Promise.all(indexes.map((shard) => checkShard(redis, env, shard)))
+  const told = await Promise.all(
+    indexes.map((shard) => redis.hgetall(shardKeys(env.STEPWELL_NAMESPACE, shard).told)),
+  )
   return [...checks, ...shards.flat(), ...checkProducers(told)]
 }
 
