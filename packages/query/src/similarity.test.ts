@@ -41,3 +41,10 @@ test('the best messages are those of sorting all, with those level with the last
     { numRuns: 50 },
   )
 })
+
+test('100,000 messages that are level cost little more than to sort them', () => {
+  const best = new BestMessages(10)
+  // Sorted anew for each of them, it takes minutes.
+  for (let i = 0; i < 100_000; i++) best.add({ message: `m ${i}`, similarity: 0.5, newestUs: 1 })
+  expect(best.list()).toHaveLength(100_000)
+})

@@ -29,14 +29,19 @@ export interface ScoredMessage {
 export class BestMessages {
   readonly #limit: number
   #kept: ScoredMessage[] = []
+  #sortAt: number
 
   constructor(limit: number) {
     this.#limit = limit
+    this.#sortAt = 4 * limit + 1_000
   }
 
   add(message: ScoredMessage): void {
     this.#kept.push(message)
-    if (this.#kept.length > 4 * this.#limit + 1_000) this.#kept = this.list()
+    if (this.#kept.length < this.#sortAt) return
+    this.#kept = this.list()
+    // Where many are level, as after an import, few or none fall off: not before there are twice as many.
+    this.#sortAt = Math.max(this.#sortAt, 2 * this.#kept.length)
   }
 
   list(): ScoredMessage[] {

@@ -3,7 +3,7 @@ import { chownSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from './free-port.ts'
 import { startLocalServer } from './local-server.ts'
-import { findPostgres, type PostgresUser, postgresUser } from './postgres-binaries.ts'
+import { findPostgres, type PostgresBinaries, type PostgresUser, postgresUser } from './postgres-binaries.ts'
 import { makeServerFolder, removeServerFolder } from './server-folder.ts'
 import type { PrivateServer } from './service.ts'
 import { probePostgres } from './short-connection.ts'
@@ -21,15 +21,33 @@ export interface PostgresOptions {
 }
 
 /** Starts an embedded Postgres on loopback. Throws where it does not run. The caller stops it. */
-export async function startPostgres(options: PostgresOptions = {}): Promise<PrivateServer> {
+export function startPostgres(options: PostgresOptions = {}): Promise<PrivateServer> {
+  return startOn(options, async ({ data, folder, user, binaries }) => {
+    initialize(binaries.initdb, data, folder, user)
+  })
+}
+
+/** Where a server's files go. */
+export interface PostgresFolder {
+  folder: string
+  data: string
+  user: PostgresUser | undefined
+  binaries: PostgresBinaries
+}
+
+/** Starts a Postgres on a data directory that `prepare` makes; what is in it then belongs to the user that Postgres runs as. */
+export async function startOn(
+  options: PostgresOptions,
+  prepare: (where: PostgresFolder) => Promise<void>,
+): Promise<PrivateServer> {
   const port = options.port ?? (await freePort())
   const folder = makeServerFolder('postgres')
   try {
     const user = postgresUser()
     if (user !== undefined) chownSync(folder, user.uid, user.gid)
-    const { initdb, postgres } = await findPostgres(folder, user)
+    const binaries = await findPostgres(folder, user)
     const data = join(folder, 'data')
-    initialize(initdb, data, folder, user)
+    await prepare({ folder, data, user, binaries })
     const settings = {
       port: String(port),
       listen_addresses: '127.0.0.1',
@@ -40,7 +58,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Priv
     const url = `postgres://postgres@127.0.0.1:${port}/postgres`
     return await startLocalServer({
       name: 'Postgres',
-      binary: postgres,
+      binary: binaries.postgres,
       args: ['-D', data, ...settingArguments(settings)],
       user,
       folder,
