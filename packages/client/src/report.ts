@@ -11,7 +11,7 @@ export interface TracerReport {
 
 /**
  * One report at the beginning of trouble and one at its end. Quiet → in trouble (a frame could not be sent, or an event
- * was dropped) → quiet (a frame got through).
+ * was dropped) → quiet (the sender says that it is over).
  */
 export class Episode {
   readonly #report: (report: TracerReport) => void
@@ -20,6 +20,11 @@ export class Episode {
 
   constructor(report: (report: TracerReport) => void) {
     this.#report = report
+  }
+
+  /** Whether there is trouble. */
+  get isOn(): boolean {
+    return this.#inTrouble
   }
 
   sendFailed(error: unknown): void {
@@ -34,7 +39,8 @@ export class Episode {
     if (reason !== 'closed') this.#begin(`trace events are being dropped (${reason})`)
   }
 
-  sendSucceeded(): void {
+  /** Frames go through again. */
+  end(): void {
     if (!this.#inTrouble) return
     this.#inTrouble = false
     const dropped = this.#dropped

@@ -149,6 +149,27 @@ describe('sending', () => {
     await bounded.close()
   })
 
+  test('a sink that takes one frame and refuses the next, as a full Redis does, is one episode', async () => {
+    const slow = memorySink()
+    const kinds: string[] = []
+    let calls = 0
+    const flapping = new ExecutionTracer({
+      sink: {
+        ...slow,
+        send: async (frame) =>
+          calls++ % 2 === 0 || calls > 40 ? slow.send(frame) : Promise.reject(new Error('OOM')),
+      },
+      report: ({ kind }) => kinds.push(kind),
+    })
+    for (let i = 0; i < 30; i++) {
+      for (let k = 0; k < 256; k++) flapping.trace('flapping', () => {})
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(await flapping.flush()).toBe(true)
+    expect(kinds).toEqual(['trouble', 'recovered'])
+    expect(await flapping.close()).toMatchObject({ sent: 30 * 512, dropped: {} })
+  })
+
   test('a reporter that rejects and an error without a text stay away from the host', async () => {
     const unhandled: unknown[] = []
     const note = (error: unknown): unknown => unhandled.push(error)

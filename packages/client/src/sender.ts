@@ -38,6 +38,10 @@ export class Sender {
   /** When the oldest event in a frame was recorded, by the monotonic clock. */
   readonly #recordedPerfMs = new WeakMap<OutgoingFrame, number>()
   #again: OutgoingFrame[] = []
+  /** Those that failed before and are not acked yet. */
+  readonly #failed = new Set<OutgoingFrame>()
+  /** When all frames up to this number are acked, trouble is over. */
+  #lastOfTrouble: number | undefined
   /** Traces with news of which it is not known yet which they are. */
   readonly #unresolved = new Set<OpenTrace>()
   #bytes = 0
@@ -51,7 +55,7 @@ export class Sender {
   #isClosed = false
   /** What waits goes now or never. */
   #isEnding = false
-  /** Called when the buffer is half full and the sink is away. */
+  /** Called when the buffer is half full and the sink is away, or refuses frames. */
   onPressure: (() => void) | undefined
 
   constructor(sink: Sink, settings: Settings, counters: Counters, episode: Episode) {
@@ -96,7 +100,7 @@ export class Sender {
     if (
       this.onPressure !== undefined &&
       this.#bytes > this.#settings.bufferMaxBytes / 2 &&
-      (this.#isBackedUp || !this.#sink.isReady())
+      (this.#isBackedUp || !this.#sink.isReady() || this.#episode.isOn)
     )
       this.onPressure()
     if (!trace.isResolved) {
@@ -196,6 +200,7 @@ export class Sender {
   takeAll(options: { onTheWay: boolean }): OutgoingFrame[] {
     const frames = [...(options.onTheWay ? this.#onTheWay : []), ...this.#again]
     this.#again = []
+    for (const frame of frames) this.#failed.delete(frame)
     for (let shard = 0; shard < this.#queues.length; ) {
       const frame = this.#cut(shard, Number.POSITIVE_INFINITY)
       if (frame === undefined) shard += 1
@@ -346,7 +351,7 @@ export class Sender {
     this.#lastSentPerfMs[frame.shard] = performance.now()
     this.#sink.send(frame).then(
       () => this.#arrived(frame),
-      (error: unknown) => this.#failed(frame, error),
+      (error: unknown) => this.#sendAgain(frame, error),
     )
   }
 
@@ -355,14 +360,25 @@ export class Sender {
     if (this.#isClosed) return
     this.#counters.sent += frame.events
     this.#failures = 0
-    this.#episode.sendSucceeded()
+    this.#failed.delete(frame)
+    if (this.#episode.isOn && this.#isCalm()) this.#episode.end()
     this.#pump(performance.now() - this.#settings.flushIntervalMs)
     for (const check of this.#flushes) check()
   }
 
-  #failed(frame: OutgoingFrame, error: unknown): void {
+  /** A full Redis takes one frame and refuses the next: it is over when all that failed and all that was on the way with it went. */
+  #isCalm(): boolean {
+    if (this.#failed.size > 0 || this.#bytes > this.#settings.bufferMaxBytes / 2) return false
+    this.#lastOfTrouble ??= this.#frameNumber
+    for (const { number } of this.#onTheWay) if (number <= this.#lastOfTrouble) return false
+    return true
+  }
+
+  #sendAgain(frame: OutgoingFrame, error: unknown): void {
     this.#onTheWay.delete(frame)
     if (this.#isClosed) return
+    this.#failed.add(frame)
+    this.#lastOfTrouble = undefined
     // In the order of their numbers, as they were sent.
     const at = this.#again.findIndex((other) => other.number > frame.number)
     this.#again.splice(at < 0 ? this.#again.length : at, 0, frame)

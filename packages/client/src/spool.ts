@@ -133,11 +133,13 @@ export class Spool {
   async #replay(paths: readonly string[]): Promise<void> {
     for (const path of paths) {
       const { frames, isDamaged } = this.#attempt(() => readFrames(path), { frames: [], isDamaged: true })
+      let sent = 0
       try {
-        for (const frame of frames) for (const part of this.#parts(frame)) await this.#sink.send(part)
+        for (; sent < frames.length; sent++)
+          for (const part of this.#parts(frames[sent] as OutgoingFrame)) await this.#sink.send(part)
       } catch {
-        // Redis is away again: back, for whoever comes first.
-        this.#attempt(() => renameSync(path, (CLAIM.exec(path)?.[1] ?? path) as string), undefined)
+        // Redis is away again, or full: back, for whoever comes first.
+        this.#attempt(() => putBack(path, sent > 0 && !isDamaged ? frames.slice(sent) : undefined), undefined)
         continue
       }
       if (!isDamaged) this.#attempt(() => rmSync(path, { force: true }), undefined)
@@ -181,7 +183,7 @@ export class Spool {
     for (const frame of frames) {
       // Signs of life say nothing later.
       if (frame.events === 0) continue
-      const line = `${JSON.stringify(frame)}\n`
+      const line = lineOf(frame)
       const bytes = Buffer.byteLength(line)
       if (used + size + bytes > this.#maxBytes) rest.push(frame)
       else {
@@ -209,6 +211,19 @@ export class Spool {
     if (this.#hasTold) return
     this.#hasTold = true
     this.#onTrouble(`spool: ${(error as Error).message}`)
+  }
+}
+
+const lineOf = (frame: OutgoingFrame): string => `${JSON.stringify(frame)}\n`
+
+/** Makes a claimed file everybody's again; with `rest` without what was sent: a Redis that is full would be filled with the same again and again. */
+function putBack(path: string, rest: readonly OutgoingFrame[] | undefined): void {
+  const original = CLAIM.exec(path)?.[1] ?? path
+  if (rest === undefined) renameSync(path, original)
+  else {
+    writeFileSync(`${original}.tmp`, `${HEADER}\n${rest.map(lineOf).join('')}`, { mode: 0o600 })
+    renameSync(`${original}.tmp`, original)
+    rmSync(path, { force: true })
   }
 }
 
