@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { ExecutionTracer } from '@stepwell/client'
-import { newTraceId } from '@stepwell/protocol'
+import { addMonths, encodeTold, monthOf, partitionName } from '@stepwell/protocol'
+import { MONTHS_AHEAD } from '@stepwell/storage'
 import { startRedis, waitFor } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import { Redis } from 'ioredis'
@@ -14,13 +18,18 @@ beforeAll(async () => {
 })
 afterAll(() => bench[Symbol.asyncDispose]())
 
-/** The checks by name, of a doctor that ends with this code. */
+/** The checks by area and name, of a doctor that ends with this code. What is not well says what to do. */
 async function checks(code: number, env: Record<string, string> = {}): Promise<Record<string, Document>> {
   const end = await bench.stepwell(['doctor', '--json'], { env })
-  expect({ code: end.code, stderr: end.stderr }).toEqual({ code, stderr: '' })
+  expect({ code: end.code, stderr: end.stderr }, end.stdout).toEqual({ code, stderr: '' })
   const { ok, checks } = JSON.parse(end.stdout)
   expect(ok).toBe(code === 0)
-  return Object.fromEntries(checks.map((check: Document) => [check.name, check]))
+  for (const check of checks)
+    expect({ check, isAdvised: typeof check.advice === 'string' && check.advice !== '' }).toEqual({
+      check,
+      isAdvised: check.status !== 'ok',
+    })
+  return Object.fromEntries(checks.map((check: Document) => [`${check.area} ${check.name}`, check]))
 }
 
 test('where all is well it says so; entries that came are accounted for', async () => {
@@ -33,86 +42,147 @@ test('where all is well it says so; entries that came are accounted for', async 
     what: 'the letter',
   })
   const found = await checks(0)
-  expect(found.equation).toMatchObject({
+  expect(found['workers equation']).toMatchObject({
     status: 'ok',
     found: expect.stringMatching(/^\d+ came = \d+ stored \+ 1 dead \+ 0 in work \+ 0 unread$/),
   })
-  expect(found.running).toMatchObject({ area: 'workers', status: 'ok', found: '1 worker' })
-  expect(found.migrations).toMatchObject({ status: 'ok', found: 'up to date' })
-  expect(found.partitions?.status).toBe('ok')
-  expect(found['dead letters']).toMatchObject({ status: 'warn', found: '1' })
+  expect(found['workers running']).toMatchObject({ status: 'ok', found: '1 worker' })
+  expect(found['postgres migrations']).toMatchObject({ status: 'ok', found: 'up to date' })
+  for (const name of ['postgres partitions', 'postgres clock', 'postgres clock of Redis', 'redis writable'])
+    expect(found[name]?.status, name).toBe('ok')
+  expect(found['postgres dead letters']).toMatchObject({ status: 'warn', found: '1' })
   const { stdout } = await bench.stepwell(['doctor'])
   expect(stdout).toMatch(
     /^Redis\n {2}✓ version[\s\S]*Workers\n[\s\S]*Postgres\n[\s\S]*! dead letters +1\n +→ stepwell dead list says why/,
   )
   // Somebody else takes an entry out of the group's hands.
   await redis.hincrby('stepwell:{0}:counts', 'stored', 1)
-  expect((await checks(1)).equation).toMatchObject({
+  expect((await checks(1))['workers equation']).toMatchObject({
     status: 'fail',
     advice: expect.stringMatching(/somebody else/),
   })
+  await redis.hincrby('stepwell:{0}:counts', 'stored', -1)
   redis.disconnect()
 })
 
-test('an evicting Redis without a file and without workers, and tables that are not there', async () => {
-  const redis = await startRedis({ appendonly: false })
+test('a Redis that evicts, is nearly full, cannot save and is only a replica, without workers; tables that are not there', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'stepwell-doctor-'))
+  const redis = await startRedis({ appendonly: false, dir })
   const empty = await createDatabase({ empty: true })
   const client = new Redis(redis.url)
-  await client.config('SET', 'maxmemory-policy', 'allkeys-lru')
-  await client.config('SET', 'maxmemory', '4mb')
   const env = { REDIS_URL: redis.url, DATABASE_URL: empty.url }
-  const found = await checks(1, env)
-  expect(found.eviction).toMatchObject({
+  const unsaved = await checks(1, env)
+  expect(unsaved['redis persistence']).toMatchObject({ status: 'warn', found: 'no append-only file' })
+  expect(unsaved['redis eviction']?.status).toBe('ok')
+  expect(unsaved['workers group']).toMatchObject({
+    status: 'fail',
+    advice: expect.stringMatching(/stepwell-worker/),
+  })
+  expect(unsaved['postgres migrations']).toMatchObject({
+    status: 'fail',
+    found: 'missing: 0001_execution_traces, 0002_dead_letters_not_kept',
+    advice: 'run stepwell migrate',
+  })
+
+  rmSync(dir, { recursive: true })
+  await client.bgsave()
+  const info = (section: string, pattern: RegExp) => async (): Promise<boolean> =>
+    pattern.test(await client.info(section))
+  await waitFor(info('persistence', /rdb_last_bgsave_status:err/), { what: 'the snapshot has failed' })
+  // It would refuse all writes from now on if snapshots were scheduled (MISCONF).
+  // One after the other: buffers of commands count too, for a moment.
+  for (let i = 0; i < 40; i++) await client.set(`large:${i}`, 'x'.repeat(512 << 10))
+  const used = Number(/used_memory:(\d+)/.exec(await client.info('memory'))?.[1])
+  await client.config('SET', 'maxmemory', String(Math.ceil(1.15 * used)))
+  await client.config('SET', 'maxmemory-policy', 'allkeys-lru')
+  await client.replicaof('127.0.0.1', '1')
+  const bad = await checks(1, env)
+  expect(bad['redis eviction']).toMatchObject({
     status: 'fail',
     found: 'allkeys-lru',
     advice: expect.stringMatching(/noeviction/),
   })
-  expect(found.persistence?.status).toBe('warn')
-  expect(found.group).toMatchObject({ status: 'fail', advice: expect.stringMatching(/stepwell-worker/) })
-  expect(found.migrations).toMatchObject({
-    status: 'fail',
-    found: 'missing: 0001_execution_traces, 0002_dead_letters_not_kept',
+  expect(bad['redis persistence']).toMatchObject({ status: 'fail', found: 'the last snapshot has failed' })
+  expect(bad['redis memory']).toMatchObject({
+    status: 'warn',
+    found: expect.stringMatching(/^\d.* MiB of \d.* MiB used$/),
   })
+  expect(bad['redis writable']).toMatchObject({ status: 'fail', found: 'no, its role is slave' })
   client.disconnect()
   await redis.stop()
-  // Gone altogether: that is told, and the other one is looked at all the same.
-  expect((await checks(1, env)).reachable).toMatchObject({ area: 'redis', status: 'fail' })
   await empty.drop()
+  // Gone altogether: that is told of each.
+  const gone = await checks(1, env)
+  expect(gone['redis reachable']).toMatchObject({
+    status: 'fail',
+    advice: expect.stringMatching(/REDIS_URL/),
+  })
+  expect(gone['postgres reachable']).toMatchObject({
+    status: 'fail',
+    advice: expect.stringMatching(/DATABASE_URL/),
+  })
 })
 
-test('an older program, a missing partition, a backlog that nobody works off', async () => {
+test('a newer schema, a partition that is missing, and a machine whose clock is wrong', async () => {
   const pool = new pg.Pool({ connectionString: bench.database.url, max: 1 })
+  pool.on('error', () => {})
   await pool.query("insert into stepwell_migrations (name, timestamp) values ('9999_later', 'x')")
-  expect((await checks(1)).migrations).toMatchObject({ status: 'fail', found: 'unknown: 9999_later' })
+  expect((await checks(1))['postgres migrations']).toMatchObject({
+    status: 'fail',
+    found: 'unknown: 9999_later',
+  })
   await pool.query("delete from stepwell_migrations where name = '9999_later'")
+  const month = partitionName(addMonths(monthOf(Date.now()), MONTHS_AHEAD))
+  await pool.query(`drop table ${month}`)
+  const found = await checks(0, {
+    // A process that reads its clock five seconds late.
+    NODE_OPTIONS: `--import=data:text/javascript,const%20now=Date.now;Date.now=()=>now()-5000`,
+  })
+  expect(found['postgres partitions']).toMatchObject({ status: 'warn', found: `missing: ${month}` })
+  expect(found['postgres clock']).toMatchObject({
+    status: 'warn',
+    found: expect.stringMatching(/^[45]\.\d+ s from this machine$/),
+  })
+  expect(found['postgres clock of Redis']?.status).toBe('ok')
+  // What it says to do is right.
+  expect(await bench.stepwell(['migrate'])).toMatchObject({ stdout: expect.stringContaining(month) })
   await pool.end()
+})
+
+test('a backlog that nobody works off: old, or large, without a worker; producers that gave up events', async () => {
   const redis = new Redis(bench.redisUrl)
-  await redis.xgroup('CREATE', 'left:{0}:events', 'stepwell', '0', 'MKSTREAM')
-  const delta = JSON.stringify([{ t: newTraceId(Date.now()), b: 1, k: 'x', n: [0, 0] }])
-  for (let i = 0; i < 3; i++)
-    await redis.xadd(
-      'left:{0}:events',
-      `${1_000 + i}-0`,
-      'v',
-      '1',
-      'p',
-      'x',
-      'n',
-      String(i),
-      'c',
-      '1',
-      'd',
-      delta,
-    )
+  const send = async (stream: string, count: number, id: (i: number) => string): Promise<void> => {
+    await redis.xgroup('CREATE', stream, 'stepwell', '0', 'MKSTREAM')
+    const pipeline = redis.pipeline()
+    for (let i = 0; i < count; i++) pipeline.xadd(stream, id(i), 'v', '1')
+    await pipeline.exec()
+  }
+  await send('left:{0}:events', 3, (i) => `${1_000 + i}-0`)
   await redis.xreadgroup('GROUP', 'stepwell', 'dead', 'COUNT', 1, 'STREAMS', 'left:{0}:events', '>')
-  const found = await checks(0, { STEPWELL_NAMESPACE: 'left' })
-  expect(found.backlog).toMatchObject({
+  await redis.hset(
+    'left:{0}:told',
+    'p1',
+    encodeTold(Date.now(), { emitted: 9, acked: 4, dropped: { backlog: 2 } }),
+  )
+  const old = await checks(0, { STEPWELL_NAMESPACE: 'left' })
+  expect(old['workers backlog']).toMatchObject({
     status: 'warn',
     found: expect.stringMatching(/^2 unread, 1 in work, oldest \d+d/),
   })
-  expect(found.equation).toMatchObject({
+  expect(old['workers equation']).toMatchObject({
     status: 'ok',
     found: '3 came = 0 stored + 0 dead + 1 in work + 2 unread',
   })
+  expect(old['workers producers']).toMatchObject({
+    status: 'warn',
+    found: '1 in the last hour: 9 events = 4 sent + 2 backlog given up + 3 in or behind their latest frames',
+  })
+  await send('large:{0}:events', 10_000, () => '*')
+  const large = await checks(1, { STEPWELL_NAMESPACE: 'large' })
+  expect(large['workers backlog']).toMatchObject({
+    status: 'warn',
+    found: '10,000 unread, 0 in work, oldest 0 ms',
+  })
+  expect(large['workers running']).toMatchObject({ status: 'fail', found: '0 workers' })
   redis.disconnect()
 })

@@ -128,6 +128,17 @@ test('the command line works on a cluster', { timeout: 60_000 }, async () => {
   await nothingIsPending()
 })
 
+test('a drill works on a cluster: its worker is killed, nothing is lost, and no key of it is left on any node', {
+  timeout: 60_000,
+}, async () => {
+  const worker = new URL('../apps/worker/src/main.ts', import.meta.url).pathname
+  const end = await runCli(['doctor', '--drill', '--runs', '400', '--worker', worker, '--json'], env)
+  expect(end.code, end.stderr + end.stdout).toBe(0)
+  expect(JSON.parse(end.stdout)).toMatchObject({ ok: true, recorded: 400, stored: 400, dead: 0, lost: 0 })
+  for (const { redis: node } of cluster.masters) expect(await node.keys('*drill*')).toEqual([])
+  expect(await cluster.errors('CROSSSLOT')).toBe(0)
+})
+
 test('a slot that moves to another master while runs are recorded: nothing is lost', {
   timeout: 60_000,
 }, async () => {

@@ -39,7 +39,8 @@ export async function checkRedis(redis: RedisLike, env: Environment): Promise<Ch
   return [...checks, ...shards.flat(), ...checkProducers(told)]
 }
 
-function checkServer(info: ReadonlyMap<string, string>): Check[] {
+/** Looks at what a server tells of itself (INFO). */
+export function checkServer(info: ReadonlyMap<string, string>): Check[] {
   const version = info.get('valkey_version') ?? info.get('redis_version') ?? 'unknown'
   const [major = 0, minor = 0] = version.split('.').map(Number)
   const policy = info.get('maxmemory_policy') ?? 'unknown'
@@ -199,7 +200,8 @@ function checkProducers(told: readonly Record<string, string>[]): Check[] {
   ]
 }
 
-function parseInfo(text: string): Map<string, string> {
+/** The fields of a reply to INFO. */
+export function parseInfo(text: string): Map<string, string> {
   const info = new Map<string, string>()
   for (const line of text.split('\r\n')) {
     const at = line.indexOf(':')
