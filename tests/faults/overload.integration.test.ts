@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import type { TracerCounters } from '@stepwell/client'
 import { spawnProcess, waitFor } from '@stepwell/testkit'
 import { expect, test } from 'vitest'
 import { openFaultBench } from './fault-bench.ts'
+import { IMAGE_NODE_OPTIONS } from './image.ts'
 
 const SECONDS = 60
 const PRODUCERS = 2
@@ -10,9 +10,6 @@ const PRODUCERS = 2
 const CAPACITY = 1_000
 const BUFFER_MAX_BYTES = 4 << 20
 const BACKLOG_MAX_BYTES = 8 << 20
-/** What the image gives to Node. */
-const [, NODE_OPTIONS = ''] =
-  /^ENV NODE_OPTIONS="(.+)"$/m.exec(readFileSync(new URL('../../Dockerfile', import.meta.url), 'utf8')) ?? []
 
 interface Report {
   runs: number
@@ -31,7 +28,7 @@ test('overload: three times of what workers can take, for 60 s: memory stays bou
   await bench.pool.query(
     'create trigger slow before insert on execution_traces for each row execute function slow()',
   )
-  const worker = await bench.startWorker({ STEPWELL_STALE_S: '30', NODE_OPTIONS })
+  const worker = await bench.startWorker({ STEPWELL_STALE_S: '30', NODE_OPTIONS: IMAGE_NODE_OPTIONS })
   const memory = async (): Promise<number> =>
     Number(/used_memory:(\d+)/.exec(await bench.redis.info('memory'))?.[1])
   const emptyBytes = await memory()

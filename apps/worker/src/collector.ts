@@ -75,7 +75,8 @@ export class Collector {
   addDead(ticket: Ticket, letter: DeadLetter): void {
     ticket.dead = true
     this.#batch.letters.push({ ticket, letter })
-    this.#grow(letter.payload.length)
+    // One more: a batch of what has no size would not be due.
+    this.#grow(letter.payload.length + 1)
   }
 
   /** Resolves when there is room for more, or the worker stops. */

@@ -10,6 +10,7 @@ import {
 } from '@stepwell/storage'
 import { type Logger, pino } from 'pino'
 import { Acker } from './acker.ts'
+import { BoundedConnection } from './bounded-connection.ts'
 import { Collector } from './collector.ts'
 import { openConnections, type RedisConfig, refuseClusterNode } from './connections.ts'
 import { Correlation } from './correlation.ts'
@@ -166,6 +167,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   })
   const reclaimer = new Reclaimer({
     redis: main,
+    connection: new BoundedConnection(connections.extra()),
     consumer,
     intake,
     collector,
@@ -226,7 +228,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
       ...shards.map((shard) =>
         new Reader({
           shard,
-          redis: connections.extra(),
+          connection: new BoundedConnection(connections.extra()),
           consumer,
           intake,
           collector,

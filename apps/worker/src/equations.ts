@@ -16,26 +16,18 @@ export interface Equations {
   producers: ProducerTotals
 }
 
-/** Reads what the equations are about; of each shard at one moment. */
+/** Reads what the equations are about; of each shard at one moment. What is not there, or is none of ours, is left out. */
 export async function readEquations(redis: RedisLike, shards: readonly Shard[]): Promise<Equations> {
   const replies = await Promise.all(
     shards.map(({ keys }) =>
-      redis
-        .multi()
-        .xinfo('STREAM', keys.events)
-        .xinfo('GROUPS', keys.events)
-        .hgetall(keys.counts)
-        .hgetall(keys.told)
-        .exec(),
+      redis.multi().xinfo('GROUPS', keys.events).hgetall(keys.counts).hgetall(keys.told).exec(),
     ),
   )
   const told: Record<string, string>[] = []
   const entries = replies.map((reply) => {
-    const [stream, groups, counts, shardTold] = (reply ?? []).map(([error, value]) =>
-      error ? undefined : value,
-    )
+    const [groups, counts, shardTold] = (reply ?? []).map(([error, value]) => (error ? undefined : value))
     if (shardTold !== undefined) told.push(shardTold as Record<string, string>)
-    return entryEquation({ stream, groups, counts })
+    return entryEquation({ groups, counts })
   })
   return { entries, producers: producerTotals(told) }
 }

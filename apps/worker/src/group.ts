@@ -1,6 +1,5 @@
 import { GROUP, replyFields } from '@stepwell/protocol'
-import type { RedisLike } from './script.ts'
-import { redisCode } from './script.ts'
+import { type RedisLike, redisCode, Script } from './script.ts'
 import { entryMs, redisNowMs, type Shard } from './shard.ts'
 
 /** How far a group has come. Ids as Redis writes them. */
@@ -9,9 +8,8 @@ export interface GroupProgress {
   pending: number
   oldestPendingId: string | undefined
   lastDeliveredId: string
-  lastEntryId: string
-  /** Entries not delivered yet; undefined where Redis does not tell (before 7, or after deletions). */
-  lag: number | undefined
+  /** Entries not delivered yet; where Redis does not tell how many (before 7, or after deletions) 1 if there are any. */
+  lag: number
 }
 
 /** Makes the group, from the very first entry on, and the stream with it. Idempotent. */
@@ -26,33 +24,48 @@ export async function ensureGroup(redis: RedisLike, shard: Shard): Promise<void>
 /** How far our group has come on a shard; undefined while there is no group. */
 export async function readProgress(redis: RedisLike, shard: Shard): Promise<GroupProgress | undefined> {
   const stream = shard.keys.events
-  let replies: [unknown, unknown, unknown]
   try {
-    replies = await Promise.all([
-      redis.xinfo('GROUPS', stream),
-      redis.xinfo('STREAM', stream),
-      redis.xpending(stream, GROUP),
+    const [groups, pending] = await Promise.all([
+      redis.xinfo('GROUPS', stream) as Promise<unknown[]>,
+      redis.xpending(stream, GROUP) as Promise<[number, string | null, ...unknown[]]>,
     ])
+    const group = groups.map(replyFields).find((g) => g.get('name') === GROUP)
+    if (group === undefined) return undefined
+    const lastDeliveredId = String(group.get('last-delivered-id'))
+    const lag = group.get('lag') ?? Number((await readEnds(redis, shard)).lastId !== lastDeliveredId)
+    return {
+      pending: Number(pending[0]),
+      oldestPendingId: pending[1] ?? undefined,
+      lastDeliveredId,
+      lag: Number(lag),
+    }
   } catch (error) {
     if (redisCode(error) === 'ERR' || redisCode(error) === 'NOGROUP') return undefined
     throw error
   }
-  const group = (replies[0] as unknown[]).map(replyFields).find((g) => g.get('name') === GROUP)
-  if (group === undefined) return undefined
-  const pending = replies[2] as [number, string | null, ...unknown[]]
-  const lag = group.get('lag')
-  return {
-    pending: Number(pending[0]),
-    oldestPendingId: pending[1] ?? undefined,
-    lastDeliveredId: String(group.get('last-delivered-id')),
-    lastEntryId: String(replyFields(replies[1]).get('last-generated-id')),
-    lag: lag === undefined || lag === null ? undefined : Number(lag),
-  }
+}
+
+// KEYS: stream. In a script, for XINFO STREAM answers with the first and the last entry, whole, and those may be large.
+const endsScript = new Script(`
+local stream = redis.call('XINFO', 'STREAM', KEYS[1])
+local first, last = false, false
+for i = 1, #stream, 2 do
+  if stream[i] == 'first-entry' and stream[i + 1] then first = stream[i + 1][1]
+  elseif stream[i] == 'last-generated-id' then last = stream[i + 1] end
+end
+return {first, last}`)
+
+/** Ids of the first entry that is there, if one is, and of the last that ever was. For seldom use: Redis reads both entries for it. */
+export async function readEnds(
+  redis: RedisLike,
+  { keys }: Shard,
+): Promise<{ firstId: string | undefined; lastId: string }> {
+  const [first, last] = (await endsScript.run(redis, [keys.events], [])) as [string | null, string]
+  return { firstId: first ?? undefined, lastId: last }
 }
 
 /** Whether everything in the stream was delivered and acked. */
-export const isCaughtUp = (p: GroupProgress): boolean =>
-  p.pending === 0 && p.lastDeliveredId === p.lastEntryId
+export const isCaughtUp = (p: GroupProgress): boolean => p.pending === 0 && p.lag === 0
 
 /**
  * The time up to which everything that producers sent has been dealt with, by the clock of Redis: of the oldest entry in

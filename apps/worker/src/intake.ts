@@ -175,7 +175,7 @@ export class Intake {
     const { id } = ticket
     const decoded = decodeFrame(fields, nowMs)
     if (!decoded.ok) {
-      const payload = payloadOf(fields)
+      const payload = payloadOf(fields.map((field) => field.slice(0, PAYLOAD_MAX_LENGTH)))
       this.#letter(ticket, '', decoded.reason, payload)
       sorted.size += payload.length
       return

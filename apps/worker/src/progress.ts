@@ -39,10 +39,7 @@ export class Progress {
       const all = await soon(Promise.all(this.#shards.map((shard) => readProgress(this.#redis, shard))))
       for (const [i, shard] of this.#shards.entries()) {
         const progress = all[i]
-        const lag =
-          progress === undefined
-            ? 0
-            : (progress.lag ?? Number(progress.lastDeliveredId !== progress.lastEntryId))
+        const lag = progress?.lag ?? 0
         this.#metrics.lag.set({ shard: shard.index }, lag)
         this.#metrics.pending.set({ shard: shard.index }, progress?.pending ?? 0)
         this.#metrics.inHand.set({ shard: shard.index }, shard.inHand.size)

@@ -1,5 +1,5 @@
 import { GROUP } from '@stepwell/protocol'
-import type { Cluster, Redis } from 'ioredis'
+import { type BoundedConnection, ReplyTooLargeError } from './bounded-connection.ts'
 import type { Collector } from './collector.ts'
 import { ensureGroup } from './group.ts'
 import type { Entry, Intake } from './intake.ts'
@@ -20,7 +20,7 @@ const BLOCK_MS = 1_000
  */
 export class Reader {
   readonly #shard: Shard
-  readonly #redis: Redis | Cluster
+  readonly #connection: BoundedConnection
   readonly #consumer: string
   readonly #intake: Intake
   readonly #collector: Collector
@@ -32,7 +32,7 @@ export class Reader {
 
   constructor(options: {
     shard: Shard
-    redis: Redis | Cluster
+    connection: BoundedConnection
     consumer: string
     intake: Intake
     collector: Collector
@@ -41,7 +41,7 @@ export class Reader {
     onTrouble: (error: unknown) => void
   }) {
     this.#shard = options.shard
-    this.#redis = options.redis
+    this.#connection = options.connection
     this.#consumer = options.consumer
     this.#intake = options.intake
     this.#collector = options.collector
@@ -66,8 +66,11 @@ export class Reader {
       } catch (error) {
         if (error instanceof StoppedError || this.#stop.aborted) return
         // Redis came back empty: begin again.
-        if (redisCode(error) === 'NOGROUP') await ensureGroup(this.#redis, this.#shard).catch(this.#onTrouble)
+        if (redisCode(error) === 'NOGROUP')
+          await ensureGroup(this.#connection.redis, this.#shard).catch(this.#onTrouble)
         else this.#onTrouble(error)
+        // They are pending now, and taken over like those of a worker that is gone, one by one. What follows may be as large.
+        if (error instanceof ReplyTooLargeError) this.#entrySize = READ_MAX_SIZE
         await delay(backoffMs(attempt++), this.#stop)
       }
     }
@@ -75,17 +78,10 @@ export class Reader {
 
   async #read(): Promise<Entry[]> {
     const stream = this.#shard.keys.events
-    const reply = await this.#redis.xreadgroup(
-      'GROUP',
-      GROUP,
-      this.#consumer,
-      'COUNT',
-      Math.max(1, Math.min(READ_COUNT, Math.floor(READ_MAX_SIZE / this.#entrySize))),
-      'BLOCK',
-      BLOCK_MS,
-      'STREAMS',
-      stream,
-      '>',
+    const count = Math.max(1, Math.min(READ_COUNT, Math.floor(READ_MAX_SIZE / this.#entrySize)))
+    const who = ['GROUP', GROUP, this.#consumer] as const
+    const reply = await this.#connection.read((redis) =>
+      redis.xreadgroup(...who, 'COUNT', count, 'BLOCK', BLOCK_MS, 'STREAMS', stream, '>'),
     )
     return (reply as [string, Entry[]][] | null)?.[0]?.[1] ?? []
   }

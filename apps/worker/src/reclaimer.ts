@@ -1,4 +1,5 @@
 import { GROUP } from '@stepwell/protocol'
+import { type BoundedConnection, REPLY_MAX_BYTES, ReplyTooLargeError } from './bounded-connection.ts'
 import type { Collector } from './collector.ts'
 import type { Entry, Intake } from './intake.ts'
 import { type RedisLike, redisCode, Script } from './script.ts'
@@ -9,6 +10,7 @@ export const RECLAIM_INTERVAL_MS = 5_000
 /** From this delivery on an entry is tried alone: it may be what ended the workers that had it. */
 const ALONE_FROM_DELIVERY = 5
 const RECLAIM_COUNT = 64
+const TOO_LARGE = `the entry is larger than ${REPLY_MAX_BYTES >> 20} MiB: it was not read. Send less in a frame`
 /** Consumers without pending entries are forgotten after an hour. */
 const FORGET_CONSUMER_MS = 3_600_000
 
@@ -23,6 +25,7 @@ return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])`)
  */
 export class Reclaimer {
   readonly #redis: RedisLike
+  readonly #connection: BoundedConnection
   readonly #consumer: string
   readonly #intake: Intake
   readonly #collector: Collector
@@ -31,6 +34,8 @@ export class Reclaimer {
 
   constructor(options: {
     redis: RedisLike
+    /** Of its own, to read entries through. */
+    connection: BoundedConnection
     consumer: string
     intake: Intake
     collector: Collector
@@ -39,6 +44,7 @@ export class Reclaimer {
     onReclaimed: (entries: number) => void
   }) {
     this.#redis = options.redis
+    this.#connection = options.connection
     this.#consumer = options.consumer
     this.#intake = options.intake
     this.#collector = options.collector
@@ -96,25 +102,42 @@ export class Reclaimer {
     }
   }
 
-  async #takeOver(shard: Shard, ids: string[]): Promise<void> {
+  async #takeOver(shard: Shard, ids: string[], idleMs = this.#staleMs): Promise<void> {
     if (ids.length === 0) return
     await this.#collector.room()
-    const entries = (await this.#redis.call(
-      'XCLAIM',
-      shard.keys.events,
-      GROUP,
-      this.#consumer,
-      this.#staleMs,
-      ...ids,
-    )) as (Entry | null)[]
-    // Before Redis 7 an entry that was deleted from the stream comes as null, without its id: it is acked by the id asked for.
+    const stream = shard.keys.events
+    let entries: (Entry | null)[]
+    try {
+      entries = await this.#connection.read(
+        (redis) =>
+          redis.call('XCLAIM', stream, GROUP, this.#consumer, idleMs, ...ids) as Promise<(Entry | null)[]>,
+      )
+    } catch (error) {
+      if (!(error instanceof ReplyTooLargeError)) throw error
+      await this.#takeApart(shard, ids)
+      return
+    }
     const found = entries.filter((entry): entry is Entry => entry !== null)
+    // Before Redis 7 an entry that was deleted from the stream comes as null, without its id.
     if (found.length < entries.length) {
       const known = new Set(found.map(([id]) => id))
-      for (const id of ids) if (!known.has(id)) found.push([id, null])
+      for (const id of ids) {
+        if (!known.has(id) && (await this.#redis.xrange(stream, id, id)).length === 0) found.push([id, null])
+      }
     }
     this.#onReclaimed(found.length)
     if (found.length > 0) await this.#intake.take(shard, found, true)
+  }
+
+  /** Takes entries alone that were too large together. They are ours already, but for those that another worker was faster to take. */
+  async #takeApart(shard: Shard, ids: string[]): Promise<void> {
+    for (const id of ids) {
+      const pending = await this.#redis.xpending(shard.keys.events, GROUP, id, id, 1)
+      const [[, owner] = []] = pending as [id: string, consumer: string][]
+      if (owner !== this.#consumer) continue
+      if (ids.length > 1) await this.#takeOver(shard, [id], 0)
+      else this.#intake.refuse(shard, id, TOO_LARGE)
+    }
   }
 
   /** Removes this consumer's name, and those of workers long gone; never one with entries pending. */

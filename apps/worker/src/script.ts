@@ -24,10 +24,13 @@ export class Script {
   }
 }
 
+// Before Redis 7 an error in a script comes wrapped into another one.
+const IN_SCRIPT = /^ERR Error running script .*?(?:@user_script: ?\d+: )+-?/s
+
 /** The code of a Redis error reply: its first word, in capitals (https://redis.io/docs/latest/develop/reference/protocol-spec/). */
 export function redisCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined
-  return /^[A-Z]+/.exec(error.message)?.[0]
+  return /^[A-Z]+/.exec(error.message.replace(IN_SCRIPT, ''))?.[0]
 }
 
 /** The trouble that a key of ours holds something of another type: the reply of Redis does not say which. */

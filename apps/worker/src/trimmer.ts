@@ -1,4 +1,4 @@
-import { readProgress } from './group.ts'
+import { readEnds, readProgress } from './group.ts'
 import type { RedisLike } from './script.ts'
 import { entryMs, type Shard } from './shard.ts'
 
@@ -15,21 +15,18 @@ export async function trim(redis: RedisLike, shard: Shard, nowMs: number): Promi
   const progress = await readProgress(redis, shard)
   if (progress === undefined || progress.lastDeliveredId === '0-0') return 0
   const consumedId = progress.oldestPendingId ?? progress.lastDeliveredId
-  const windowMs = Math.max(
-    nowMs - LIVE_WINDOW_MS,
-    await windowStartBySize(redis, stream, progress.lastEntryId),
-  )
+  const windowMs = Math.max(nowMs - LIVE_WINDOW_MS, await windowStartBySize(redis, shard))
   // Up to a whole entry id only where that is older than the window; else up to the window's first millisecond.
   const minId = entryMs(consumedId) <= windowMs ? consumedId : String(Math.max(0, Math.floor(windowMs)))
   return redis.xtrim(stream, 'MINID', '~', minId)
 }
 
 /** Where the last LIVE_WINDOW_BYTES begin, supposing that entries are spread evenly over time; the next round corrects it. */
-async function windowStartBySize(redis: RedisLike, stream: string, lastEntryId: string): Promise<number> {
-  const size = Number(await redis.memory('USAGE', stream))
+async function windowStartBySize(redis: RedisLike, shard: Shard): Promise<number> {
+  const size = Number(await redis.memory('USAGE', shard.keys.events))
   if (!(size > LIVE_WINDOW_BYTES)) return 0
-  const first = (await redis.xrange(stream, '-', '+', 'COUNT', 1)) as [string, string[]][]
-  const firstMs = entryMs(first[0]?.[0] ?? lastEntryId)
-  const lastMs = entryMs(lastEntryId)
+  const { firstId, lastId } = await readEnds(redis, shard)
+  const firstMs = entryMs(firstId ?? lastId)
+  const lastMs = entryMs(lastId)
   return lastMs - (lastMs - firstMs) * (LIVE_WINDOW_BYTES / size)
 }

@@ -3,12 +3,11 @@ import { entryEquation, unreadEntries } from './entry-equation.ts'
 
 const group = (fields: Record<string, unknown>): unknown[] =>
   Object.entries({ name: 'stepwell', pending: 2, ...fields }).flat()
-const stream = ['length', 10, 'entries-added', 30]
 
 test('added = stored + dead + pending + unread, and what is left is unaccounted for', () => {
-  const groups = [['name', 'other', 'pending', 9, 'lag', 9], group({ lag: 3 })]
+  const groups = [['name', 'other', 'pending', 9, 'lag', 9], group({ lag: 3, 'entries-read': 27 })]
   const counts = ['stored', '20', 'dead', '4']
-  expect(entryEquation({ stream, groups, counts })).toEqual({
+  expect(entryEquation({ groups, counts })).toEqual({
     added: 30,
     stored: 20,
     dead: 4,
@@ -16,14 +15,19 @@ test('added = stored + dead + pending + unread, and what is left is unaccounted 
     unread: 3,
     unaccounted: 1,
   })
-  expect(entryEquation({ stream, groups, counts: { stored: '25' } })?.unaccounted).toBe(0)
+  expect(entryEquation({ groups, counts: { stored: '25' } })?.unaccounted).toBe(0)
 })
 
 test('there is no equation without a group, a lag, or a count of what came', () => {
-  expect(entryEquation({ stream, groups: [], counts: [] })).toBeUndefined()
-  expect(entryEquation({ stream, groups: undefined, counts: [] })).toBeUndefined()
-  expect(entryEquation({ stream, groups: [group({ lag: null })], counts: [] })).toBeUndefined()
-  expect(entryEquation({ stream: ['length', 1], groups: [group({ lag: 0 })], counts: [] })).toBeUndefined()
+  expect(entryEquation({ groups: [], counts: [] })).toBeUndefined()
+  expect(entryEquation({ groups: undefined, counts: [] })).toBeUndefined()
+  expect(entryEquation({ groups: [group({ lag: null })], counts: [] })).toBeUndefined()
+  expect(entryEquation({ groups: [group({ lag: 0 })], counts: [] })).toBeUndefined()
+})
+
+test('a group that has read nothing yet says how much there is', () => {
+  const fresh = { pending: 0, 'last-delivered-id': '0-0', 'entries-read': null, lag: 7 }
+  expect(entryEquation({ groups: [group(fresh)], counts: [] })).toMatchObject({ added: 7, unaccounted: 0 })
 })
 
 const map = (fields: Record<string, unknown>): Map<string, unknown> => new Map(Object.entries(fields))

@@ -19,25 +19,29 @@ export interface EntryEquation {
   unaccounted: number
 }
 
-/** Replies of Redis, read at one moment (MULTI): XINFO STREAM, XINFO GROUPS, HGETALL of the counts. */
+/**
+ * Replies of Redis, read at one moment (MULTI): XINFO GROUPS, HGETALL of the counts. Not XINFO STREAM: it answers with whole
+ * entries, and those may be large.
+ */
 export interface EquationReplies {
-  stream: unknown
   groups: unknown
   counts: unknown
 }
 
 /** The equation, or undefined where Redis does not tell enough: no group yet, a version before 7, entries deleted from the middle. */
-export function entryEquation({ stream, groups, counts }: EquationReplies): EntryEquation | undefined {
+export function entryEquation({ groups, counts }: EquationReplies): EntryEquation | undefined {
   if (!Array.isArray(groups)) return undefined
   const group = groups.map(replyFields).find((one) => one.get('name') === GROUP)
-  const added = replyFields(stream ?? {}).get('entries-added')
   const lag = group?.get('lag')
-  if (group === undefined || typeof added !== 'number' || typeof lag !== 'number') return undefined
+  // A group that was made after the first entries is not told how many it has read before it has read one.
+  const read = group?.get('last-delivered-id') === '0-0' ? 0 : group?.get('entries-read')
+  if (group === undefined || typeof read !== 'number' || typeof lag !== 'number') return undefined
   const acked = replyFields(counts ?? {})
   const stored = Number(acked.get('stored') ?? 0)
   const dead = Number(acked.get('dead') ?? 0)
   const pending = Number(group.get('pending'))
-  return { added, stored, dead, pending, unread: lag, unaccounted: added - stored - dead - pending - lag }
+  const unaccounted = read - stored - dead - pending
+  return { added: read + lag, stored, dead, pending, unread: lag, unaccounted }
 }
 
 /**

@@ -163,7 +163,7 @@ async function checkShard(redis: RedisLike, env: Environment, shard: number): Pr
     ),
     judged('workers', `open traces${where}`, Number(open).toLocaleString('en-US'), true, 'warn', ''),
   ]
-  const equation = entryEquation({ stream, groups, counts: acked })
+  const equation = entryEquation({ groups, counts: acked })
   if (equation === undefined) return checks
   const { added, stored, dead, unaccounted } = equation
   const words = `${added} came = ${stored} stored + ${dead} dead + ${equation.pending} in work + ${equation.unread} unread`
