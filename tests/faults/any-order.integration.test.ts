@@ -2,6 +2,7 @@ import { assemble, type Delta, newTraceId, rowOfState } from '@stepwell/protocol
 import { waitFor } from '@stepwell/testkit'
 import { expect, test } from 'vitest'
 import { FrameProducer } from '../../apps/worker/test/frame-producer.ts'
+import { runCli } from '../cli-bench.ts'
 import { ExpectedRows } from './expected-rows.ts'
 import { ALL_WELL, type FaultBench, openFaultBench } from './fault-bench.ts'
 import { seededRandom, shuffled } from './seeded-random.ts'
@@ -102,6 +103,18 @@ test('any-order: frames twice, shuffled over three workers, ends before starts, 
   expect(account, `seed ${SEED}`).toEqual(allWell)
   expect(unknown).toHaveLength(starts.length)
   expect(await expected.differences(bench), `seed ${SEED}`).toEqual([])
+
+  // The clock that differs is told to who looks, and the times are as they were.
+  const env = { REDIS_URL: bench.server.url, DATABASE_URL: bench.databaseUrl }
+  const id = String(ids[0]?.id)
+  expect(JSON.parse((await runCli(['trace', id, '--json'], env)).stdout).clock_skew).toMatchObject({
+    steps_before: 2,
+    before_ms: SKEW_MS - 3,
+    steps_after: 1,
+  })
+  expect((await runCli(['trace', id], env)).stdout).toContain(
+    'clocks    2 steps start up to 10m 00s before the run: a clock differs',
+  )
   expect(
     await bench.rows(
       'select tableoid::regclass::text partition, count(*)::int runs from execution_traces where started_at < $1 group by 1 order by 1',

@@ -1,4 +1,5 @@
 import { MAX_STEPS, type Step, type StepId, type Trace } from '@stepwell/protocol'
+import { clockSkew } from '@stepwell/query'
 import stringWidth from 'string-width'
 import { counted, durationText, statusStyle, timeText } from './format.ts'
 import { fit, plain, type Terminal } from './terminal.ts'
@@ -92,7 +93,30 @@ function head(trace: Trace, columns: number, paint: Terminal['paint'], nowMs: nu
     )
   if (trace.missingSteps > 0)
     lines.push(paint('yellow', fit(`${'missing'.padEnd(10)}${missingText(trace)}`, columns).trimEnd()))
+  for (const text of skewTexts(trace))
+    lines.push(paint('yellow', fit(`${'clocks'.padEnd(10)}${text}`, columns).trimEnd()))
   return lines
+}
+
+/** Times that do not fit together, in words. The bars show them as they were recorded. */
+function skewTexts(trace: Trace): string[] {
+  const skew = clockSkew(trace)
+  if (skew === undefined) return []
+  const { stepsBefore, beforeMs, stepsAfter, afterMs, endBeforeStartMs } = skew
+  const start = (steps: number): string => `${counted(steps, 'step')} ${steps === 1 ? 'starts' : 'start'}`
+  return [
+    ...(stepsBefore > 0
+      ? [`${start(stepsBefore)} up to ${durationText(beforeMs)} before the run: a clock differs`]
+      : []),
+    ...(stepsAfter > 0
+      ? [
+          `${start(stepsAfter)} up to ${durationText(afterMs)} after its end: a clock differs, or work went on`,
+        ]
+      : []),
+    ...(endBeforeStartMs > 0
+      ? [`it ends ${durationText(endBeforeStartMs)} before it starts: a clock was set`]
+      : []),
+  ]
 }
 
 function missingText({ missingSteps, stepCount, status }: Trace): string {

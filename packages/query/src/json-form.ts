@@ -1,4 +1,5 @@
 import type { Json, JsonObject, Step, Trace, TraceSummary } from '@stepwell/protocol'
+import type { ClockSkew } from './clock-skew.ts'
 
 // The form that traces have outside of TypeScript (command line, HTTP, files): snake_case, times as ISO 8601 in UTC, durations in
 // milliseconds. What is unknown is absent.
@@ -26,6 +27,17 @@ export function summaryJson(trace: TraceSummary): JsonObject {
 /** A trace with its steps. */
 export function traceJson(trace: Trace): JsonObject {
   return { ...summaryJson(trace), steps: trace.steps.map(stepJson) }
+}
+
+/** What does not fit in the times of a trace. */
+export function skewJson(skew: ClockSkew): JsonObject {
+  return {
+    steps_before: skew.stepsBefore,
+    before_ms: skew.beforeMs,
+    steps_after: skew.stepsAfter,
+    after_ms: skew.afterMs,
+    end_before_start_ms: skew.endBeforeStartMs,
+  }
 }
 
 /** A step. */

@@ -1,5 +1,5 @@
 import { parseTraceId, type Trace } from '@stepwell/protocol'
-import { traceJson } from '@stepwell/query'
+import { clockSkew, skewJson, traceJson } from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { Failure } from '../errors.ts'
 import { openTrace } from '../open-traces.ts'
@@ -15,7 +15,13 @@ export async function showTrace(
 ): Promise<void> {
   const trace = await findTrace(context, wanted)
   if (trace === undefined) throw new Failure(`There is no trace with the id or execution id '${wanted}'`)
-  if (options.json) return writeJson(context, traceJson(trace))
+  if (options.json) {
+    const skew = clockSkew(trace)
+    return writeJson(context, {
+      ...traceJson(trace),
+      ...(skew === undefined ? {} : { clock_skew: skewJson(skew) }),
+    })
+  }
   const maxSteps = options.all ? Number.POSITIVE_INFINITY : STEPS_SHOWN
   await writeLines(context, waterfallLines(trace, context.terminal, { maxSteps, nowMs: Date.now() }))
 }
