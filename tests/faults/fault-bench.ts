@@ -70,7 +70,7 @@ export interface FaultBench extends AsyncDisposable {
 const STREAM = shardKeys('stepwell', 0)
 /** What may stay: the stream within its live window, counts, BullMQ's keys, correlation keys. */
 const MAY_STAY =
-  /^(stepwell:\{0\}:(events|producers|counts|told)|stepwell:\{maintenance\}:.*|trace_context:.*)$/
+  /^(stepwell:\{0\}:(events|producers|counts|told)|stepwell:\{maintenance\}:.*|trace_context:.*)$/s
 
 /** Sets a bench up, with a Redis of its own; `database`: the URL of a migrated Postgres database, else one of its own on the shared server. */
 export async function openFaultBench(
