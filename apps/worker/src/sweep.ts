@@ -2,21 +2,17 @@ import { type Delta, openName, shardOf } from '@stepwell/protocol'
 import type { Database, TraceDeltas } from '@stepwell/storage'
 import { sql } from 'kysely'
 import { watermarkMs } from './group.ts'
-import { type RedisLike, Script } from './script.ts'
+import { type RedisLike, redisCode, Script } from './script.ts'
 import type { Shard } from './shard.ts'
 import type { Store } from './store.ts'
 import { timeoutOf } from './timeout.ts'
 
-// KEYS: due, the producer's traces, producers. ARGV: producer, when it was last heard of, as it was read.
-// Makes its traces due and forgets the producer: absence means silence until it speaks again.
-const silenceScript = new Script(`
-local heard = redis.call('ZSCORE', KEYS[3], ARGV[1])
-if not heard or tonumber(heard) ~= tonumber(ARGV[2]) then return 0 end
-local traces = redis.pcall('SMEMBERS', KEYS[2])
-if traces.err then traces = {} end
-for _, trace in ipairs(traces) do redis.call('ZADD', KEYS[1], 'XX', 'LT', 0, trace) end
-redis.call('ZREM', KEYS[3], ARGV[1])
-return #traces`)
+// KEYS: producers. ARGV: producer, when it was last heard of, as it was read. Absence means silence until it speaks again.
+const forgetScript = new Script(`
+if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or -1) == tonumber(ARGV[2]) then redis.call('ZREM', KEYS[1], ARGV[1]) end`)
+
+/** Traces that are made due at a time: 100,000 in one call would block Redis for half a second. */
+const DUE_COUNT = 1_000
 
 /**
  * Makes the open traces of producers due that have not been heard of for `silenceMs`; the finalizer then decides whether
@@ -33,11 +29,28 @@ export async function sweepSilentProducers(
   let traces = 0
   for (let i = 0; i + 1 < silent.length; i += 2) {
     const [producer, heardMs] = [silent[i] as string, silent[i + 1] as string]
-    traces += Number(
-      await silenceScript.run(redis, [keys.due, keys.openBy(producer), keys.producers], [producer, heardMs]),
-    )
+    traces += await makeDue(redis, shard, producer)
+    await forgetScript.run(redis, [keys.producers], [producer, heardMs])
   }
   return traces
+}
+
+async function makeDue(redis: RedisLike, { keys }: Shard, producer: string): Promise<number> {
+  let count = 0
+  let cursor = '0'
+  do {
+    let traces: string[]
+    try {
+      ;[cursor, traces] = await redis.sscan(keys.openBy(producer), cursor, 'COUNT', DUE_COUNT)
+    } catch (error) {
+      // Somebody else's key by that name: it tells nothing of traces.
+      if (redisCode(error) === 'WRONGTYPE') return count
+      throw error
+    }
+    if (traces.length > 0) await redis.zadd(keys.due, 'XX', 'LT', ...traces.flatMap((trace) => [0, trace]))
+    count += traces.length
+  } while (cursor !== '0')
+  return count
 }
 
 /** A running row is looked for in Redis when nothing has stored it for this long: longer than any checkpoint takes. */
