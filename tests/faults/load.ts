@@ -17,6 +17,10 @@ export interface LoadOptions {
   /** Runs begun a second. Default: 500. */
   runsPerSecond?: number
   tracer?: Omit<TracerOptions, 'redis'>
+  /** Told of each run when it begins, before anything of it is sent. */
+  onBegun?: (traceId: string, run: ExpectedRun) => void
+  /** Told when it has ended, in the process that runs it. */
+  onEnded?: (traceId: string) => void
 }
 
 const TICK_MS = 20
@@ -31,9 +35,13 @@ export class Load {
   readonly #random: () => number
   readonly #perTick: number
   readonly #open = new Set<Promise<unknown>>()
+  readonly #options: LoadOptions
+  #latest = ''
   #timer: NodeJS.Timeout | undefined
 
-  constructor({ redis, seed, runsPerSecond = 500, tracer = {} }: LoadOptions) {
+  constructor(options: LoadOptions) {
+    const { redis, seed, runsPerSecond = 500, tracer = {} } = options
+    this.#options = options
     this.tracer = new ExecutionTracer({ redis, report: () => {}, ...tracer })
     this.#random = seededRandom(seed)
     this.#perTick = (runsPerSecond * TICK_MS) / 1_000
@@ -52,7 +60,11 @@ export class Load {
     const kind = this.#random()
     const run = kind < 0.7 ? this.#short() : kind < 0.9 ? this.#slow() : this.#failing()
     this.#open.add(run)
-    void run.finally(() => this.#open.delete(run))
+    const traceId = this.#latest
+    void run.finally(() => {
+      this.#open.delete(run)
+      this.#options.onEnded?.(traceId)
+    })
   }
 
   /** Begins no more, waits for the open runs, and closes the client. */
@@ -97,5 +109,7 @@ export class Load {
 
   #expect(traceId: string, run: ExpectedRun): void {
     this.runs.set(traceId, run)
+    this.#latest = traceId
+    this.#options.onBegun?.(traceId, run)
   }
 }
