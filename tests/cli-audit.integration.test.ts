@@ -57,6 +57,7 @@ test('audit: every trace of a file is stored, open, in flight, dead or lost, and
     with_missing_steps: 0,
     in_flight: 0,
     dead: 1,
+    dead_not_kept: 0,
     lost: 1,
     lost_ids: [lost],
   })
@@ -86,6 +87,33 @@ test('audit: without a file it looks at what the streams show; entries that no w
   expect(after).toMatchObject({
     code: 1,
     stdout: expect.stringMatching(/^2 traces in the streams\n[\s\S]*2 traces lost\n$/),
+  })
+})
+
+test('letters that were not kept: import and audit say that traces may be among them', async () => {
+  await using full = await makeCliBench({ deadLetterBounds: { maxLetters: 0, maxBytes: 0 } })
+  const pool = new pg.Pool({ connectionString: full.database.url })
+  pool.on('error', () => {})
+  await pool.query("alter table execution_traces add constraint no_poison check (skill_name <> 'poison')")
+  await pool.end()
+  const line = (skill: string): string =>
+    JSON.stringify({
+      trace_id: newTraceId(Date.now()),
+      skill_name: skill,
+      started_at: new Date(),
+      status: 'success',
+      steps: [],
+    })
+  const file = join(folder, 'with-poison.ndjson')
+  writeFileSync(file, [line('good'), line('poison')].join('\n'))
+  expect(await full.stepwell(['import', file])).toMatchObject({
+    code: 3,
+    stdout: 'imported at most 2 traces\n',
+    stderr: expect.stringMatching(/^1 dead letter could not be kept meanwhile/),
+  })
+  expect(await full.stepwell(['doctor', '--audit', file])).toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/ {2}lost +1 {3}or among the dead letters that were not kept: 1\n/),
   })
 })
 

@@ -112,6 +112,10 @@ async function letTheWorkerWork(): Promise<void> {
   })
   await waitFor(() => rows(`execution_traces where steps::text like '%7,1%'`), { what: 'the correction' })
   await waitFor(() => rows('execution_dead_letters_not_kept'), { what: 'letters over the bound' })
+  // Jobs run one after the other, this one last.
+  await waitFor(async () => (await rows("execution_dead_letters where letter_id = 'old'")) === 0, {
+    what: 'the old letter is gone',
+  })
   redis.disconnect()
 }
 
@@ -212,7 +216,7 @@ const SEEN: Record<string, RegExp> = {
   retention: /detach partition stepwell\.execution_traces_\d{4}_\d\d concurrently/,
   upsert: /^insert into stepwell\.execution_traces as t .* where t\.version = excluded\.version - 1/,
   'row read for an upsert': /merge_state, version from stepwell\.execution_traces/,
-  'sweep of lost traces': /where status = \$1 and merge_state ->> '' is null/,
+  'sweep of lost traces': /merge_state ->> '' is null and ingested_at < /,
   'dead letter': /^insert into stepwell\.execution_dead_letters \(/,
   'dead letter not kept': /^insert into stepwell\.execution_dead_letters_not_kept/,
   'dead letter expired': /^delete from stepwell\.execution_dead_letters where letter_id in \(select/,

@@ -6,6 +6,7 @@ import { createDatabase } from '@stepwell/testkit/vitest'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { expect, test } from 'vitest'
+import { type Document, runCli } from './cli-bench.ts'
 
 // The roles of docs/security, as they stand there: everything works with them, and nothing more.
 
@@ -37,7 +38,12 @@ test('producer, worker and reader do their work with the rights of docs/security
     return url.href
   }
   try {
-    const environment = { STEPWELL_SCHEMA: 'stepwell', STEPWELL_HEALTH_PORT: '0', STEPWELL_CHECKPOINT_S: '1' }
+    const environment = {
+      STEPWELL_SCHEMA: 'stepwell',
+      STEPWELL_HEALTH_PORT: '0',
+      STEPWELL_CHECKPOINT_S: '1',
+      STEPWELL_DEAD_LETTERS_MAX: '1',
+    }
     {
       await using worker = spawnProcess(new URL('../apps/worker/src/main.ts', import.meta.url), [], {
         ...environment,
@@ -59,25 +65,65 @@ test('producer, worker and reader do their work with the rights of docs/security
         what: 'both are stored',
         timeoutMs: 20_000,
       })
-      const cli = async (...args: string[]): Promise<number | null> => {
-        await using child = spawnProcess(new URL('../apps/cli/src/main.ts', import.meta.url), args, {
-          STEPWELL_SCHEMA: 'stepwell',
-          REDIS_URL: redisAs('reader'),
-          DATABASE_URL: postgresAs('reader'),
-        })
-        const { code } = await child.exited
-        if (code !== 0) console.log(args, child.stdout(), child.stderr())
-        return code
+      // Something for the dead letters, and too much of it.
+      await admin.xadd('stepwell:{0}:events', '*', 'v', '9')
+      await admin.xadd('stepwell:{0}:events', '*', 'v', '8')
+      await waitFor(
+        async () => (await owner.query('select from stepwell.execution_dead_letters_not_kept')).rowCount,
+        {
+          what: 'a letter, and one that is not kept',
+        },
+      )
+      const cli = async (user: string, args: string[], input = ''): Promise<void> => {
+        const end = await runCli(
+          args,
+          {
+            STEPWELL_SCHEMA: 'stepwell',
+            REDIS_URL: redisAs(user),
+            DATABASE_URL: postgresAs(user === 'producer' ? 'reader' : user),
+          },
+          { input },
+        )
+        expect({ args, ...end }).toMatchObject({ code: args.includes('replay') ? 3 : 0 })
       }
-      for (const args of [
+      // It fails by what it finds, not by what it may not do.
+      const doctor = runCli(['doctor', '--json'], {
+        STEPWELL_SCHEMA: 'stepwell',
+        REDIS_URL: redisAs('reader'),
+        DATABASE_URL: postgresAs('reader'),
+        DATABASE_REPLICA_URL: postgresAs('reader'),
+      })
+      const reads = [
         ['traces'],
         ['trace', 'e-1'],
         ['skills'],
         ['running'],
         ['similar', 'x'],
+        ['export'],
+        ['doctor', '--audit'],
+        ['dead', 'list'],
+      ]
+      await Promise.all(reads.map((args) => cli('reader', args)))
+      await cli('producer', ['run', '--', 'true'])
+      const line = `{"skill_name":"imported","started_at":"${new Date().toISOString()}","status":"success","steps":[]}`
+      await cli('worker', ['import', '-'], line)
+      for (const args of [
+        ['migrate'],
+        ['dead', 'replay'],
+        ['dead', 'drop', '--all'],
+        ['delete', '--execution', 'e-1'],
         ['doctor'],
       ])
-        expect(await cli(...args), args.join(' ')).toBe(0)
+        await cli('worker', args)
+      const failed = JSON.parse((await doctor).stdout).checks.filter(
+        (check: Document) => check.status === 'fail',
+      )
+      expect(failed.map((check: Document) => [check.name, check.found])).toEqual([
+        ['dead letters', '1; 1 not kept for want of room'],
+        ['replica', 'no replica'],
+      ])
+      // Redis notes whatever it has refused, also what the asking program made light of.
+      expect(await admin.call('ACL', 'LOG')).toEqual([])
 
       // Nobody can do what is not theirs.
       const reader = new pg.Client({ connectionString: postgresAs('reader') })
@@ -116,6 +162,23 @@ test('producer, worker and reader do their work with the rights of docs/security
       }
       expect(worker.stdout()).not.toMatch(/NOPERM|permission denied|change-me/)
       expect((await worker.kill('SIGTERM')).code).toBe(0)
+    }
+    {
+      // Back-pressure: a producer that may not ask how far the workers are behind takes it that they are not.
+      await using tracer = new ExecutionTracer({
+        redis: redisAs('producer'),
+        backlogMaxBytes: 1 << 20,
+        closeTimeoutMs: 0,
+        report: () => {},
+      })
+      const metadata = { text: 'x'.repeat(8_192) }
+      await waitFor(
+        () => {
+          for (let i = 0; i < 10; i++) tracer.trace('unread', { metadata }, () => {})
+          return tracer.counters().buffered > 1_000
+        },
+        { what: 'it holds back what no worker reads' },
+      )
     }
   } finally {
     admin.disconnect()

@@ -59,6 +59,11 @@ export async function listNotKept({ db }: Pick<Database, 'db'>): Promise<NotKept
   }))
 }
 
+/** How many letters were not kept, for whatever reason. */
+export async function totalNotKept(database: Pick<Database, 'db'>): Promise<number> {
+  return (await listNotKept(database)).reduce((sum, { noRoom, tooOld }) => sum + noRoom + tooOld, 0)
+}
+
 /** Counts letters that are not kept. Two writers that meet new reasons at once may count a few more than a hundred apart. */
 export async function countNotKept(
   trx: Transaction<Tables>,

@@ -7,6 +7,7 @@ export {
   forgetNotKept,
   listNotKept,
   type NotKept,
+  totalNotKept,
 } from './dead-letter-bounds.ts'
 export { boundPayload, DeadLetterWriter, PAYLOAD_MAX_LENGTH } from './dead-letter-writer.ts'
 export {

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { GROUP, parseTraceId, replyFields, shardKeys } from '@stepwell/protocol'
 import { decodeFrame } from '@stepwell/protocol/schema'
-import { listDeadLetters } from '@stepwell/storage'
+import { listDeadLetters, totalNotKept } from '@stepwell/storage'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import type { Environment } from '../config.ts'
 import type { RedisLike } from '../connections.ts'
@@ -31,6 +31,8 @@ export interface Audit {
   inFlight: number
   /** Named by a dead letter. */
   dead: number
+  /** Dead letters that were only counted: whose they were is not known any more. */
+  deadNotKept: number
   /** Nowhere. */
   lost: string[]
 }
@@ -45,12 +47,13 @@ export async function audit(
   const redis = await connections.redis()
   const emitted = file === undefined ? undefined : await idsOfFile(file, env)
   const found = await auditTraces(context, redis, env, emitted)
-  const { withMissingSteps, inFlight, lost, ...same } = found
+  const { withMissingSteps, inFlight, deadNotKept, lost, ...same } = found
   if (json) {
     await writeJson(context, {
       ...same,
       with_missing_steps: withMissingSteps,
       in_flight: inFlight,
+      dead_not_kept: deadNotKept,
       lost: lost.length,
       lost_ids: lost.slice(0, IDS_A_QUERY),
     })
@@ -84,6 +87,7 @@ export async function auditTraces(
     open: 0,
     inFlight: 0,
     dead: 0,
+    deadNotKept: 0,
     lost: [],
   }
   // Never a replica: what has not come there yet would count as lost.
@@ -104,9 +108,11 @@ export async function auditTraces(
     }
   }
   if (nowhere.size > 0) {
-    for await (const id of idsOfLetters(connections.database())) {
+    const database = connections.database()
+    for await (const id of idsOfLetters(database)) {
       if (nowhere.delete(id)) result.dead += 1
     }
+    result.deadNotKept = await totalNotKept(database)
   }
   result.lost = [...nowhere]
   return result
@@ -199,7 +205,7 @@ async function* idsOfLetters(
 
 function reportLines(found: Audit, file: string | undefined, { terminal }: CommandContext): string[] {
   const { paint } = terminal
-  const { emitted, stored, running, withMissingSteps, open, inFlight, dead, lost } = found
+  const { emitted, stored, running, withMissingSteps, open, inFlight, dead, deadNotKept, lost } = found
   const line = (name: string, count: number, note = ''): string =>
     `  ${name.padEnd(10)}${count.toLocaleString('en-US').padStart(12)}${note === '' ? '' : `   ${paint('dim', note)}`}`
   return [
@@ -208,7 +214,13 @@ function reportLines(found: Audit, file: string | undefined, { terminal }: Comma
     line('open', open, 'in Redis, stored at their next checkpoint'),
     line('in flight', inFlight, 'in the streams, not taken in by a worker yet'),
     line('dead', dead, dead === 0 ? '' : 'stepwell dead list says why'),
-    line('lost', lost.length),
+    line(
+      'lost',
+      lost.length,
+      lost.length === 0 || deadNotKept === 0
+        ? ''
+        : `or among the dead letters that were not kept: ${deadNotKept.toLocaleString('en-US')}`,
+    ),
     ...lost.slice(0, TOLD_MAX).map((id) => `    ${id}`),
     ...(lost.length > TOLD_MAX ? [`    and ${lost.length - TOLD_MAX} more: --json names them`] : []),
     lost.length === 0

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
-import { listDeadLetters } from '@stepwell/storage'
+import { listDeadLetters, totalNotKept } from '@stepwell/storage'
 import { type CommandContext, writeLines } from '../command.ts'
 import type { Environment } from '../config.ts'
 import { EXIT_DONE, EXIT_FAILED, EXIT_PARTLY, Failure } from '../errors.ts'
@@ -28,7 +28,7 @@ export async function importFile(
   const source = await openSource(file, env)
   // Asked before anything is sent: it tells what was refused afterwards.
   const database = connections.database()
-  await listDeadLetters(database, { limit: 1 })
+  const notKeptBefore = await totalNotKept(database)
   const writer = new FrameWriter(await connections.redis(), {
     namespace: env.STEPWELL_NAMESPACE,
     shards: env.STEPWELL_SHARDS,
@@ -75,6 +75,11 @@ export async function importFile(
       `was refused: ${letter.reason}`,
     )
   }
+  const notKept = (await totalNotKept(database)) - notKeptBefore
+  if (notKept > 0)
+    terminal.note(
+      `${counted(notKept, 'dead letter')} could not be kept meanwhile: traces of this file may be among them. stepwell dead list says why; make room, and import it again`,
+    )
   if (bad > TOLD_MAX) terminal.note(`… and ${bad - TOLD_MAX} more`)
   if (cut > 0)
     terminal.note(
@@ -84,9 +89,9 @@ export async function importFile(
     terminal.note('stopped: the rest of the file was not read. Import it again to go on')
   const stored = good - refused
   await writeLines(context, [
-    `imported ${counted(stored, 'trace')}${bad === 0 ? '' : `; ${counted(bad, 'line')} could not be taken`}`,
+    `imported ${notKept === 0 ? '' : 'at most '}${counted(stored, 'trace')}${bad === 0 ? '' : `; ${counted(bad, 'line')} could not be taken`}`,
   ])
-  if (bad === 0 && !context.stop.aborted) return EXIT_DONE
+  if (bad + notKept === 0 && !context.stop.aborted) return EXIT_DONE
   return stored > 0 ? EXIT_PARTLY : EXIT_FAILED
 }
 
