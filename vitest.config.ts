@@ -17,7 +17,7 @@ export default defineConfig({
           name: 'integration',
           include: ['{packages,apps}/*/test/**/*.integration.test.ts', 'tests/**/*.integration.test.ts'],
           globalSetup: 'packages/testkit/src/global-setup.ts',
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },

@@ -91,6 +91,33 @@ test('trace: a waterfall that fits the terminal, with nesting and failures; by e
   ])
 })
 
+test('compare: two runs side by side, by execution id; what failed first, and metadata', async () => {
+  const { code, stdout } = await bench.stepwell(['compare', 'build-0', 'build-2'])
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/2 steps alike, 0 ended otherwise, 0 missing in b, 1 only in b/)
+  expect(stdout).toMatch(/first divergence: compile is only in b: exit code 3/)
+  expect(stdout).toMatch(/METADATA +A +B\nenv +"prod" +"dev"\nn +0 +2\n/)
+  expect(stdout).toMatch(/\n +load +[\d.]+ ms +[\d.]+ ms +[+−]/)
+  expect(stdout).toMatch(/\n\+ +compile +– +failed [\d.]+ ms/)
+  expect(stdout).not.toContain('\x1b')
+  const json = await bench.json('compare', 'build-0', 'build-2', '--limit', '2')
+  expect(json).toMatchObject({
+    a: { execution_id: 'build-0' },
+    b: { execution_id: 'build-2' },
+    same_count: 2,
+    added_count: 1,
+    steps_truncated: true,
+    first_divergence: { path: ['compile'], occurrence: 1, change: 'added', b: { status: 'failed' } },
+    metadata: [
+      { path: ['env'], a: 'prod', b: 'dev' },
+      { path: ['n'], a: 0, b: 2 },
+    ],
+  })
+  expect(json.steps).toHaveLength(2)
+  const none = await bench.stepwell(['compare', 'build-0', 'nobody'])
+  expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining("'nobody'") })
+})
+
 test('skills, similar', async () => {
   expect(await bench.json('skills')).toEqual({
     skills: [
@@ -267,6 +294,7 @@ test('migrate; namespace and schema from the environment; help has examples', as
   for (const command of [
     'traces',
     'trace',
+    'compare',
     'similar',
     'skills',
     'running',

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { parseCount, parseDuration, parseTime, withFilters } from './arguments.ts'
 import type { CommandContext } from './command.ts'
 import { audit } from './commands/audit.ts'
+import { compare } from './commands/compare.ts'
 import { dropLetters, listLetters, showLetter } from './commands/dead.ts'
 import { replayLetters } from './commands/dead-replay.ts'
 import { deleteTraces } from './commands/delete.ts'
@@ -85,6 +86,13 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
       examples('trace 0199a0b0-c0d0-7000-8000-000000000001', 'trace exec-123', 'trace exec-123 --json'),
     )
     .action((id, options) => withContext((context) => showTrace(context, id, options)))
+
+  command('compare <a> <b>', 'show what differs between two traces: steps side by side, metadata')
+    .option('--all', 'also steps that are alike, however many')
+    .option(...limit(1_000))
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('compare exec-122 exec-123', 'compare exec-122 exec-123 --json'))
+    .action((a, b, options) => withContext((context) => compare(context, a, b, options)))
 
   command('similar <text>', 'find failures whose message is like this one')
     .option(...limit(10))

@@ -1,5 +1,13 @@
 export { InvalidInputError, type Step, type Trace, type TraceSummary } from '@stepwell/protocol'
 export { type ClockSkew, clockSkew } from './clock-skew.ts'
+export {
+  type ComparedStep,
+  compareTraces,
+  type MetadataDifference,
+  type StepRun,
+  type TraceComparison,
+} from './compare-traces.ts'
+export { comparisonJson } from './comparison-json.ts'
 export type { DatabaseConfig, QueryOptions } from './database.ts'
 export type { FoundTraces, TracePage } from './found-traces.ts'
 export { present, skewJson, stepJson, summaryJson, traceJson } from './json-form.ts'

@@ -14,7 +14,6 @@ export async function showTrace(
   options: { json?: boolean; all?: boolean },
 ): Promise<void> {
   const trace = await findTrace(context, wanted)
-  if (trace === undefined) throw new Failure(`There is no trace with the id or execution id '${wanted}'`)
   if (options.json) {
     const skew = clockSkew(trace)
     return writeJson(context, {
@@ -26,7 +25,14 @@ export async function showTrace(
   await writeLines(context, waterfallLines(trace, context.terminal, { maxSteps, nowMs: Date.now() }))
 }
 
-async function findTrace(context: CommandContext, wanted: string): Promise<Trace | undefined> {
+/** The trace with this id or execution id, stored or still in Redis alone. Throws Failure where there is none. */
+export async function findTrace(context: CommandContext, wanted: string): Promise<Trace> {
+  const trace = await lookUp(context, wanted)
+  if (trace === undefined) throw new Failure(`There is no trace with the id or execution id '${wanted}'`)
+  return trace
+}
+
+async function lookUp(context: CommandContext, wanted: string): Promise<Trace | undefined> {
   const query = context.connections.query()
   const traceId = parseTraceId(wanted)
   if (traceId !== undefined) {
