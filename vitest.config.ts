@@ -8,7 +8,11 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{packages,apps}/*/src/**/*.test.ts', 'tests/tidy.test.ts'],
+          include: [
+            '{packages,apps}/*/src/**/*.test.ts',
+            'tests/tidy.test.ts',
+            'tests/benchmarks-document.test.ts',
+          ],
           testTimeout: 20_000,
         },
       },

@@ -6,6 +6,7 @@ import { Pipeline, type PipelineSample } from './ingest/pipeline.ts'
 import { figuresOf } from './ingest.ts'
 import type { PeerReport } from './ingest-peers/producer.ts'
 import type { Way } from './ingest-peers/way.ts'
+import { tableBytes } from './memory/postgres-bytes.ts'
 import { inTurns, ratio } from './rounds.ts'
 
 const PRODUCERS = 2
@@ -95,6 +96,7 @@ class Peer implements AsyncDisposable {
       redisCpu: perTrace((await redisCpuMs(redis)) - before.redis),
       workerCpu: perTrace(done.cpuMs),
       postgresCpu: perTrace((await postgresCpuMs(pool)) - before.postgres),
+      bytes: (await tableBytes(pool)).total / total,
     }
     return { ...sample, cpu: sample.producerCpu + sample.redisCpu + sample.workerCpu + sample.postgresCpu }
   }

@@ -31,6 +31,7 @@ export const ingest: Benchmark = async (context) => {
   const fromMemory = (way: FloorTask['way']) => async (): Promise<PipelineSample> => ({
     producerCpu: 0,
     redisCpu: 0,
+    bytes: 0,
     ...(await floor.run({ way, kind: 'short', traces: short })),
   })
   const samples = await inTurns(
@@ -58,6 +59,16 @@ export const ingest: Benchmark = async (context) => {
     ratio('ingest.short_async_commit.of_short', speed('short_async_commit'), speed('short')),
     ratio('ingest.failing.of_short', speed('failing'), speed('short')),
     ratio('ingest.long.of_short', speed('long'), speed('short')),
+    ratio(
+      'ingest.long.cpu_to_short',
+      samples.long.map((one) => one.cpu),
+      samples.short.map((one) => one.cpu),
+    ),
+    figure(
+      'ingest.short.stored',
+      samples.short.map((one) => one.bytes),
+      'bytes/trace',
+    ),
   ]
 }
 

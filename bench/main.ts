@@ -1,127 +1,87 @@
-// `npm run bench -- [names] [--json] [--scale 0.1] [--rounds 5] [--traces 1000000]`: runs the benchmarks named, or all; with --json one document on stdout.
+// `npm run bench -- [names] [--json] [--scale 0.1] [--rounds 5] [--traces 1000000]` runs the benchmarks named, or all.
+// With --json one document on stdout. With --write what ran is kept in figures.json, and docs/BENCHMARKS.md is made anew from that.
+// `npm run bench -- --check` runs small ones and fails where ratios are worse than the committed ones; with --write it commits to these.
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { migrateToLatest } from '@stepwell/storage'
-import { leaseRedisDatabase, startServices } from '@stepwell/testkit'
-import { Redis } from 'ioredis'
-import pg from 'pg'
-import { clientCost } from './client-cost.ts'
-import { growth } from './growth.ts'
-import { type Benchmark, describeMachine, type Figure } from './harness.ts'
-import { ingest } from './ingest.ts'
-import { ingestPeers } from './ingest-peers.ts'
-import { ingestWorkers } from './ingest-workers.ts'
-import { latency } from './latency.ts'
-import { memory } from './memory.ts'
-import { query } from './query.ts'
-import { redaction } from './redaction.ts'
-import { singleCalls } from './single-calls.ts'
-import { statedSpeeds } from './stated-speeds.ts'
-import { storageForm } from './storage-form.ts'
+import { CHECK_RUNS, checkedFigures, compareWithCommitted } from './check.ts'
+import { renderDocument } from './document.ts'
+import { readFigures, writeFigures } from './figures-file.ts'
+import type { Figure } from './harness.ts'
+import { BENCHMARKS, type RunRecord, runBenchmark } from './run.ts'
 
-const BENCHMARKS: Record<string, Benchmark> = {
-  client: clientCost,
-  calls: singleCalls,
-  ingest,
-  peers: ingestPeers,
-  workers: ingestWorkers,
-  latency,
-  memory,
-  growth,
-  query,
-  stated: statedSpeeds,
-  redaction,
-  storage_form: storageForm,
-}
+const USAGE = `usage: npm run bench -- [${Object.keys(BENCHMARKS).join('|')}] [--json] [--write] [--scale 0.1] [--rounds 5] [--traces 1000000]
+       npm run bench -- --check [--write]`
+const DOCUMENT = new URL('../docs/BENCHMARKS.md', import.meta.url)
 
-const { values, positionals: names } = parseArgs({
+const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     json: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+    check: { type: 'boolean', default: false },
     scale: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '5' },
     traces: { type: 'string' },
   },
 })
-const scale = Number(values.scale)
-const rounds = Number(values.rounds)
-const traces = values.traces === undefined ? undefined : Number(values.traces)
-const unknown = names.find((name) => !(name in BENCHMARKS))
-const wrong =
-  unknown !== undefined
-    ? `There is no benchmark '${unknown}'.`
-    : !(scale > 0 && scale <= 100)
-      ? '--scale takes a number, 1 is the usual work'
-      : !(Number.isInteger(rounds) && rounds > 0)
-        ? '--rounds takes a whole number'
-        : traces !== undefined && !(Number.isInteger(traces) && traces >= 1_000)
-          ? '--traces takes a whole number, 1000 or more'
-          : undefined
-if (wrong !== undefined) {
-  console.error(wrong)
-  console.error(
-    `usage: npm run bench -- [${Object.keys(BENCHMARKS).join('|')}] [--json] [--scale 0.1] [--rounds 5] [--traces 1000000]`,
-  )
-  process.exit(2)
-}
+const scale = numberFrom('--scale', values.scale, 0.001, 100)
+const rounds = Math.round(numberFrom('--rounds', values.rounds, 1, 1_000))
+const traces =
+  values.traces === undefined ? undefined : Math.round(numberFrom('--traces', values.traces, 1_000, 1e9))
+const unknown = positionals.find((name) => !(name in BENCHMARKS))
+if (unknown !== undefined) refuse(`There is no benchmark '${unknown}'.`)
 
-const services = await startServices({ durable: true })
-const figures: Figure[] = []
-const notes: string[] = []
-const note = (text: string): void => {
-  notes.push(text)
-  if (!values.json) console.log(text)
-}
-let settings: Record<string, unknown> = {}
-try {
-  const databaseUrl = services.postgres.url
-  await migrateToLatest({ connectionString: databaseUrl })
-  const redisUrl = await leaseRedisDatabase(services.redis.url)
-  const redis = new Redis(redisUrl)
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 })
-  // When a benchmark fails the servers stop under it, and what went wrong must be seen, not this.
-  pool.on('error', () => {})
-  settings = { ...(await readSettings(redis, pool)), scale, rounds }
-  try {
-    for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
-      if (names.length > 0 && !names.includes(name)) continue
-      for (const figure of await benchmark({
-        services,
-        redisUrl,
-        databaseUrl,
-        redis,
-        pool,
-        scale,
-        rounds,
-        traces,
-        note,
-      })) {
-        figures.push(figure)
-        if (!values.json) console.log(lineOf(figure))
-      }
-    }
-  } finally {
-    redis.disconnect()
-    await pool.end()
+if (values.check) await check()
+else await run(positionals.length > 0 ? positionals : Object.keys(BENCHMARKS))
+
+async function run(names: readonly string[]): Promise<void> {
+  const records: Record<string, RunRecord> = {}
+  for (const name of names) {
+    const record = await runBenchmark(name, { scale, rounds, traces })
+    records[traces === undefined ? name : `${name}@${traces}`] = record
+    if (!values.json) print(record)
   }
-} finally {
-  await services.stop()
-}
-if (values.json)
-  process.stdout.write(
-    `${JSON.stringify({ machine: describeMachine(), settings, figures, notes }, null, 2)}\n`,
-  )
-
-async function readSettings(redis: Redis, pool: pg.Pool): Promise<Record<string, unknown>> {
-  const { rows } = await pool.query(
-    `select current_setting('server_version') as postgres, current_setting('fsync') as fsync,
-            current_setting('synchronous_commit') as synchronous_commit, current_setting('shared_buffers') as shared_buffers`,
-  )
-  const version = /^redis_version:(.*)$/m.exec(await redis.info('server'))?.[1]?.trim()
-  const [, appendfsync] = (await redis.config('GET', 'appendfsync')) as string[]
-  return { ...rows[0], redis: version, appendfsync }
+  if (values.json) process.stdout.write(`${JSON.stringify(records, null, 2)}\n`)
+  if (values.write) keep({ runs: records })
 }
 
-function lineOf({ name, value, unit, low, high }: Figure): string {
-  const spread = low === undefined || high === undefined ? '' : `  ${low} … ${high}`
-  return `${name.padEnd(48)}${String(value).padStart(10)} ${unit.padEnd(12)}${spread}`
+async function check(): Promise<void> {
+  const figures: Figure[] = []
+  for (const { name, ...options } of CHECK_RUNS)
+    figures.push(...checkedFigures((await runBenchmark(name, { traces: undefined, ...options })).figures))
+  if (values.write) {
+    keep({ check: figures })
+    return
+  }
+  const { lines, worse } = compareWithCommitted(figures, readFigures().check)
+  console.log(lines.join('\n'))
+  if (worse > 0) process.exitCode = 1
+}
+
+function keep({ runs = {}, check }: { runs?: Record<string, RunRecord>; check?: Figure[] }): void {
+  const file = readFigures()
+  Object.assign(file.runs, runs)
+  file.check = check ?? file.check
+  writeFigures(file)
+  writeFileSync(DOCUMENT, renderDocument(file))
+}
+
+function print({ machine, settings, figures, notes }: RunRecord): void {
+  console.log(`# ${JSON.stringify({ ...machine, ...settings })}`)
+  for (const { name, value, unit, low, high } of figures) {
+    const spread = low === undefined || high === undefined ? '' : `  ${low} … ${high}`
+    console.log(`${name.padEnd(48)}${String(value).padStart(10)} ${unit.padEnd(12)}${spread}`)
+  }
+  for (const note of notes) console.log(`# ${note}`)
+}
+
+function numberFrom(option: string, text: string, min: number, max: number): number {
+  const number = Number(text)
+  if (!(number >= min && number <= max)) refuse(`${option} takes a number from ${min} to ${max}`)
+  return number
+}
+
+function refuse(reason: string): never {
+  console.error(`${reason}\n${USAGE}`)
+  process.exit(2)
 }

@@ -11,7 +11,7 @@ import { streamBytes, weighOpenTraces } from './memory/redis-bytes.ts'
 const TRACES = { short: 60_000, failing: 60_000, long: 10_000 }
 const OPEN_TRACES = 20_000
 const VAIN_RUNS = 100_000
-const MIB = 2 ** 20
+const MB = 1e6
 
 /** What is held where: by a worker at full load, by a client whose Redis is down, by Redis of open traces, by Postgres for good. */
 export const memory: Benchmark = async (context) => [
@@ -43,7 +43,7 @@ async function underLoad(context: BenchContext): Promise<Figure[]> {
     add(await tableBytes(pool), 'rewritten')
   }
   const [pid] = pipeline.workerPids
-  figures.push(single('memory.worker.peak', peakRssBytes(pid as number) / MIB, 'MiB'))
+  figures.push(single('memory.worker.peak', peakRssBytes(pid as number) / MB, 'MB'))
   const { events, due } = shardKeys(namespace, 0)
   const [group] = (await redis.xinfo('GROUPS', events)) as unknown[][]
   const fields = replyFields(group)
@@ -52,7 +52,7 @@ async function underLoad(context: BenchContext): Promise<Figure[]> {
     // Redis says null where it cannot tell: that is no 0.
     single('memory.drained.lag', Number(fields.get('lag') ?? Number.NaN), 'entries'),
     single('memory.drained.open', await redis.zcard(due), 'traces'),
-    single('memory.drained.stream', (await streamBytes(redis, namespace)) / MIB, 'MiB'),
+    single('memory.drained.stream', (await streamBytes(redis, namespace)) / MB, 'MB'),
   )
   return figures
 }
@@ -81,8 +81,8 @@ async function redisDown({ scale }: BenchContext): Promise<Figure[]> {
   const { before, peak, emitted, dropped } = await program.run({ runs })
   if (emitted !== runs * EVENTS || dropped === 0) throw new Error(`${emitted} emitted, ${dropped} dropped`)
   return [
-    single('memory.client.before', before / MIB, 'MiB'),
-    single('memory.client.redis_down', peak / MIB, 'MiB'),
-    single('memory.client.added', (peak - before) / MIB, 'MiB'),
+    single('memory.client.before', before / MB, 'MB'),
+    single('memory.client.redis_down', peak / MB, 'MB'),
+    single('memory.client.added', (peak - before) / MB, 'MB'),
   ]
 }

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis'
 import { type Contender, startContender } from '../contender.ts'
 import { postgresCpuMs, processCpuMs, redisCpuMs } from '../cpu-time.ts'
 import type { BenchContext } from '../harness.ts'
+import { tableBytes } from '../memory/postgres-bytes.ts'
 import { type Load, STEPS } from './load.ts'
 import type { ProducerReport, ProducerTask } from './producer.ts'
 
@@ -23,9 +24,9 @@ export interface PipelineOptions {
   keep?: boolean
 }
 
-/** What one run through the pipeline took: traces a second, and microseconds of CPU a trace, by process. */
+/** What one run through the pipeline took: traces a second; microseconds of CPU a trace, by process; bytes stored of a trace. */
 export type PipelineSample = Record<
-  'tracesPerSecond' | 'producerCpu' | 'redisCpu' | 'workerCpu' | 'postgresCpu' | 'cpu',
+  'tracesPerSecond' | 'bytes' | 'producerCpu' | 'redisCpu' | 'workerCpu' | 'postgresCpu' | 'cpu',
   number
 >
 
@@ -98,6 +99,7 @@ export class Pipeline implements AsyncDisposable {
       redisCpu: perTrace(after.redis - before.redis),
       workerCpu: perTrace(after.workers - before.workers),
       postgresCpu: perTrace(after.postgres - before.postgres),
+      bytes: (await tableBytes(this.#context.pool, this.#options.schema)).total / total,
     }
     return { ...sample, cpu: sample.producerCpu + sample.redisCpu + sample.workerCpu + sample.postgresCpu }
   }
