@@ -89,6 +89,21 @@ describe('sending', () => {
     await calm.close()
   })
 
+  test('nothing of an open trace waits for longer than an interval', async () => {
+    const flushIntervalMs = 600
+    const calm = new ExecutionTracer({ sink, flushIntervalMs })
+    const startMs = performance.now()
+    calm.startTrace('first')
+    // Too young to go with the first.
+    await expect.poll(() => performance.now() - startMs, { interval: 10 }).toBeGreaterThan(330)
+    const secondMs = performance.now()
+    calm.startTrace('second')
+    await expect.poll(() => sink.find('second').length, { interval: 10, timeout: 3_000 }).toBe(1)
+    expect(sink.frames).toHaveLength(2)
+    expect(performance.now() - secondMs).toBeLessThan(1.3 * flushIntervalMs)
+    await calm.close()
+  })
+
   test('frames whose answer is lost are sent again, unchanged and under their number', async () => {
     const seen = new Set<number>()
     const forgetful = memorySink()

@@ -237,10 +237,18 @@ export class Sender {
 
   #tick(): void {
     this.#timer = undefined
-    this.#pump(performance.now() - this.#settings.flushIntervalMs / 2)
-    if (this.#queues.some(({ ended, from, open }) => ended.length > from || open.size > 0)) {
-      this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
+    const { flushIntervalMs } = this.#settings
+    const nowMs = performance.now()
+    this.#pump(nowMs - flushIntervalMs / 2)
+    let oldestMs = Number.POSITIVE_INFINITY
+    for (const { ended, from, open } of this.#queues) {
+      const [first = ended[from]] = open
+      oldestMs = Math.min(oldestMs, first?.dirtySincePerfMs ?? oldestMs)
     }
+    if (oldestMs === Number.POSITIVE_INFINITY) return
+    // Nothing waits for longer than an interval: that is what a killed process loses.
+    const delayMs = Math.max(flushIntervalMs / 2, oldestMs + flushIntervalMs - nowMs)
+    this.#timer ??= setTimeout(() => this.#tick(), delayMs).unref()
   }
 
   #soon(): void {
