@@ -4,23 +4,14 @@ import type { OpenTrace } from './open-trace.ts'
 import type { Settings } from './options.ts'
 import type { Episode } from './report.ts'
 import type { OutgoingFrame, Sink } from './sink.ts'
+import { type Cut, FRAME_MAX_EVENTS, Waiting } from './waiting.ts'
 
-const FRAME_MAX_EVENTS = 256
 /** Frames on their way at once: what a slow answer costs, and what is held besides the buffer. */
 const WINDOW = 16
 /** Steps may fill this share of the buffer; the rest is for starts and ends, so that a run survives without its steps. */
 const STEP_SHARE = 3 / 4
 
-/** What waits of one shard. */
-interface Queue {
-  /** Ended traces, to be sent soon; before `from` they are gone. */
-  ended: OpenTrace[]
-  from: number
-  /** Events of the traces that have ended. */
-  endedEvents: number
-  /** Open traces with news, to be sent when the news has waited long enough: most runs end before and travel whole. */
-  open: Set<OpenTrace>
-}
+const SIGN_OF_LIFE = { deltas: [], events: 0, recordedPerfMs: Number.POSITIVE_INFINITY }
 
 /**
  * Cuts what waits into frames and sees them through. An event waits (in its trace) → is in a frame, which has its number
@@ -33,7 +24,8 @@ export class Sender {
   readonly #settings: Settings
   readonly #counters: Counters
   readonly #episode: Episode
-  readonly #queues: Queue[]
+  /** By shard. */
+  readonly #waiting: Waiting[]
   readonly #onTheWay = new Set<OutgoingFrame>()
   /** When the oldest event in a frame was recorded, by the monotonic clock. */
   readonly #recordedPerfMs = new WeakMap<OutgoingFrame, number>()
@@ -42,6 +34,8 @@ export class Sender {
   readonly #failed = new Set<OutgoingFrame>()
   /** When all frames up to this number are acked, trouble is over. */
   #lastOfTrouble: number | undefined
+  /** Of `#again` those that were put back: they take room. */
+  readonly #putBack = new Set<OutgoingFrame>()
   /** Traces with news of which it is not known yet which they are. */
   readonly #unresolved = new Set<OpenTrace>()
   #bytes = 0
@@ -63,13 +57,8 @@ export class Sender {
     this.#settings = settings
     this.#counters = counters
     this.#episode = episode
-    this.#queues = Array.from({ length: settings.shards }, () => ({
-      ended: [],
-      from: 0,
-      endedEvents: 0,
-      open: new Set(),
-    }))
-    this.#lastSentPerfMs = this.#queues.map(() => 0)
+    this.#waiting = Array.from({ length: settings.shards }, () => new Waiting())
+    this.#lastSentPerfMs = this.#waiting.map(() => 0)
     sink.onReady(() => this.#retryNow())
   }
 
@@ -110,20 +99,17 @@ export class Sender {
     }
     // What it waited with is queued now; the flush that waits for it goes by when that was recorded.
     if (this.#unresolved.delete(trace)) {
-      this.#queueOf(trace).open.add(trace)
+      this.#waitingOf(trace).addOpen(trace)
       this.#soon()
-      this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
+      this.#tickLater(this.#settings.flushIntervalMs)
     }
     if (trace.dirtySincePerfMs === undefined) {
       trace.dirtySincePerfMs = performance.now()
-      const queue = this.#queueOf(trace)
+      const waiting = this.#waitingOf(trace)
       // A step may still complete after the end of its trace.
-      if (trace.end === undefined) queue.open.add(trace)
-      else {
-        queue.ended.push(trace)
-        queue.endedEvents += trace.events
-      }
-      this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
+      if (trace.end === undefined) waiting.addOpen(trace)
+      else waiting.addEnded(trace)
+      this.#tickLater(this.#settings.flushIntervalMs)
     }
     // A busy trace need not wait: it will not travel whole anyway.
     if (trace.bytes > FRAME_MAX_BYTES / 2) this.#soon()
@@ -132,13 +118,11 @@ export class Sender {
   /** The trace has ended: it goes as soon as there is enough for a frame, or when the time is up. */
   noteEnd(trace: OpenTrace, bytes: number): void {
     this.#bytes += bytes
-    const queue = this.#queueOf(trace)
-    queue.open.delete(trace)
-    queue.ended.push(trace)
+    const waiting = this.#waitingOf(trace)
     trace.dirtySincePerfMs ??= performance.now()
-    queue.endedEvents += trace.events
-    if (queue.endedEvents >= FRAME_MAX_EVENTS) this.#soon()
-    else this.#timer ??= setTimeout(() => this.#tick(), this.#settings.flushIntervalMs).unref()
+    waiting.addEnded(trace)
+    if (waiting.endedEvents >= FRAME_MAX_EVENTS) this.#soon()
+    else this.#tickLater(this.#settings.flushIntervalMs)
   }
 
   /** What waits of this trace will not be sent. */
@@ -160,7 +144,7 @@ export class Sender {
     const before = performance.now() - this.#settings.heartbeatIntervalMs * 0.9
     for (const [shard, lastMs] of this.#lastSentPerfMs.entries()) {
       if (lastMs > before || !this.#canSend()) continue
-      this.#dispatch(this.#makeFrame(shard, [], 0, Number.POSITIVE_INFINITY))
+      this.#dispatch(this.#makeFrame(shard, SIGN_OF_LIFE))
     }
   }
 
@@ -198,16 +182,33 @@ export class Sender {
    * buffered until the caller says what became of them.
    */
   takeAll(options: { onTheWay: boolean }): OutgoingFrame[] {
-    const frames = [...(options.onTheWay ? this.#onTheWay : []), ...this.#again]
-    this.#again = []
+    const frames: OutgoingFrame[] = options.onTheWay ? [...this.#onTheWay] : []
+    if (options.onTheWay) this.#onTheWay.clear()
+    for (let frame = this.#nextAgain(); frame !== undefined; frame = this.#nextAgain()) frames.push(frame)
     for (const frame of frames) this.#failed.delete(frame)
-    for (let shard = 0; shard < this.#queues.length; ) {
+    for (let shard = 0; shard < this.#waiting.length; ) {
       const frame = this.#cut(shard, Number.POSITIVE_INFINITY)
       if (frame === undefined) shard += 1
       else frames.push(frame)
     }
     for (const check of this.#flushes) check()
     return frames.sort((a, b) => a.number - b.number)
+  }
+
+  /** Takes back what `takeAll` gave: it waits again. */
+  putBack(frames: readonly OutgoingFrame[]): void {
+    for (const frame of frames) {
+      this.#putBack.add(frame)
+      this.#bytes += frame.deltas.length
+    }
+    this.#again = [...this.#again, ...frames].sort((a, b) => a.number - b.number)
+    this.#soon()
+  }
+
+  #nextAgain(): OutgoingFrame | undefined {
+    const frame = this.#again.shift()
+    if (frame !== undefined && this.#putBack.delete(frame)) this.#bytes -= frame.deltas.length
+    return frame
   }
 
   /** Stops; what is not acked by now is lost. */
@@ -223,16 +224,15 @@ export class Sender {
     for (const trace of this.#unresolved) if ((trace.dirtySincePerfMs ?? 0) <= markMs) return false
     const isOlder = (frame: OutgoingFrame): boolean => (this.#recordedPerfMs.get(frame) ?? 0) <= markMs
     if (this.#again.some(isOlder) || [...this.#onTheWay].some(isOlder)) return false
-    for (const { ended, from, open } of this.#queues) {
-      for (let i = from; i < ended.length; i++)
-        if (((ended[i] as OpenTrace).dirtySincePerfMs ?? 0) <= markMs) return false
-      for (const trace of open) if ((trace.dirtySincePerfMs ?? 0) <= markMs) return false
-    }
-    return true
+    return !this.#waiting.some((waiting) => waiting.hasSince(markMs))
   }
 
-  #queueOf(trace: OpenTrace): Queue {
-    return this.#queues[shardOf(trace.traceId, this.#queues.length)] as Queue
+  #waitingOf(trace: OpenTrace): Waiting {
+    return this.#waiting[shardOf(trace.traceId, this.#waiting.length)] as Waiting
+  }
+
+  #tickLater(ms: number): void {
+    this.#timer ??= setTimeout(() => this.#tick(), ms).unref()
   }
 
   #tick(): void {
@@ -240,15 +240,12 @@ export class Sender {
     const { flushIntervalMs } = this.#settings
     const nowMs = performance.now()
     this.#pump(nowMs - flushIntervalMs / 2)
-    let oldestMs = Number.POSITIVE_INFINITY
-    for (const { ended, from, open } of this.#queues) {
-      const [first = ended[from]] = open
-      oldestMs = Math.min(oldestMs, first?.dirtySincePerfMs ?? oldestMs)
-    }
-    if (oldestMs === Number.POSITIVE_INFINITY) return
+    const oldestMs = Math.min(
+      ...this.#waiting.map((waiting) => waiting.oldestPerfMs ?? Number.POSITIVE_INFINITY),
+    )
     // Nothing waits for longer than an interval: that is what a killed process loses.
-    const delayMs = Math.max(flushIntervalMs / 2, oldestMs + flushIntervalMs - nowMs)
-    this.#timer ??= setTimeout(() => this.#tick(), delayMs).unref()
+    if (oldestMs !== Number.POSITIVE_INFINITY)
+      this.#tickLater(Math.max(flushIntervalMs / 2, oldestMs + flushIntervalMs - nowMs))
   }
 
   #soon(): void {
@@ -277,68 +274,27 @@ export class Sender {
   /** Sends ended traces, and open ones whose news are older than `openBeforePerfMs`. */
   #pump(openBeforePerfMs: number): void {
     const before = this.#flushes.size > 0 ? Number.POSITIVE_INFINITY : openBeforePerfMs
-    for (let shard = 0; shard < this.#queues.length; ) {
+    for (let shard = 0; shard < this.#waiting.length; ) {
       if (!this.#canSend() || (this.#isBackedUp && !this.#isEnding)) return
-      const frame = this.#again.shift() ?? this.#cut(shard, before)
+      const frame = this.#nextAgain() ?? this.#cut(shard, before)
       if (frame === undefined) shard += 1
       else this.#dispatch(frame)
     }
   }
 
   #cut(shard: number, openBeforePerfMs: number): OutgoingFrame | undefined {
-    const queue = this.#queues[shard] as Queue
-    const deltas: string[] = []
-    let events = 0
-    let size = 0
-    let recordedMs = Number.POSITIVE_INFINITY
-    const add = (trace: OpenTrace): boolean => {
-      const before = trace.bytes
-      recordedMs = Math.min(recordedMs, trace.dirtySincePerfMs ?? 0)
-      const isFirst = !trace.isBegun
-      const delta = trace.take(FRAME_MAX_BYTES - size)
-      this.#bytes -= before - trace.bytes
-      deltas.push(delta.text)
-      size += delta.text.length + 1
-      events += delta.events
-      if (isFirst && trace.end === undefined && trace.isOwner && trace.executionId !== undefined) {
-        this.#sink.correlate(trace.executionId, trace.traceId)
-      }
-      return !delta.rest
-    }
-    const hasRoom = (trace: OpenTrace): boolean =>
-      deltas.length === 0 ||
-      (size + trace.bytes <= FRAME_MAX_BYTES && events + trace.events <= FRAME_MAX_EVENTS)
-
-    for (
-      let trace = queue.ended[queue.from];
-      trace !== undefined && hasRoom(trace);
-      trace = queue.ended[queue.from]
-    ) {
-      queue.endedEvents -= trace.events
-      if (!add(trace)) {
-        queue.endedEvents += trace.events
-        return this.#makeFrame(shard, deltas, events, recordedMs)
-      }
-      queue.from += 1
-    }
-    if (queue.from === queue.ended.length) {
-      queue.ended = []
-      queue.from = 0
-      // What came after the end of its trace was not counted.
-      queue.endedEvents = 0
-    } else if (queue.from > 4096) {
-      queue.ended = queue.ended.slice(queue.from)
-      queue.from = 0
-    }
-    for (const trace of queue.open) {
-      if ((trace.dirtySincePerfMs ?? 0) > openBeforePerfMs || !hasRoom(trace)) break
-      if (!add(trace)) break
-      queue.open.delete(trace)
-    }
-    return deltas.length === 0 ? undefined : this.#makeFrame(shard, deltas, events, recordedMs)
+    const cut = this.#waiting[shard]?.cut(openBeforePerfMs)
+    if (cut === undefined) return undefined
+    this.#bytes -= cut.freedBytes
+    for (const { isOwner, executionId, traceId } of cut.begun)
+      if (isOwner && executionId !== undefined) this.#sink.correlate(executionId, traceId)
+    return this.#makeFrame(shard, cut)
   }
 
-  #makeFrame(shard: number, deltas: string[], events: number, recordedPerfMs: number): OutgoingFrame {
+  #makeFrame(
+    shard: number,
+    { deltas, events, recordedPerfMs }: Omit<Cut, 'begun' | 'freedBytes'>,
+  ): OutgoingFrame {
     this.#frameNumber += 1
     const { emitted, sent, dropped } = this.#counters.snapshot()
     const frame: OutgoingFrame = {
@@ -364,8 +320,7 @@ export class Sender {
   }
 
   #arrived(frame: OutgoingFrame): void {
-    this.#onTheWay.delete(frame)
-    if (this.#isClosed) return
+    if (!this.#onTheWay.delete(frame) || this.#isClosed) return
     this.#counters.sent += frame.events
     this.#failures = 0
     this.#failed.delete(frame)
@@ -383,8 +338,7 @@ export class Sender {
   }
 
   #sendAgain(frame: OutgoingFrame, error: unknown): void {
-    this.#onTheWay.delete(frame)
-    if (this.#isClosed) return
+    if (!this.#onTheWay.delete(frame) || this.#isClosed) return
     this.#failed.add(frame)
     this.#lastOfTrouble = undefined
     // In the order of their numbers, as they were sent.

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { rename, writeFile } from 'node:fs/promises'
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { shardOf } from '@stepwell/protocol'
 import type { OutgoingFrame, Sink } from './sink.ts'
+import { encodeFrames, keepWholeLines, readFrames, type SpoolText } from './spool-file.ts'
 
 /** Where frames are kept that could not be sent. */
 export interface SpoolOptions {
@@ -14,16 +15,20 @@ export interface SpoolOptions {
 }
 
 const SUFFIX = '.frames'
-const CLAIM = /^(.+\.frames)\.(\d+)-[0-9a-f]+\.claimed$/
-/** A claim that nobody has touched for this long is nobody's: its process may be on another machine, where its id says nothing. */
-const STALE_CLAIM_MS = 60_000
+/** A file that is being written. */
+const UNFINISHED = '.frames.tmp'
+const CLAIM = /^(.+\.frames(?:\.tmp)?)\.(\d+)-[0-9a-f]+\.claimed$/
+/**
+ * What nobody has touched for this long is nobody's, a claim or a file that was being written: its process may be on another
+ * machine, where its id says nothing.
+ */
+const STALE_MS = 60_000
 const LOOK_EVERY_MS = 1_000
-const HEADER = '{"stepwell_spool":1}'
 
 /**
  * Frames on disk. A frame is (in memory) → written, with its identity → claimed by one process → sent → removed. Every step may happen
- * twice: the same frame is the same, however often a worker gets it. Nothing here throws; what the disk refuses is told
- * to `onTrouble` once.
+ * twice: the same frame is the same, however often a worker gets it. Nothing here throws; what the disk refuses is given
+ * back, and told to `onTrouble` once.
  */
 export class Spool {
   readonly #folder: string
@@ -34,7 +39,7 @@ export class Spool {
   readonly #timer: NodeJS.Timeout
   #replaying: Promise<void> | undefined
   /** Being written; at an exit in the middle of it they are written again. */
-  #inWriting: OutgoingFrame[] | undefined
+  #inWriting: { path: string; frames: readonly OutgoingFrame[] } | undefined
   #hasTold = false
   #isClosed = false
 
@@ -60,28 +65,30 @@ export class Spool {
 
   /** Writes frames at once; gives those that the disk, or the limit, did not take. For the end of a process. */
   writeNow(frames: readonly OutgoingFrame[]): OutgoingFrame[] {
-    const all = [...(this.#inWriting ?? []), ...frames]
+    const all = [...(this.#inWriting?.frames ?? []), ...frames]
+    const path = this.#newPath(all)
     return this.#attempt(() => {
-      const { text, rest } = this.#fitting(all)
-      if (text === undefined) return rest
-      const path = this.#newPath(all[0] as OutgoingFrame)
-      writeFileSync(`${path}.tmp`, text, { mode: 0o600 })
-      renameSync(`${path}.tmp`, path)
-      return rest
+      if (this.#inWriting !== undefined) rmSync(`${this.#inWriting.path}.tmp`, { force: true })
+      const file = this.#encode(all)
+      if (file.frames.length === 0) return file.rest
+      try {
+        writeFileSync(`${path}.tmp`, file.text, { mode: 0o600 })
+      } catch (error) {
+        return this.#finish(path, file, error)
+      }
+      return this.#finish(path, file)
     }, all)
   }
 
   /** The same without blocking; resolves with those that were not taken. One call at a time. */
   async write(frames: readonly OutgoingFrame[]): Promise<OutgoingFrame[]> {
-    this.#inWriting = [...frames]
+    const path = this.#newPath(frames)
+    this.#inWriting = { path, frames }
     try {
-      const { text, rest } = this.#fitting(frames)
-      if (text !== undefined) {
-        const path = this.#newPath(frames[0] as OutgoingFrame)
-        await writeFile(`${path}.tmp`, text, { mode: 0o600 })
-        await rename(`${path}.tmp`, path)
-      }
-      return rest
+      const file = this.#encode(frames)
+      if (file.frames.length === 0) return file.rest
+      const error: unknown = await writeFile(`${path}.tmp`, file.text, { mode: 0o600 }).catch((e) => e)
+      return this.#finish(path, file, error)
     } catch (error) {
       this.#tell(error)
       return [...frames]
@@ -116,23 +123,28 @@ export class Spool {
   /** Makes a file ours, by its name: only one process can. Its path then, or undefined. */
   #claim(name: string): string | undefined {
     const claimed = CLAIM.exec(name)
-    const original = claimed?.[1] ?? (name.endsWith(SUFFIX) ? name : undefined)
+    const isUnfinished = name.endsWith(UNFINISHED)
+    const original = claimed?.[1] ?? (isUnfinished || name.endsWith(SUFFIX) ? name : undefined)
     if (original === undefined) return undefined
     const path = join(this.#folder, name)
     if (claimed !== null && !isAbandoned(path, Number(claimed[2]))) return undefined
+    if (isUnfinished && !isStale(path, 'mtimeMs')) return undefined
     const ours = join(this.#folder, `${original}.${process.pid}-${randomBytes(4).toString('hex')}.claimed`)
     try {
       renameSync(path, ours)
       return ours
-    } catch {
-      // Another one was faster.
+    } catch (error) {
+      // Mostly another one was faster.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#tell(error)
       return undefined
     }
   }
 
   async #replay(paths: readonly string[]): Promise<void> {
     for (const path of paths) {
-      const { frames, isDamaged } = this.#attempt(() => readFrames(path), { frames: [], isDamaged: true })
+      const file = this.#attempt(() => readFrames(path), undefined)
+      if (file === undefined) continue
+      const { frames, isDamaged } = file
       let sent = 0
       try {
         for (; sent < frames.length; sent++)
@@ -142,9 +154,12 @@ export class Spool {
         this.#attempt(() => putBack(path, sent > 0 && !isDamaged ? frames.slice(sent) : undefined), undefined)
         continue
       }
-      if (!isDamaged) this.#attempt(() => rmSync(path, { force: true }), undefined)
+      const original = CLAIM.exec(path)?.[1] ?? path
+      // That the end of an unfinished file is missing is no news.
+      if (!isDamaged || original.endsWith(UNFINISHED))
+        this.#attempt(() => rmSync(path, { force: true }), undefined)
       else {
-        const aside = `${CLAIM.exec(path)?.[1] ?? path}.damaged`
+        const aside = `${original}.damaged`
         this.#attempt(() => renameSync(path, aside), undefined)
         this.#tell(new Error(`${aside} is damaged: what could be read of it was sent, look at the rest`))
       }
@@ -170,32 +185,32 @@ export class Spool {
     }))
   }
 
-  /** The text of as many frames as there is room for, and the others. */
-  #fitting(frames: readonly OutgoingFrame[]): { text: string | undefined; rest: OutgoingFrame[] } {
+  /** The text of as many frames as there is room for in the folder. */
+  #encode(frames: readonly OutgoingFrame[]): SpoolText {
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
     let used = 0
     for (const name of readdirSync(this.#folder)) {
       used += statSync(join(this.#folder, name), { throwIfNoEntry: false })?.size ?? 0
     }
-    let text = `${HEADER}\n`
-    let size = text.length
-    const rest: OutgoingFrame[] = []
-    for (const frame of frames) {
-      // Signs of life say nothing later.
-      if (frame.events === 0) continue
-      const line = lineOf(frame)
-      const bytes = Buffer.byteLength(line)
-      if (used + size + bytes > this.#maxBytes) rest.push(frame)
-      else {
-        text += line
-        size += bytes
-      }
-    }
-    return { text: size > HEADER.length + 1 ? text : undefined, rest }
+    return encodeFrames(frames, this.#maxBytes - used)
   }
 
-  #newPath({ producer, number }: OutgoingFrame): string {
-    return join(this.#folder, `${producer}-${number}-${randomBytes(3).toString('hex')}${SUFFIX}`)
+  /** Makes a file that was written one that is sent; after an error what is whole of it. Gives the frames that are not in it. */
+  #finish(path: string, { frames, rest }: SpoolText, error?: unknown): OutgoingFrame[] {
+    const unfinished = `${path}.tmp`
+    let count = frames.length
+    if (error !== undefined) {
+      this.#tell(error)
+      count = this.#attempt(() => keepWholeLines(unfinished), 0)
+    }
+    if (count > 0) renameSync(unfinished, path)
+    else rmSync(unfinished, { force: true })
+    return [...frames.slice(count), ...rest]
+  }
+
+  #newPath([first]: readonly OutgoingFrame[]): string {
+    const name = `${first?.producer}-${first?.number}-${randomBytes(3).toString('hex')}${SUFFIX}`
+    return join(this.#folder, name)
   }
 
   #attempt<T>(work: () => T, otherwise: T): T {
@@ -214,16 +229,22 @@ export class Spool {
   }
 }
 
-const lineOf = (frame: OutgoingFrame): string => `${JSON.stringify(frame)}\n`
-
 /** Makes a claimed file everybody's again; with `rest` without what was sent: a Redis that is full would be filled with the same again and again. */
 function putBack(path: string, rest: readonly OutgoingFrame[] | undefined): void {
   const original = CLAIM.exec(path)?.[1] ?? path
-  if (rest === undefined) renameSync(path, original)
-  else {
-    writeFileSync(`${original}.tmp`, `${HEADER}\n${rest.map(lineOf).join('')}`, { mode: 0o600 })
-    renameSync(`${original}.tmp`, original)
+  const unfinished = `${original}.tmp`
+  if (rest === undefined) {
+    renameSync(path, original)
+    return
+  }
+  try {
+    writeFileSync(unfinished, encodeFrames(rest, Number.POSITIVE_INFINITY).text, { mode: 0o600 })
+    renameSync(unfinished, original)
     rmSync(path, { force: true })
+  } catch {
+    // The disk is full: whole, as it was.
+    rmSync(unfinished, { force: true })
+    renameSync(path, original)
   }
 }
 
@@ -235,34 +256,10 @@ function isAbandoned(path: string, pid: number): boolean {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return true
   }
-  const changedMs = statSync(path, { throwIfNoEntry: false })?.ctimeMs
-  return changedMs !== undefined && Date.now() - changedMs > STALE_CLAIM_MS
+  return isStale(path, 'ctimeMs')
 }
 
-function readFrames(path: string): { frames: OutgoingFrame[]; isDamaged: boolean } {
-  const [header, ...lines] = readFileSync(path, 'utf8').split('\n')
-  const frames: OutgoingFrame[] = []
-  // A whole file ends with a line feed.
-  let isDamaged = header !== HEADER || lines.pop() !== ''
-  for (const line of header === HEADER ? lines : []) {
-    const frame = frameOf(line)
-    if (frame === undefined) isDamaged = true
-    else frames.push(frame)
-  }
-  return { frames, isDamaged }
-}
-
-function frameOf(line: string): OutgoingFrame | undefined {
-  try {
-    const frame = JSON.parse(line) as OutgoingFrame
-    const deltas = JSON.parse(frame.deltas) as { t: unknown }[]
-    const isWhole =
-      typeof frame.producer === 'string' &&
-      Number.isSafeInteger(frame.number) &&
-      deltas.length === frame.deltaCount &&
-      deltas.every(({ t }) => typeof t === 'string')
-    return isWhole ? frame : undefined
-  } catch {
-    return undefined
-  }
+function isStale(path: string, since: 'ctimeMs' | 'mtimeMs'): boolean {
+  const changedMs = statSync(path, { throwIfNoEntry: false })?.[since]
+  return changedMs !== undefined && Date.now() - changedMs > STALE_MS
 }

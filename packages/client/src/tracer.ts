@@ -235,10 +235,8 @@ export class ExecutionTracer implements AsyncDisposable {
   async #close(timeoutMs: number): Promise<TracerCounters> {
     this.#stopExitFlush?.()
     clearInterval(this.#heartbeat)
-    const done = await this.#sender?.flush(timeoutMs, true)
-    if (done) await this.#lastResort?.settled(timeoutMs)
-    else this.#lastResort?.saveNow()
-    this.#lastResort?.close()
+    await this.#sender?.flush(timeoutMs, true)
+    await this.#lastResort?.finish(timeoutMs)
     this.#sender?.close()
     this.#recording?.close()
     const { buffered } = this.#counters

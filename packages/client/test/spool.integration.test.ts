@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { assemble, type Delta, derive, type Said } from '@stepwell/protocol'
@@ -203,6 +203,23 @@ test('damaged files are set aside, what can be read of them is sent, and nothing
   expect(next.trace('goes on', () => 42)).toBe(42)
 })
 
+test('a file that its process was killed over is sent as far as it goes, when nobody writes it any more', async () => {
+  const tracer = new ExecutionTracer({ redis: NOWHERE, spool: folder, ...quiet })
+  for (let i = 0; i < 2_000; i++) tracer.trace('unfinished', () => {})
+  await tracer.close({ timeoutMs: 50 })
+  const [name] = await files()
+  const path = join(folder, `${name}.tmp`)
+  await rename(join(folder, name as string), path)
+  const lines = (await readFile(path, 'utf8')).split('\n').length - 2
+  await truncate(path, (await stat(path)).size - 40)
+  await using next = new ExecutionTracer({ redis: url, spool: folder, ...quiet })
+  await next.close()
+  expect(await files()).toEqual([`${name}.tmp`])
+  await utimes(path, new Date(), new Date(Date.now() - 61_000))
+  await sendAll()
+  expect((await arrived()).frames).toHaveLength(lines - 1)
+})
+
 test('two processes on one folder: each file is sent, and none is left', async () => {
   for (let i = 0; i < 20; i++) {
     const tracer = new ExecutionTracer({ redis: NOWHERE, spool: folder, ...quiet })
@@ -220,9 +237,7 @@ test('two processes on one folder: each file is sent, and none is left', async (
   const [file] = await files()
   const dead = spawnProcess(new URL('./program.ts', import.meta.url), ['none', NOWHERE])
   await dead.exited
-  await import('node:fs/promises').then(({ rename }) =>
-    rename(join(folder, file as string), join(folder, `${file}.${dead.pid}-abcd.claimed`)),
-  )
+  await rename(join(folder, file as string), join(folder, `${file}.${dead.pid}-abcd.claimed`))
   await sendAll()
   expect((await arrived()).traces).toHaveLength(21)
 })
