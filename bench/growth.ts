@@ -30,7 +30,8 @@ export const growth: Benchmark = async (context) => {
     )
   }
   const steps = scaled(STEPS, context.scale, 20_000)
-  const open = scaled(OPEN, context.scale, 2_000)
+  // Whole numbers for each producer in every case.
+  const open = 200 * scaled(OPEN / 200, context.scale, 10)
   const ofSteps = (each: number): Load => ({ kind: 'short', steps: each, traces: Math.ceil(steps / each) })
   const ofOpen = (atOnce: number): Load => ({
     kind: 'long',
