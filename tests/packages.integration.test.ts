@@ -159,6 +159,7 @@ test('the quickstart of the README runs as it stands there: migrate, worker, pro
 test('CommonJS requires it, and every entry', async () => {
   const entries = [
     '@stepwell/protocol',
+    '@stepwell/protocol/failures',
     '@stepwell/protocol/schema',
     '@stepwell/client',
     '@stepwell/client/testing',
