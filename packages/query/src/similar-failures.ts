@@ -1,5 +1,6 @@
+import { wordsOf } from '@stepwell/protocol/failures'
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
-import { BestMessages, jaccard, type ScoredMessage, wordsOf } from './similarity.ts'
+import { BestMessages, jaccard, type ScoredMessage } from './similarity.ts'
 import { millisecondsOf, type Tables } from './tables.ts'
 
 /** A failed trace whose message is like the one asked for. */

@@ -1,6 +1,7 @@
+import { wordsOf } from '@stepwell/protocol/failures'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { BestMessages, jaccard, wordsOf } from './similarity.ts'
+import { BestMessages, jaccard } from './similarity.ts'
 
 test('the formula: shared words over all words, in lower case, each once', () => {
   expect(jaccard(wordsOf('connection timeout redis'), wordsOf('Redis  Connection refused refused'))).toBe(

@@ -1,8 +1,3 @@
-/** The set of words of a text: what white space separates, in lower case. */
-export function wordsOf(text: string): Set<string> {
-  return new Set(text.toLowerCase().split(/\s+/).filter(Boolean))
-}
-
 /**
  * Jaccard similarity (Jaccard 1901): |a ∩ b| / |a ∪ b|, from 0 to 1. Two empty sets have nothing in common: 0. The quotient is
  * rounded correctly (IEEE 754), so 3 of 10 is the number that 0.3 is: a threshold is inclusive without further ado.
