@@ -7,14 +7,15 @@ import { StoppedError, type Store } from './store.ts'
 
 /** One alone would leave Postgres idle while the next is assembled. */
 const WRITES_AT_ONCE = 2
-/** How long traces rest whose month could not be made, while others are written. */
+/** How long traces rest that are held up while others are written: the first time, then twice as long each time. */
 const REST_MS = 1_000
+const REST_MAX_MS = 30_000
 
 /**
  * The write batch: deltas that go to Postgres straight from the stream, and dead letters. Added → in the batch → (queued) →
  * written, with others, in one statement → its entry acked. A batch is full by count or bytes, or due when its first delta has
  * waited long enough; then it goes, as soon as fewer than two are being written. A due batch goes on growing until that.
- * What has to wait for its month rests, and is added to a later batch; it counts as held meanwhile.
+ * What is held up, by a lock or for want of its month, rests, and is added to a later batch; it counts as held meanwhile.
  */
 export class Collector {
   readonly #store: Store
@@ -68,6 +69,7 @@ export class Collector {
       known,
       tickets: [ticket],
       size,
+      rests: 0,
     })
   }
 
@@ -102,20 +104,22 @@ export class Collector {
       trace.said.push(...added.said)
       trace.tickets.push(...added.tickets)
       trace.size += added.size
+      trace.rests = Math.max(trace.rests, added.rests)
     }
     this.#grow(added.size)
   }
 
   #rest(traces: readonly Collected[]): void {
-    if (traces.length === 0) return
-    const size = traces.reduce((sum, trace) => sum + trace.size, 0)
-    this.#heldBytes += size
-    setTimeout(() => {
-      // Unacked, so they come again, to whoever reads next.
-      if (this.#stop.aborted) return
-      this.#heldBytes -= size
-      for (const trace of traces) this.#put(trace)
-    }, REST_MS).unref()
+    for (const trace of traces) {
+      this.#heldBytes += trace.size
+      const ms = Math.min(REST_MAX_MS, REST_MS * 2 ** trace.rests++)
+      setTimeout(() => {
+        // Unacked, so they come again, to whoever reads next.
+        if (this.#stop.aborted) return
+        this.#heldBytes -= trace.size
+        this.#put(trace)
+      }, ms).unref()
+    }
   }
 
   #wake(): void {
@@ -194,6 +198,8 @@ interface Collected extends TraceDeltas {
   tickets: Ticket[]
   /** UTF-16 units. */
   size: number
+  /** How often it was held up. */
+  rests: number
 }
 
 class Batch {

@@ -29,7 +29,7 @@ import { RECLAIM_INTERVAL_MS, Reclaimer } from './reclaimer.ts'
 import { makeShards, type Shard } from './shard.ts'
 import { Store } from './store.ts'
 import { trim } from './trimmer.ts'
-import { troubleReporter } from './trouble.ts'
+import { troubleReporter, withoutContents } from './trouble.ts'
 
 /** How a worker is set up. Only `redis` and `database` are needed. */
 export interface WorkerOptions {
@@ -91,7 +91,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   if (options.migrate ?? true) {
     await migrateToLatest({ connectionString: databaseConfig, ...(schema === undefined ? {} : { schema }) })
   }
-  const database = openDatabase(databaseConfig, schema)
+  const database = openDatabase(databaseConfig, schema, PATIENCE)
   const metrics = createMetrics()
   const stopping = new AbortController()
   const stop = stopping.signal
@@ -104,7 +104,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   const gate = new OutageGate((change, error) => {
     metrics.databaseAvailable.set(change === 'opened' ? 1 : 0)
     if (change === 'closed')
-      log.error({ err: error }, 'Postgres takes no rows: reading pauses, nothing is lost')
+      log.error({ err: withoutContents(error) }, 'Postgres takes no rows: reading pauses, nothing is lost')
     else log.info('Postgres takes rows again')
   })
   const writer = new TraceWriter(
@@ -284,6 +284,9 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
 }
 
 const DAY_MS = 86_400_000
+/** A Postgres that does not answer shows, and a row that somebody keeps to himself keeps the worker from no other. */
+const PATIENCE = { connectMs: 10_000, lockMs: 5_000 }
+
 const LATE = Symbol('late')
 /** Milliseconds that connections get for their goodbyes, after `shutdownMs`. */
 const CLOSING_MS = 1_000

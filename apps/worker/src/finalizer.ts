@@ -33,8 +33,8 @@ const COMPACT_SIZE = 64 << 10
 const IDLE_MAX_MS = 250
 /** An ended trace with parts missing stays in the index: they are often just behind, in another worker's hands. */
 const LINGER_MS = 1_000
-/** How long a trace rests whose month could not be made, while others are stored. */
-const REST_MS = 2_000
+/** How long a trace rests that is held up, by a lock or for want of its month, while others are stored. */
+const REST_MS = 3_000
 /** The longest time between checkpoints of one trace; far below the life of its correlation key. */
 const CHECKPOINT_MAX_MS = 600_000
 
@@ -55,8 +55,8 @@ interface Loaded extends OpenTrace {
 
 /**
  * Stores open traces of one shard when they are due. Leased → loaded → (a silent or overdue one gets its timeout) →
- * stored, with whatever row is there → settled if it has ended, else postponed to its next checkpoint; one whose month cannot
- * be made just now is postponed as it is.
+ * stored, with whatever row is there → settled if it has ended, else postponed to its next checkpoint; one that is
+ * held up, by a lock or for want of its month, is postponed as it is.
  * Any number of workers do this at once; a lease keeps them apart, the compare-and-set makes it safe when it does not.
  */
 export class Finalizer {

@@ -16,7 +16,7 @@ import type { RedisLike } from './script.ts'
 import type { Shard } from './shard.ts'
 import type { Store } from './store.ts'
 import { sweepLostTraces, sweepSilentProducers } from './sweep.ts'
-import { withoutCommands } from './trouble.ts'
+import { withoutContents } from './trouble.ts'
 
 /** What the jobs work with. */
 export interface MaintenanceContext {
@@ -133,12 +133,12 @@ export function startMaintenance(
       removeOnFail: { count: 100 },
     },
   )
-  const report = (error: Error): void => log.warn({ err: withoutCommands(error) }, 'maintenance')
+  const report = (error: Error): void => log.warn({ err: withoutContents(error) }, 'maintenance')
   queue.on('error', report)
   worker.on('error', report)
   worker.on('failed', (job, error) =>
     log.warn(
-      { err: withoutCommands(error), job: job?.name },
+      { err: withoutContents(error), job: job?.name },
       'maintenance job failed; the next run tries again',
     ),
   )

@@ -1,16 +1,19 @@
 import type { TraceDeltas, TraceWriter, Written } from '@stepwell/storage'
-import { isTransient } from '@stepwell/storage'
+import { isConflict, isTransient } from '@stepwell/storage'
 import { backoffMs, delay, type OutageGate } from './outage.ts'
 
 /** The worker stops before the write could succeed; its entries stay pending and are delivered again. */
 export class StoppedError extends Error {}
+
+/** Of a month of which this many traces are held up, one after the other, the rest is not tried: each try may wait for a time-out. */
+const HELD_UP_MAX = 3
 
 /** What became of a batch. */
 export interface StoreOutcome {
   written: Written[]
   /** Traces that the database refuses for what is in them, or for a month that cannot be made. */
   guilty: { trace: TraceDeltas; error: Error }[]
-  /** Traces whose month cannot be made just now, while others are stored: to be written later. */
+  /** Traces that cannot be written just now while others can, for their rows are locked or their month cannot be made: for later. */
   waiting: TraceDeltas[]
 }
 
@@ -18,7 +21,7 @@ export interface StoreOutcome {
  * Stores a batch through every failure: what may pass is tried again, with the gate closed meanwhile; what will not is
  * narrowed down by halving. A trace is guilty only if it fails alone while a harmless row would go in (the probe);
  * if that fails too, it is nobody's fault in the batch: the gate closes and all is tried again.
- * A month without a partition holds up its own traces only: they wait if what is in its way may pass, else they are guilty.
+ * What is locked, or has a month without a partition, holds up nothing else: it waits if what is in its way may pass, else it is guilty.
  * Rejects only with StoppedError.
  */
 export class Store {
@@ -64,7 +67,7 @@ export class Store {
 
   /** Traces of a month that cannot be made, for this reason. */
   #putAside(traces: readonly TraceDeltas[], reason: Error, outcome: StoreOutcome): void {
-    const month = new Date(traces[0]?.startedAtMs as number).toISOString().slice(0, 7)
+    const month = monthText(traces[0] as TraceDeltas)
     const error = new Error(`the partition of ${month} cannot be made: ${reason.message}`, { cause: reason })
     this.#onTrouble(error)
     if (isTransient(reason)) {
@@ -74,10 +77,12 @@ export class Store {
   }
 
   async #write(traces: readonly TraceDeltas[], outcome: StoreOutcome): Promise<void> {
-    const failure = await this.#persist(async () => {
+    const write = async (): Promise<void> => {
       outcome.written.push(...(await this.#writer.write(traces)))
-    })
+    }
+    const failure = await this.#persist(write)
     if (failure === undefined) return
+    if (isTransient(failure)) return this.#writeOneByOne(traces, outcome)
     if (traces.length > 1) {
       const middle = traces.length >> 1
       await this.#write(traces.slice(0, middle), outcome)
@@ -86,13 +91,32 @@ export class Store {
     }
     await this.persist(() => this.#writer.probe())
     // As above.
-    const again = await this.#persist(async () => {
-      outcome.written.push(...(await this.#writer.write(traces)))
-    })
+    const again = await this.#persist(write)
     if (again !== undefined) outcome.guilty.push({ trace: traces[0] as TraceDeltas, error: again })
   }
 
-  /** Does it until it succeeds or fails for good; returns that failure. */
+  /** For traces of which some are held up: the others get through. One that is free takes half a millisecond. */
+  async #writeOneByOne(traces: readonly TraceDeltas[], outcome: StoreOutcome): Promise<void> {
+    const heldUp = new Map<string, number>()
+    for (const trace of traces) {
+      this.#refuseWhenStopped()
+      const month = monthText(trace)
+      const count = heldUp.get(month) ?? 0
+      try {
+        if (count < HELD_UP_MAX) outcome.written.push(...(await this.#writer.write([trace])))
+        else outcome.waiting.push(trace)
+      } catch (error) {
+        if (isTransient(error)) {
+          this.#onTrouble(error)
+          heldUp.set(month, count + 1)
+          this.#gate.tried()
+          outcome.waiting.push(trace)
+        } else await this.#write([trace], outcome)
+      }
+    }
+  }
+
+  /** Does it until it succeeds, or fails for good or for a conflict while the database takes rows; returns that failure. */
   async #persist(action: () => Promise<void>): Promise<Error | undefined> {
     for (let attempt = 0; ; attempt++) {
       try {
@@ -101,16 +125,32 @@ export class Store {
         return undefined
       } catch (error) {
         if (!isTransient(error)) return error as Error
+        this.#onTrouble(error)
+        if (attempt > 0 && isConflict(error) && (await this.#takesRows())) return error as Error
         // A single failure is no outage: a deadlock, a connection that broke while nobody used it.
-        if (attempt === 0) this.#onTrouble(error)
-        else this.#gate.close(error)
+        if (attempt > 0) this.#gate.close(error)
         await this.#pause(attempt)
       }
     }
   }
 
+  async #takesRows(): Promise<boolean> {
+    try {
+      await this.#writer.probe()
+      this.#gate.open()
+      return true
+    } catch (error) {
+      this.#onTrouble(error)
+      return false
+    }
+  }
+
   async #pause(attempt: number): Promise<void> {
     await delay(backoffMs(attempt), this.#stop)
+    this.#refuseWhenStopped()
+  }
+
+  #refuseWhenStopped(): void {
     if (this.#stop.aborted) throw new StoppedError('stopped while the database was unavailable')
   }
 
@@ -124,3 +164,5 @@ export class Store {
     }
   }
 }
+
+const monthText = ({ startedAtMs }: TraceDeltas): string => new Date(startedAtMs).toISOString().slice(0, 7)

@@ -1,16 +1,22 @@
 import { expect, test } from 'vitest'
-import { troubleReporter, withoutCommands } from './trouble.ts'
+import { troubleReporter, withoutContents } from './trouble.ts'
 
-test('what failed is told without its arguments, also inside of other errors', () => {
+test('what failed is told without its arguments and its row, also inside of other errors', () => {
   const reply = Object.assign(new Error('WRONGPASS'), { command: { name: 'auth', args: ['secret'] } })
   const node = Object.assign(new Error('all failed'), { lastNodeError: reply })
   const outer = new Error('outer', { cause: node })
-  expect(withoutCommands(outer)).toBe(outer)
+  expect(withoutContents(outer)).toBe(outer)
   expect(reply).not.toHaveProperty('command')
+  const row = Object.assign(new Error('violates check'), {
+    code: '23514',
+    detail: 'Failing row contains (secret)',
+  })
+  expect(withoutContents(row)).toMatchObject({ code: '23514', message: 'violates check' })
+  expect(row).not.toHaveProperty('detail')
   const circle = Object.assign(new Error('circle'), { self: undefined as unknown })
   circle.self = circle
-  expect(withoutCommands(circle)).toBe(circle)
-  expect(withoutCommands('text')).toBe('text')
+  expect(withoutContents(circle)).toBe(circle)
+  expect(withoutContents('text')).toBe('text')
 })
 
 test('each kind is logged once a minute, and all are counted', () => {

@@ -13,19 +13,19 @@ export function troubleReporter(log: Logger, counter: { inc(): void }): (error: 
     if (nowMs - (reported.get(kind) ?? 0) < 60_000) return
     if (reported.size > 100) reported.clear()
     reported.set(kind, nowMs)
-    log.warn({ err: withoutCommands(error) }, 'trouble outside: going on')
+    log.warn({ err: withoutContents(error) }, 'trouble outside: going on')
   }
 }
 
-/**
- * Takes from an error of ioredis, and from those in it, the command that failed: its arguments are passwords and what users
- * recorded, and a log is no place for either.
- */
-export function withoutCommands(error: unknown): unknown {
+// The command of ioredis, with its arguments; what Postgres tells of the row ("Failing row contains …").
+const CONTENTS = ['command', 'previousErrors', 'detail', 'where', 'internalQuery']
+
+/** Takes from an error, and from those in it, what holds passwords or what users recorded: a log is no place for either. */
+export function withoutContents(error: unknown): unknown {
   for (let inner = [error], depth = 0; inner.length > 0 && depth < 5; depth++) {
     inner = inner.flatMap((one) => {
       if (!(one instanceof Error)) return []
-      for (const key of ['command', 'previousErrors']) Reflect.deleteProperty(one, key)
+      for (const key of CONTENTS) Reflect.deleteProperty(one, key)
       return [one.cause, ...Object.values(one)]
     })
   }

@@ -1,5 +1,5 @@
 import { InvalidInputError } from '@stepwell/protocol'
-import { CompiledQuery, Kysely, PostgresDialect } from 'kysely'
+import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import * as z from 'zod'
 import type { Tables } from './tables.ts'
@@ -45,31 +45,58 @@ function poolConfig(config: unknown): pg.PoolConfig {
   )
 }
 
+/** How long connections of our own wait, so that a server that does not answer, or somebody who keeps a lock, is noticed. */
+export interface Patience {
+  /** Milliseconds for a connection, a free one of the pool included. */
+  connectMs: number
+  /** Milliseconds for a lock, unless role or database say otherwise. Then 55P03. */
+  lockMs: number
+}
+
+/** From here on a connection that has been silent is asked whether it is still there. */
+const KEEP_ALIVE_MS = 10_000
+
+function ownPool(config: pg.PoolConfig, schema: string | undefined, patience: Patience | undefined): pg.Pool {
+  const wanted: string[] = []
+  if (schema !== undefined) wanted.push(`set_config('search_path', '${schema}, public', false)`)
+  if (patience !== undefined)
+    wanted.push(
+      `case current_setting('lock_timeout') when '0' then set_config('lock_timeout', '${patience.lockMs}ms', false) end`,
+    )
+  return new pg.Pool({
+    ...(patience === undefined
+      ? {}
+      : {
+          connectionTimeoutMillis: patience.connectMs,
+          keepAlive: true,
+          keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+        }),
+    ...config,
+    // Not Kysely's onCreateConnection: where that fails it never gives the connection back, and a few outages empty the pool.
+    onConnect: async (client) => {
+      await config.onConnect?.(client)
+      if (wanted.length > 0) await client.query(`select ${wanted.join()}`)
+    },
+  })
+}
+
 /**
  * Connects lazily: no connection is made before the first query. With `schema` each connection of our own looks there first;
- * those of a lent pool are left as they are, so statements name the schema.
+ * those of a lent pool are left as they are, so statements name the schema. Without `patience` it waits for ever.
  * Errors of idle connections are dropped by the pool and show at the next query.
  */
-export function openDatabase(config: DatabaseConfig, schema?: string): Database {
+export function openDatabase(config: DatabaseConfig, schema?: string, patience?: Patience): Database {
   if (schema !== undefined && !schemaName.safeParse(schema).success) {
     throw new InvalidInputError(
       `'${schema}' is no usable schema name: lower-case letters, digits and _, at most 63`,
     )
   }
   const lent = isPool(config)
-  const pool = lent ? config : new pg.Pool(poolConfig(config))
+  const pool = lent ? config : ownPool(poolConfig(config), schema, patience)
   // Without a listener a connection that breaks while idle would end the process.
   pool.on('error', ignore)
   pool.on('acquire', guard)
-  const plain = new Kysely<Tables>({
-    dialect: new PostgresDialect({
-      pool,
-      onCreateConnection: async (connection) => {
-        if (schema !== undefined && !lent)
-          await connection.executeQuery(CompiledQuery.raw(`set search_path to ${schema}, public`))
-      },
-    }),
-  })
+  const plain = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   const db = schema === undefined ? plain : plain.withSchema(schema)
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {

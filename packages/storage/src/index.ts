@@ -1,4 +1,4 @@
-export { type Database, type DatabaseConfig, openDatabase } from './database.ts'
+export { type Database, type DatabaseConfig, openDatabase, type Patience } from './database.ts'
 export {
   countDeadLetters,
   DEAD_LETTER_BOUNDS,
@@ -31,4 +31,4 @@ export {
 export type { DeadLettersNotKeptTable, DeadLettersTable, ExecutionTracesTable, Tables } from './tables.ts'
 export { type FinalizedTrace, TraceStorage, type TraceStorageOptions } from './trace-storage.ts'
 export { type TraceDeltas, TraceWriter, WRITE_MAX_TRACES, type Written } from './trace-writer.ts'
-export { isMissingPartition, isTransient, sqlState } from './transient-error.ts'
+export { isConflict, isMissingPartition, isTransient, sqlState } from './transient-error.ts'

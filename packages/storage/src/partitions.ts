@@ -6,7 +6,7 @@ import {
   monthOfPartition,
   partitionName,
 } from '@stepwell/protocol'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Database } from './database.ts'
 
 /** How many months ahead partitions are made. */
@@ -18,8 +18,8 @@ const LOCK_TIMEOUT = '1s'
 // A process that stands still between two statements would keep the lock, and all others from making any month.
 const STANDSTILL_TIMEOUT = '10s'
 // How long a month that is dropped waits for its readers. Meanwhile no other month can be attached: a backup of hours would block that
-// for hours. What was begun is finished by the next call.
-const DETACH_TIMEOUT = '30s'
+// for hours.
+const DETACH_TIMEOUT_MS = 30_000
 
 /** The month of a time and the next three. */
 export function monthsAround(nowMs: number): Month[] {
@@ -84,10 +84,14 @@ export async function listPartitions({ db, schema }: Database): Promise<Month[]>
 
 /**
  * Detaches and drops every partition that ended before `beforeMs`; returns their names. `detach … concurrently` blocks
- * neither readers nor writers, and waits for readers that are there already: for half a minute, then it throws (57014). Idempotent: what an
- * earlier call began is ended now.
+ * neither readers nor writers. It waits for those that are there already: when that takes longer than `timeoutMs` (default:
+ * 30,000) it throws (55P03 or 57014). Idempotent: what an earlier call began is ended now.
  */
-export async function dropPartitionsBefore(database: Database, beforeMs: number): Promise<string[]> {
+export async function dropPartitionsBefore(
+  database: Database,
+  beforeMs: number,
+  { timeoutMs = DETACH_TIMEOUT_MS } = {},
+): Promise<string[]> {
   const { db, schema } = database
   const { rows } = await sql<{ name: string; attached: boolean; pending: boolean }>`
     select c.relname as name, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending
@@ -102,21 +106,33 @@ export async function dropPartitionsBefore(database: Database, beforeMs: number)
     const partition = sql.table(qualified(schema, name))
     const parent = sql.table(qualified(schema, 'execution_traces'))
     if (attached) {
-      // On one connection: `detach … concurrently` runs in no transaction, so no `set local` could bound it.
-      await db.connection().execute(async (connection) => {
-        await sql`set statement_timeout = ${sql.lit(DETACH_TIMEOUT)}`.execute(connection)
-        try {
-          const how = sql.raw(pending ? 'finalize' : 'concurrently')
-          await sql`alter table ${parent} detach partition ${partition} ${how}`.execute(connection)
-        } finally {
-          await sql`reset statement_timeout`.execute(connection)
-        }
-      })
+      const how = sql.raw(pending ? 'finalize' : 'concurrently')
+      await within(timeoutMs, database, sql`alter table ${parent} detach partition ${partition} ${how}`)
     }
     await sql`drop table ${partition}`.execute(db)
     dropped.push(name)
   }
   return dropped
+}
+
+/** Runs a statement that no transaction may be around, so that no `set local` could bound it. */
+async function within(timeoutMs: number, { db }: Database, statement: RawBuilder<unknown>): Promise<void> {
+  await db.connection().execute(async (connection) => {
+    const names = ['statement_timeout', 'lock_timeout']
+    const { rows } = await sql<Record<string, string>>`select ${sql.join(
+      names.map((name) => sql`current_setting(${name}) as ${sql.ref(name)}`),
+    )}`.execute(connection)
+    const set = (value: (name: string) => string | undefined): Promise<unknown> =>
+      sql`select ${sql.join(names.map((name) => sql`set_config(${name}, ${value(name)}, false)`))}`.execute(
+        connection,
+      )
+    await set(() => `${timeoutMs}ms`)
+    try {
+      await statement.execute(connection)
+    } finally {
+      await set((name) => rows[0]?.[name])
+    }
+  })
 }
 
 const qualified = (schema: string | undefined, name: string): string =>

@@ -3,6 +3,8 @@
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 const TRANSIENT_CLASSES = new Set(['08', '53', '57'])
 const TRANSIENT_CODES = new Set(['40001', '40P01', '55P03', '25006', '58030'])
+// Of these, what others do to the same rows, or what a statement is too large for.
+const CONFLICT_CODES = new Set(['40001', '40P01', '55P03', '57014'])
 
 /** The SQLSTATE of a database error, or undefined: the connection's own errors have none. */
 export function sqlState(error: unknown): string | undefined {
@@ -25,6 +27,11 @@ export function isTransient(error: unknown): boolean {
     error instanceof SyntaxError ||
     error instanceof ReferenceError
   )
+}
+
+/** Whether somebody or something held up this very statement: serialization, deadlock, a lock or statement time-out. Others may pass meanwhile. */
+export function isConflict(error: unknown): boolean {
+  return CONFLICT_CODES.has(sqlState(error) ?? '')
 }
 
 /** Whether a row was refused because the partition of its month is missing: 23514 without the name of a constraint. */

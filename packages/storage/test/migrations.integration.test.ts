@@ -1,7 +1,8 @@
-import { addMonths, monthOf, partitionName } from '@stepwell/protocol'
+import { addMonths, type Month, monthOf, partitionName } from '@stepwell/protocol'
 import {
   dropPartitionsBefore,
   ensurePartitions,
+  isTransient,
   listPartitions,
   MONTHS_AHEAD,
   migrateToLatest,
@@ -102,6 +103,29 @@ test('partitions: made by many at once, once; while a reader holds the table; dr
   // Its writer believed the month to be there.
   await storage.finalizeTrace(lastOfYear, 'failed').catch(() => storage.finalizeTrace(lastOfYear, 'failed'))
   expect((await storage.getTrace(lastOfYear.traceId))?.status).toBe('failed')
+  await opened.close()
+  await database.drop()
+})
+
+test('a month whose readers do not end is given up for now, other months are made meanwhile, and the next call ends it', async () => {
+  const database = await createDatabase()
+  const opened = openDatabase(database.url)
+  const [old, other] = [2018, 2017].map((year) => ({ year, month: 5 }))
+  await ensurePartitions(opened, [old as Month])
+  const reader = await opened.pool.connect()
+  await reader.query('begin; select count(*) from execution_traces')
+  const drop = (): Promise<string[]> => dropPartitionsBefore(opened, Date.UTC(2018, 5, 1), { timeoutMs: 200 })
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const error = await drop().catch((e: unknown) => e)
+    expect(isTransient(error), String(error)).toBe(true)
+  }
+  expect(await ensurePartitions(opened, [other as Month])).toEqual(['execution_traces_2017_05'])
+  await expect(ensurePartitions(opened, [old as Month])).rejects.toSatisfy(isTransient)
+  await reader.query('commit')
+  reader.release()
+  expect(await drop()).toEqual(['execution_traces_2018_05', 'execution_traces_2017_05'])
+  const { rows } = await opened.pool.query('show statement_timeout')
+  expect(rows).toEqual([{ statement_timeout: '0' }])
   await opened.close()
   await database.drop()
 })
