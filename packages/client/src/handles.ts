@@ -176,8 +176,9 @@ export const step: StepCall = <T>(
   second: StepOptions | StepCallback<T>,
   third?: StepCallback<T>,
 ): T => {
-  const [options, fn] = optionsAndFunction<StepOptions, StepHandle, T>('step', second, third)
   const place = currentPlace()
+  if (place === undefined && typeof second === 'function') return second(noStep as unknown as StepHandle)
+  const [options, fn] = optionsAndFunction<StepOptions, StepHandle, T>('step', second, third)
   if (place === undefined) return fn(noStep as unknown as StepHandle)
   return new PlaceScope(place).step(name, options, fn)
 }

@@ -127,6 +127,9 @@ export class ExecutionTracer implements AsyncDisposable {
     second: TraceOptions | ((trace: TraceHandle) => T),
     third?: (trace: TraceHandle) => T,
   ): T {
+    // First: a disabled tracer makes nothing, not even the pair that the line below gives.
+    if (this.#recording === undefined && typeof second === 'function')
+      return second(noStep as unknown as TraceHandle)
     const [options, fn] = optionsAndFunction<TraceOptions, TraceHandle, T>('trace', second, third)
     if (this.#recording === undefined) return fn(noStep as unknown as TraceHandle)
     const outer = currentPlace()

@@ -1,3 +1,4 @@
+import { flatObjectText } from './flat-object.ts'
 import type { Redactor } from './redact.ts'
 import type { Json, JsonObject } from './trace.ts'
 
@@ -68,6 +69,8 @@ export function cleanJson<T extends Json>(value: T): T {
  */
 export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH, redactor?: Redactor): string {
   if (value === undefined || value === null) return '{}'
+  const flat = flatObjectText(value, maxLength, redactor, REDACTED)
+  if (flat !== undefined) return flat
   const walk = {
     path: new Set<object>(),
     left: maxLength,

@@ -1,0 +1,87 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { flatObjectText } from './flat-object.ts'
+import { encodeObject, REDACTED } from './plain-json.ts'
+import { makeRedactor } from './redact.ts'
+
+const key = fc.oneof(
+  fc.constantFrom(
+    'a',
+    'usage.input_tokens',
+    '__proto__',
+    '2',
+    '10',
+    'password',
+    'api_key',
+    'é',
+    'k\0',
+    '\ud800',
+  ),
+  fc.string({ unit: 'binary', maxLength: 4 }),
+)
+const item: fc.Arbitrary<unknown> = fc.oneof(
+  fc.constantFrom<unknown>(
+    null,
+    undefined,
+    true,
+    0,
+    -0,
+    1e21,
+    5e-324,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    7n,
+  ),
+  fc.constantFrom('', 'x', 'postgres://u:p@h/', 'Bearer abcdef123456', 'a\0b', '\udc00', 'y'.repeat(40)),
+  fc.string({ unit: 'binary', maxLength: 6 }),
+  fc.double(),
+  fc.constantFrom<unknown>({}, [1], new Date(0)),
+)
+
+test('what is flat becomes what the long way makes of it, whatever the keys, secrets and limits', () => {
+  let flat = 0
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(key, item), { maxLength: 5 }),
+      fc.constantFrom(undefined, makeRedactor(true), makeRedactor({ replace: (text) => `\0${text}` })),
+      fc.constantFrom(2, 20, 60, 65_536),
+      (entries, redactor, maxLength) => {
+        const object = Object.fromEntries(entries)
+        // A Map of the same members goes the long way.
+        const long = encodeObject(new Map(Object.entries(object)), maxLength, redactor)
+        expect(encodeObject(object, maxLength, redactor)).toBe(long)
+        flat += Number(flatObjectText(object, maxLength, redactor, REDACTED) !== undefined)
+      },
+    ),
+    { numRuns: 3_000 },
+  )
+  expect(flat).toBeGreaterThan(500)
+})
+
+test('what is not flat, or only looks like an object, goes the long way', () => {
+  class Point {
+    x = 1
+  }
+  const throwing = {
+    get bad(): number {
+      throw new Error('no')
+    },
+  }
+  const revoked = Proxy.revocable({}, {})
+  revoked.revoke()
+  for (const value of [
+    1,
+    'x',
+    null,
+    [1],
+    new Point(),
+    new Map(),
+    throwing,
+    revoked.proxy,
+    { toJSON: 1 },
+    { a: {} },
+  ])
+    expect(flatObjectText(value, 1_000, undefined, REDACTED)).toBeUndefined()
+  expect(flatObjectText({ a: 1, b: undefined, c: 'x' }, 1_000, undefined, REDACTED)).toBe('{"a":1,"c":"x"}')
+  expect(flatObjectText(Object.create(null), 1_000, undefined, REDACTED)).toBe('{}')
+})
