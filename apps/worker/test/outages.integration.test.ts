@@ -19,31 +19,6 @@ async function open(): Promise<Bench> {
   return bench
 }
 
-test('bad-row: a row that the database refuses becomes a dead letter, its neighbours are stored', async () => {
-  const bench = await open()
-  await bench.pool.query(
-    `alter table execution_traces add constraint no_poison check (skill_name <> 'poison')`,
-  )
-  await bench.startWorker()
-  const producer = new FrameProducer(bench.redis)
-  const t = newTraceId(Date.now())
-  const bad = wholeDelta('poison', 1)
-  await producer.send(...Array.from({ length: 999 }, () => wholeDelta('good', 1)), bad, {
-    t,
-    b: 1,
-    k: 'poison',
-    n: [0, 0],
-  })
-  await producer.send({ t, k: 'poison', n: [0, 0], e: ['s', 1, 1] })
-  await bench.drained()
-  expect(await bench.rows('select count(*)::int n from execution_traces')).toEqual([{ n: 999 }])
-  const letters = await bench.rows<{ trace_id: string; reason: string }>(
-    'select trace_id, reason from execution_dead_letters',
-  )
-  expect(letters.map((letter) => letter.trace_id).sort()).toEqual([bad.t, t, t].sort())
-  for (const letter of letters) expect(letter.reason).toMatch(/no_poison/)
-})
-
 test('everything-refused: where no row at all goes in, nothing is judged, and all is stored when that is mended', async () => {
   const bench = await open()
   await bench.pool.query('alter table execution_traces add constraint nothing check (false) not valid')
