@@ -84,6 +84,14 @@ test('a Redis that evicts, is nearly full, cannot save and is only a replica, wi
     advice: 'run stepwell migrate',
   })
 
+  // Full, it takes no transaction either: what there is to tell is told all the same.
+  await client.xgroup('CREATE', 'stepwell:{0}:events', 'stepwell', '0', 'MKSTREAM')
+  await client.config('SET', 'maxmemory', '1')
+  const full = await checks(1, env)
+  expect(full['redis memory']?.status).toBe('fail')
+  expect(full['workers equation']).toMatchObject({ status: 'ok', found: expect.stringMatching(/^0 came/) })
+  await client.config('SET', 'maxmemory', '0')
+
   rmSync(dir, { recursive: true })
   await client.bgsave()
   const info = (section: string, pattern: RegExp) => async (): Promise<boolean> =>

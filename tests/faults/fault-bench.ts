@@ -84,6 +84,7 @@ export async function openFaultBench(
   const pool = new pg.Pool({ connectionString: databaseUrl })
   pool.on('error', () => {})
   const workers: FaultWorker[] = []
+  const running = new Set<FaultWorker>()
   const rows = async <T>(query: string, values?: unknown[]): Promise<T[]> =>
     (await pool.query(query, values)).rows
   return {
@@ -96,10 +97,12 @@ export async function openFaultBench(
     async startWorker(env = {}) {
       const worker = await spawnWorker({ REDIS_URL: server.url, DATABASE_URL: databaseUrl, ...env })
       workers.push(worker)
+      running.add(worker)
+      void worker.exited.then(() => running.delete(worker))
       return worker
     },
     async allSay(path, status) {
-      for (const worker of workers)
+      for (const worker of running)
         await waitFor(async () => (await worker.health(path)) === status, {
           what: `a worker says ${status} at ${path}`,
         })

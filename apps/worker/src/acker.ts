@@ -5,6 +5,7 @@ import type { Ticket } from './shard.ts'
 
 // KEYS: stream, counters. ARGV: group, number of ids acked as stored, those ids, then the ids acked as dead.
 // Counted by what XACK itself removed: an entry acked twice counts once. Counting must not fail what is done: pcall.
+// XACK comes first: a full Redis refuses a script that begins with HINCRBY, and nothing to one that has written already.
 const ackScript = new Script(`
 local stored, dead = 0, 0
 local last = 2 + ARGV[2]

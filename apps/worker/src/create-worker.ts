@@ -21,12 +21,13 @@ import { type HealthServer, startHealthServer } from './health-server.ts'
 import { Intake } from './intake.ts'
 import { LetterBox, lettersOf, lettersOfForeign } from './letter-box.ts'
 import { type Maintenance, startMaintenance } from './maintenance.ts'
+import { isShortOfMemory } from './memory.ts'
 import { createMetrics, setDeadLetters, setEquations } from './metrics.ts'
 import { delay, OutageGate } from './outage.ts'
 import { Progress, STUCK_AFTER_MS, soon } from './progress.ts'
 import { Reader } from './reader.ts'
 import { RECLAIM_INTERVAL_MS, Reclaimer } from './reclaimer.ts'
-import { makeShards, type Shard } from './shard.ts'
+import { isFull, makeShards, type Shard } from './shard.ts'
 import { Store } from './store.ts'
 import { trim } from './trimmer.ts'
 import { troubleReporter, withoutContents } from './trouble.ts'
@@ -189,7 +190,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
         retentionMonths: options.retentionMonths ?? 0,
         deadLetterMaxAgeMs: options.deadLetterMaxAgeMs ?? 90 * DAY_MS,
       },
-      { namespace, redis: main, blocking: connections.extra() },
+      { namespace, redis: main, blocking: connections.extra(), onTrouble },
     )
     maintenance = running
     if (options.health !== undefined) {
@@ -218,7 +219,10 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
           const problem = stop.aborted
             ? 'stopping'
             : (progress.redisError ?? (gate.isOpen ? undefined : String(gate.lastError)))
-          return problem === undefined ? { ok: true } : { ok: false, problem }
+          if (problem !== undefined) return { ok: false, problem }
+          return shards.some((shard) => isFull(shard, Date.now()))
+            ? { ok: true, redisFull: true }
+            : { ok: true }
         },
       })
     }
@@ -246,6 +250,10 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
       ),
       every(5_000, () => running.schedule()),
       every(1_000, () => progress.look(Date.now())),
+      every(1_000, async () => {
+        if (!(await isShortOfMemory(main))) return
+        for (const shard of shards) shard.fullAtMs = Date.now()
+      }),
       every(2_000, () => eachShard(shards, (shard) => trim(main, shard, Date.now()))),
     ])
   } catch (error) {

@@ -6,7 +6,8 @@ import {
   TOLD_FOR_MS,
   toldAtMs,
 } from '@stepwell/protocol'
-import type { RedisLike } from './script.ts'
+import type { ChainableCommander } from 'ioredis'
+import { type RedisLike, redisCode } from './script.ts'
 import { redisNowMs, type Shard } from './shard.ts'
 
 /** The equations of design: what became of each shard's entries, and what all producers have counted. */
@@ -19,9 +20,15 @@ export interface Equations {
 /** Reads what the equations are about; of each shard at one moment. What is not there, or is none of ours, is left out. */
 export async function readEquations(redis: RedisLike, shards: readonly Shard[]): Promise<Equations> {
   const replies = await Promise.all(
-    shards.map(({ keys }) =>
-      redis.multi().xinfo('GROUPS', keys.events).hgetall(keys.counts).hgetall(keys.told).exec(),
-    ),
+    shards.map(({ keys }) => {
+      const ask = (all: ChainableCommander) =>
+        all.xinfo('GROUPS', keys.events).hgetall(keys.counts).hgetall(keys.told).exec()
+      return ask(redis.multi()).catch((error: unknown) => {
+        // A full Redis takes no MULTI. What comes in one piece it answers in one go all the same, as a rule.
+        if (redisCode(error) === 'EXECABORT') return ask(redis.pipeline())
+        throw error
+      })
+    }),
   )
   const told: Record<string, string>[] = []
   const entries = replies.map((reply) => {

@@ -17,7 +17,7 @@ import {
 } from './open-state.ts'
 import { backoffMs, delay } from './outage.ts'
 import { type RedisLike, redisCode, wrongType } from './script.ts'
-import type { Shard } from './shard.ts'
+import { type Shard, wouldHaveHeard } from './shard.ts'
 import { StoppedError, type Store } from './store.ts'
 import { timeoutOf } from './timeout.ts'
 
@@ -258,6 +258,8 @@ export class Finalizer {
       watermarkMs(this.#redis, this.#shard),
       this.#lastHeard(producers),
     ])
+    const { silenceMs } = this.#options
+    const isListening = wouldHaveHeard(this.#shard, silenceMs, Date.now())
     // Who cannot be asked about is not silent.
     const heardMs = new Map(
       producers.map((p, i) => [p, scores === undefined ? nowMs : Number(scores[i] ?? 0)]),
@@ -266,8 +268,7 @@ export class Finalizer {
       let lastHeardMs = 0
       for (const producer of producersAtWork(trace))
         lastHeardMs = Math.max(lastHeardMs, heardMs.get(producer) as number)
-      const isSilent = nowMs - lastHeardMs >= this.#options.silenceMs
-      const silentForMs = isSilent ? this.#options.silenceMs : undefined
+      const silentForMs = isListening && nowMs - lastHeardMs >= silenceMs ? silenceMs : undefined
       trace.amend = (state) => timeoutOf(state, silentForMs, nowMs)
     }
   }

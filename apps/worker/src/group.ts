@@ -12,10 +12,15 @@ export interface GroupProgress {
   lag: number
 }
 
+// KEYS: stream. ARGV: group. Without the group nobody would read, and a full Redis stay full.
+const groupScript = new Script(`return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')`, {
+  whenFull: true,
+})
+
 /** Makes the group, from the very first entry on, and the stream with it. Idempotent. */
 export async function ensureGroup(redis: RedisLike, shard: Shard): Promise<void> {
   try {
-    await redis.xgroup('CREATE', shard.keys.events, GROUP, '0', 'MKSTREAM')
+    await groupScript.run(redis, [shard.keys.events], [GROUP])
   } catch (error) {
     if (redisCode(error) !== 'BUSYGROUP') throw error
   }
@@ -62,6 +67,17 @@ export async function readEnds(
 ): Promise<{ firstId: string | undefined; lastId: string }> {
   const [first, last] = (await endsScript.run(redis, [keys.events], [])) as [string | null, string]
   return { firstId: first ?? undefined, lastId: last }
+}
+
+/** Whether Redis takes writes of this shard: when it is full it refuses this one, which changes nothing. */
+export async function takesWrites(redis: RedisLike, { keys }: Shard): Promise<boolean> {
+  try {
+    await redis.zadd(keys.producers, 'XX', 0, '')
+    return true
+  } catch (error) {
+    if (redisCode(error) === 'OOM') return false
+    throw error
+  }
 }
 
 /** Whether everything in the stream was delivered and acked. */

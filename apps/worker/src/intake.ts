@@ -4,10 +4,10 @@ import { boundPayload, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
-import { type Fold, fold, type Heard } from './open-state.ts'
+import { type Fold, fold, type Heard, hear } from './open-state.ts'
 import { backoffMs, delay } from './outage.ts'
 import { type RedisLike, redisCode, wrongType } from './script.ts'
-import { entryMs, entryTimeMs, type Shard, type Ticket } from './shard.ts'
+import { entryMs, entryTimeMs, noteFull, type Shard, type Ticket } from './shard.ts'
 import { StoppedError } from './store.ts'
 
 /** A stream entry: id, and fields and values in turn; null where it was deleted from the stream. */
@@ -160,6 +160,7 @@ export class Intake {
       } catch (error) {
         const code = redisCode(error)
         if (code === 'WRONGTYPE') this.#onTrouble(wrongType(shard.keys.due))
+        if (code === 'OOM') await this.#noteFull(shard, folds, heard, error)
         if (code === 'OOM' || code === 'WRONGTYPE') return folds
         // Unacked, so they come again, to whoever reads next.
         if (this.#stop.aborted) throw new StoppedError('stopped while Redis was unavailable')
@@ -167,6 +168,19 @@ export class Intake {
       }
     }
     return []
+  }
+
+  /** Redis is full: what it takes all the same is that producers live; and what was folded before of those that end is to come soon. */
+  async #noteFull(
+    shard: Shard,
+    folds: readonly Folding[],
+    heard: ReadonlyMap<string, Heard>,
+    error: unknown,
+  ): Promise<void> {
+    noteFull(shard, Date.now())
+    this.#onTrouble(error)
+    const ended = folds.filter(({ delta }) => delta.e !== undefined).map(({ trace }) => trace)
+    await hear(this.#redis, shard, heard, ended, LATE_DUE_MS).catch(this.#onTrouble)
   }
 
   /** Sends the parts of one entry on their ways. */

@@ -92,11 +92,14 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
   },
 }
 
+/** A job this late is scheduled anew: what should have led to its next run was refused half-way. */
+const LATE_MS = 10_000
+
 /** Running maintenance. */
 export interface Maintenance {
   /**
-   * Schedules the jobs that are not scheduled: at the start, and after Redis came back empty. Called every few seconds, by every
-   * worker. Rejects while Redis takes none.
+   * Schedules the jobs that are not scheduled, at the start and after Redis came back empty, and goes on after trouble. Called
+   * every few seconds, by every worker. Rejects while Redis takes none.
    */
   schedule(): Promise<void>
   /** Ends after the job in work. Idempotent. */
@@ -106,13 +109,14 @@ export interface Maintenance {
 /**
  * Lets BullMQ schedule the jobs: each runs once per interval, in whichever worker takes it. Both connections stay the
  * caller's; `blocking` must be one of its own, with `maxRetriesPerRequest: null`. The data's way does not pass here. Nothing is
- * scheduled before `schedule`: a full Redis takes no jobs, and is no reason not to start.
+ * scheduled before `schedule`: a full Redis takes no jobs, and is no reason not to start. Working → (trouble) → resting →
+ * (the next `schedule`) → working.
  */
 export function startMaintenance(
   context: MaintenanceContext,
-  options: { namespace: string; redis: RedisLike; blocking: RedisLike },
+  options: { namespace: string; redis: RedisLike; blocking: RedisLike; onTrouble: (error: unknown) => void },
 ): Maintenance {
-  const { log } = context
+  const { onTrouble } = options
   // The hash tag keeps all keys of the queue in one slot of a cluster.
   const prefix = `${options.namespace}:{maintenance}`
   const queue = new Queue('maintenance', {
@@ -133,11 +137,14 @@ export function startMaintenance(
       removeOnFail: { count: 100 },
     },
   )
-  const report = (error: Error): void => log.warn({ err: withoutContents(error) }, 'maintenance')
-  queue.on('error', report)
-  worker.on('error', report)
+  queue.on('error', onTrouble)
+  worker.on('error', (error) => {
+    onTrouble(error)
+    // What Redis refuses BullMQ asks again at once: a thousand times a second while Redis is full.
+    void worker.pause(true)
+  })
   worker.on('failed', (job, error) =>
-    log.warn(
+    context.log.warn(
       { err: withoutContents(error), job: job?.name },
       'maintenance job failed; the next run tries again',
     ),
@@ -146,9 +153,11 @@ export function startMaintenance(
   return {
     async schedule() {
       // Only where one is missing: scheduling it anew puts off its next run.
-      const known = new Set((await queue.getJobSchedulers()).map(({ key }) => key))
+      const nextMs = new Map((await queue.getJobSchedulers()).map(({ key, next }) => [key, next ?? 0]))
       for (const [name, { everyMs }] of Object.entries(JOBS))
-        if (!known.has(name)) await queue.upsertJobScheduler(name, { every: everyMs }, { name })
+        if ((nextMs.get(name) ?? 0) < Date.now() - LATE_MS)
+          await queue.upsertJobScheduler(name, { every: everyMs }, { name })
+      if (worker.isPaused()) await worker.resume()
     },
     async close() {
       closing ??= Promise.allSettled([worker.close(), queue.close()])

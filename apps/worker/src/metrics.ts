@@ -15,6 +15,7 @@ export interface Metrics {
   lettersNotKept: Gauge<'reason' | 'why'>
   troubles: Counter
   databaseAvailable: Gauge
+  redisFull: Gauge<'shard'>
   lag: Gauge<'shard'>
   pending: Gauge<'shard'>
   inHand: Gauge<'shard'>
@@ -105,6 +106,12 @@ export function createMetrics(): Metrics {
       'Failures outside of this worker that it is working around',
     ),
     databaseAvailable,
+    redisFull: new Gauge({
+      name: 'stepwell_redis_full',
+      help: '1 while Redis is full, or nearly: the stream keeps only what is not dealt with',
+      labelNames: ['shard'],
+      registers,
+    }),
     lag: new Gauge({
       name: 'stepwell_stream_lag',
       help: 'Entries not read by any worker yet',

@@ -13,7 +13,8 @@ import type { Shard } from './shard.ts'
  *   postpone  after a checkpoint: removes nothing, due again later
  *   compact   after a checkpoint of a large trace, before it is postponed: leaves only heads of the deltas that were read
  *
- * Each script uses keys of one shard, so one slot of a cluster. Nothing here expires: only storing removes.
+ * Each script uses keys of one shard, so one slot of a cluster. Nothing here expires: only storing removes. A full Redis takes no
+ * fold, and all the others.
  */
 
 /** A delta to fold. */
@@ -48,6 +49,17 @@ const GROWN_SIZE = 8 << 20
 /** Smaller deltas come no faster than a producer flushes: there are not too many of them until the next checkpoint. */
 const LARGE_SIZE = 512
 
+// KEYS: due, producers, told. ARGV from the second on: number of producers, then (producer, ms, what it counted) each.
+const HEAR = `local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 3, 2 + 3 * ARGV[2], 3 do
+  if redis.pcall('ZADD', KEYS[2], 'GT', 'CH', ARGV[i + 1], ARGV[i]) == 1 and ARGV[i + 2] ~= '' then
+    local told = redis.pcall('HLEN', KEYS[3])
+    if type(told) == 'number' and (told < ${TOLD_MAX_PRODUCERS} or redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1)
+    then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2]) end
+  end
+end`
+
 // KEYS: due, producers, told, then sets of producers, then the hash of each delta's trace.
 // ARGV: where the trace begins in the name of its hash; number of producers, then (producer, ms, what it counted) each; number of
 // sets; then groups of deltas: field, place of the producer's set in KEYS, ms until due ('0' for an end), number of deltas, these.
@@ -56,16 +68,8 @@ const LARGE_SIZE = 512
 // the hash of a trace its deltas are refused, by their place in KEYS; at the others silence is not noticed.
 const foldScript = new Script(`
 redis.call('ZCARD', KEYS[1])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+${HEAR}
 local from, at = tonumber(ARGV[1]), 4 + 3 * ARGV[2]
-for i = 3, at - 2, 3 do
-  if redis.pcall('ZADD', KEYS[2], 'GT', 'CH', ARGV[i + 1], ARGV[i]) == 1 and ARGV[i + 2] ~= '' then
-    local told = redis.pcall('HLEN', KEYS[3])
-    if type(told) == 'number' and (told < ${TOLD_MAX_PRODUCERS} or redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1)
-    then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2]) end
-  end
-end
 local refused = {}
 local key = 4 + ARGV[at - 1]
 while ARGV[at] do
@@ -96,8 +100,16 @@ while ARGV[at] do
 end
 return refused`)
 
+// KEYS and ARGV of HEAR, the first of ARGV being milliseconds; then traces that are due after these, if they are open.
+const hearScript = new Script(
+  `${HEAR}
+for i = 3 + 3 * ARGV[2], #ARGV do redis.call('ZADD', KEYS[1], 'XX', 'LT', now + ARGV[1], ARGV[i]) end`,
+  { whenFull: true },
+)
+
 // KEYS: due. ARGV: most traces, milliseconds of the lease. Returns lease end, then the traces; or the time until the next.
-const leaseScript = new Script(`
+const leaseScript = new Script(
+  `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
@@ -105,12 +117,15 @@ local lease = now + ARGV[2]
 for _, trace in ipairs(due) do redis.call('ZADD', KEYS[1], lease, trace) end
 if #due > 0 then return {lease, 0, due} end
 local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-return {0, next[2] and next[2] - now or -1, {}}`)
+return {0, next[2] and next[2] - now or -1, {}}`,
+  { whenFull: true },
+)
 
 // KEYS: due, then of each trace its hash and the sets of its producers. ARGV: of each trace its name, milliseconds to stay in the
 // index, number of sets, number of fields, and these. Field by field: that there are as many as were read does not say that they are
 // those, for who was overtaken settles again.
-const settleScript = new Script(`
+const settleScript = new Script(
+  `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local key, at = 2, 1
@@ -123,26 +138,34 @@ while ARGV[at] do
   elseif lingerMs == '0' then redis.call('ZREM', KEYS[1], trace)
   else redis.call('ZADD', KEYS[1], 'XX', now + lingerMs, trace) end
   key, at = key + 1 + sets, last + 1
-end`)
+end`,
+  { whenFull: true },
+)
 
 // KEYS: due. ARGV: trace, end of our lease, milliseconds until due, each. An end that came in between has made it due already.
-const postponeScript = new Script(`
+const postponeScript = new Script(
+  `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 1, #ARGV, 3 do
   if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or 0) == tonumber(ARGV[i + 1])
   then redis.call('ZADD', KEYS[1], now + ARGV[i + 2], ARGV[i]) end
-end`)
+end`,
+  { whenFull: true },
+)
 
 // KEYS: hash of the trace, then sets of producers that are not at work in it. ARGV: trace, number of heads, then (field, head) of each,
 // then fields to remove. A head only replaces: a field that is gone was settled.
-const compactScript = new Script(`
+const compactScript = new Script(
+  `
 local first = 3 + 2 * ARGV[2]
 for i = 3, first - 1, 2 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
 for i = first, #ARGV, 1000 do redis.call('HDEL', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
-for i = 2, #KEYS do redis.pcall('SREM', KEYS[i], ARGV[1]) end`)
+for i = 2, #KEYS do redis.pcall('SREM', KEYS[i], ARGV[1]) end`,
+  { whenFull: true },
+)
 
 /** What a producer's latest frame says of it. */
 export interface Heard {
@@ -188,6 +211,22 @@ export async function fold<F extends Fold>(
       refused.push(byKey.get(Number(key)) as F)
   }
   return refused
+}
+
+/**
+ * What a full Redis takes of a fold: what was last heard of producers; and of the traces that ended which are open, so that they
+ * are looked at in `inMs`. Idempotent.
+ */
+export async function hear(
+  redis: RedisLike,
+  { keys }: Shard,
+  heard: ReadonlyMap<string, Heard>,
+  ended: readonly string[],
+  inMs: number,
+): Promise<void> {
+  const heardArgs = [...heard].flatMap(([producer, { ms, told }]) => [producer, ms, told])
+  const names = [keys.due, keys.producers, keys.told]
+  await hearScript.run(redis, names, [inMs, heard.size, ...heardArgs, ...ended])
 }
 
 /** Takes at most `count` due traces for `leaseMs`. With none due: the milliseconds until the next is; undefined if none is open. */

@@ -1,7 +1,7 @@
-import { readProgress } from './group.ts'
+import { type GroupProgress, readProgress, takesWrites } from './group.ts'
 import type { Metrics } from './metrics.ts'
 import type { RedisLike } from './script.ts'
-import type { Shard } from './shard.ts'
+import { isFull, noteAway, noteFull, noteWritable, type Shard } from './shard.ts'
 
 /** A worker that has had work for this long and finished none of it is not alive, whatever its process says. */
 export const STUCK_AFTER_MS = 30_000
@@ -12,6 +12,7 @@ const ANSWER_MS = 2_000
 /**
  * Whether the worker gets on. Progress is an ack, or having nothing to do; a ping would also succeed in a worker whose
  * reading has silently stopped. Idle (nothing to read or in hand) → working → stuck (no ack for STUCK_AFTER_MS).
+ * It also sees whether Redis takes writes.
  */
 export class Progress {
   readonly #redis: RedisLike
@@ -36,9 +37,15 @@ export class Progress {
   async look(nowMs: number): Promise<void> {
     let work = 0
     try {
-      const all = await soon(Promise.all(this.#shards.map((shard) => readProgress(this.#redis, shard))))
+      const looks = this.#shards.map((shard) =>
+        Promise.all([readProgress(this.#redis, shard), takesWrites(this.#redis, shard)]),
+      )
+      const all = await soon(Promise.all(looks))
       for (const [i, shard] of this.#shards.entries()) {
-        const progress = all[i]
+        const [progress, isWritable] = all[i] as [GroupProgress | undefined, boolean]
+        if (isWritable) noteWritable(shard, nowMs)
+        else noteFull(shard, nowMs)
+        this.#metrics.redisFull.set({ shard: shard.index }, Number(isFull(shard, nowMs)))
         const lag = progress?.lag ?? 0
         this.#metrics.lag.set({ shard: shard.index }, lag)
         this.#metrics.pending.set({ shard: shard.index }, progress?.pending ?? 0)
@@ -49,6 +56,7 @@ export class Progress {
       this.#redisError = undefined
     } catch (error) {
       this.#redisError = (error as Error).message
+      for (const shard of this.#shards) noteAway(shard)
       return
     }
     if (work === 0) this.#lastProgressMs = nowMs

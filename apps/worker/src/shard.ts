@@ -7,6 +7,10 @@ export interface Shard {
   keys: ShardKeys
   /** Entries that this worker has read and not acked yet, by id. */
   inHand: Map<string, Ticket>
+  /** Since when this worker has seen Redis take writes (Date.now()); undefined while it is away or full. */
+  writableSinceMs: number | undefined
+  /** When Redis was last seen to be full, or nearly (Date.now()). */
+  fullAtMs: number | undefined
 }
 
 /** A stream entry in hand. It is acked when all its parts are durable. */
@@ -27,8 +31,37 @@ export function makeShards(namespace: string, count: number): Shard[] {
     index,
     keys: shardKeys(namespace, index),
     inHand: new Map(),
+    writableSinceMs: undefined,
+    fullAtMs: undefined,
   }))
 }
+
+/** Redis takes writes of this shard. */
+export function noteWritable(shard: Shard, nowMs: number): void {
+  shard.writableSinceMs ??= nowMs
+}
+
+/** Redis refuses writes of this shard because it is full. */
+export function noteFull(shard: Shard, nowMs: number): void {
+  shard.writableSinceMs = undefined
+  shard.fullAtMs = nowMs
+}
+
+/** Redis does not answer. */
+export function noteAway(shard: Shard): void {
+  shard.writableSinceMs = undefined
+}
+
+/** What is freed is filled again at once: a Redis that was full counts as full for this long. */
+const FULL_FOR_MS = 10_000
+
+/** Whether Redis has no memory to spare for this shard. */
+export const isFull = ({ fullAtMs }: Shard, nowMs: number): boolean =>
+  fullAtMs !== undefined && nowMs - fullAtMs < FULL_FOR_MS
+
+/** Whether a producer that was not heard of for `silenceMs` has been silent: only if Redis would have taken what it sends, all that time. */
+export const wouldHaveHeard = ({ writableSinceMs }: Shard, silenceMs: number, nowMs: number): boolean =>
+  writableSinceMs !== undefined && nowMs - writableSinceMs >= silenceMs
 
 /** Milliseconds in a stream entry's id: the time of its XADD, by the clock of Redis. */
 export const entryMs = (entryId: string): number => Number(entryId.slice(0, entryId.indexOf('-')))

@@ -3,7 +3,7 @@ import type { Database, TraceDeltas } from '@stepwell/storage'
 import { sql } from 'kysely'
 import { watermarkMs } from './group.ts'
 import { type RedisLike, redisCode, Script } from './script.ts'
-import type { Shard } from './shard.ts'
+import { type Shard, wouldHaveHeard } from './shard.ts'
 import type { Store } from './store.ts'
 import { timeoutOf } from './timeout.ts'
 
@@ -15,8 +15,8 @@ if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or -1) == tonumber(ARGV[2]) t
 const DUE_COUNT = 1_000
 
 /**
- * Makes the open traces of producers due that have not been heard of for `silenceMs`; the finalizer then decides whether
- * they have timed out. Returns how many. Idempotent.
+ * Makes the open traces of producers due that have not been heard of for `silenceMs`, if they could have been; the finalizer then
+ * decides whether they have timed out. Returns how many. Idempotent.
  */
 export async function sweepSilentProducers(
   redis: RedisLike,
@@ -24,6 +24,7 @@ export async function sweepSilentProducers(
   silenceMs: number,
 ): Promise<number> {
   const { keys } = shard
+  if (!wouldHaveHeard(shard, silenceMs, Date.now())) return 0
   const beforeMs = (await watermarkMs(redis, shard)) - silenceMs
   const silent = await redis.zrangebyscore(keys.producers, '-inf', beforeMs, 'WITHSCORES')
   let traces = 0

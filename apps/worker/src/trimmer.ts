@@ -1,8 +1,8 @@
 import { readEnds, readProgress } from './group.ts'
 import type { RedisLike } from './script.ts'
-import { entryMs, type Shard } from './shard.ts'
+import { entryMs, isFull, type Shard } from './shard.ts'
 
-/** What stays in a stream after it was dealt with, for the live tail: the last minute, but at most 64 MiB. */
+/** What stays in a stream after it was dealt with, for the live tail: the last minute, but at most 64 MiB; nothing while Redis is full. */
 export const LIVE_WINDOW_MS = 60_000
 export const LIVE_WINDOW_BYTES = 64 << 20
 
@@ -15,7 +15,9 @@ export async function trim(redis: RedisLike, shard: Shard, nowMs: number): Promi
   const progress = await readProgress(redis, shard)
   if (progress === undefined || progress.lastDeliveredId === '0-0') return 0
   const consumedId = progress.oldestPendingId ?? progress.lastDeliveredId
-  const windowMs = Math.max(nowMs - LIVE_WINDOW_MS, await windowStartBySize(redis, shard))
+  const windowMs = isFull(shard, nowMs)
+    ? Number.POSITIVE_INFINITY
+    : Math.max(nowMs - LIVE_WINDOW_MS, await windowStartBySize(redis, shard))
   // Up to a whole entry id only where that is older than the window; else up to the window's first millisecond.
   const minId = entryMs(consumedId) <= windowMs ? consumedId : String(Math.max(0, Math.floor(windowMs)))
   return redis.xtrim(stream, 'MINID', '~', minId)

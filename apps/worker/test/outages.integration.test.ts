@@ -64,35 +64,47 @@ test('redis-restarted-empty: the group is made anew and new traces are stored', 
   redis.disconnect()
 })
 
-test('redis-full: deltas of open traces go straight to Postgres and are acked', {
+test('redis-full: a worker that starts then makes its group, and stores all there is, also what is half in the open state', {
   timeout: 60_000,
 }, async () => {
   await using server = await startRedis()
   const bench = await open()
   const redis = new Redis(server.url)
   const producer = new FrameProducer(redis)
+  const begin = (t: string) => ({ t, b: 1, k: 'full', s: [[1, 'a', 0, 1]], n: [1, 1] })
+  const end = (t: string) => ({ t, k: 'full', n: [1, 1], e: ['s', 2, 2] })
   const traces = Array.from({ length: 200 }, () => newTraceId(Date.now()))
-  await producer.send(...traces.map((t) => ({ t, b: 1, k: 'full', s: [[1, 'a', 0, 1]], n: [1, 1] })))
-  await producer.send(...traces.map((t) => ({ t, k: 'full', n: [1, 1], e: ['s', 2, 2] })))
-  await using _worker = await createWorker({
+  const [folded, unread] = [traces.slice(0, 100), traces.slice(100)]
+  const options = {
     redis: server.url,
     database: bench.database.url,
     migrate: false,
+    checkpointMs: 60_000,
     log,
-  })
-  // From before its first read on: what it holds already is more than it may.
-  await redis.config('SET', 'maxmemory', '1mb')
+  }
+  await producer.send(...folded.map(begin))
+  const before = await createWorker(options)
+  await waitFor(async () => (await redis.zcard('stepwell:{0}:due')) === 100, { what: 'they are open' })
+  await before.close()
+  await producer.send(...unread.map(begin))
+  await producer.send(...traces.map(end))
+  // Another team's, whose first worker comes only now.
+  await new FrameProducer(redis, 'other').send(...traces.slice(0, 10).map(begin))
   await redis.config('SET', 'maxmemory', '1')
-  await producer.send().catch(() => {})
-  await waitFor(
-    async () =>
-      (
-        await bench.rows<{ n: number }>(
-          `select count(*)::int n from execution_traces where status = 'success' and step_count = 1`,
-        )
-      )[0]?.n === 200,
-    { what: 'all are stored' },
-  )
-  await redis.config('SET', 'maxmemory', '0')
+  await expect(producer.send()).rejects.toThrow(/^OOM/)
+
+  await using _worker = await createWorker(options)
+  const stored = `select 1 from execution_traces where status = 'success' and step_count = 1 and missing_steps = 0`
+  await waitFor(async () => (await bench.rows(stored)).length === 200, { what: 'all are stored, whole' })
+  await waitFor(async () => (await redis.keys('stepwell:{0}:[do][up]e*')).length === 0, {
+    what: 'nothing is open any more',
+  })
+  await waitFor(async () => (await redis.hget('stepwell:{0}:counts', 'stored')) === '3', {
+    what: 'the entries are acked, and counted',
+  })
+  await using _other = await createWorker({ ...options, namespace: 'other' })
+  await waitFor(async () => (await redis.hget('other:{0}:counts', 'stored')) === '1', {
+    what: 'its entry is acked, and counted',
+  })
   redis.disconnect()
 })

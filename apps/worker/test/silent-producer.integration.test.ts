@@ -1,6 +1,7 @@
 import { newTraceId, type StepTuple } from '@stepwell/protocol'
 import { openDatabase, TraceWriter } from '@stepwell/storage'
-import { waitFor } from '@stepwell/testkit'
+import { startRedis, waitFor } from '@stepwell/testkit'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OutageGate } from '../src/outage.ts'
 import { makeShards } from '../src/shard.ts'
@@ -160,4 +161,31 @@ test('a run that is held was recorded elsewhere: it stays running, takes no room
   expect((await rowOf(t))?.status).toBe('running')
   await producer.send({ t, k: 'held', s: [[1, 'think', 0, 5]], n: [1, 1], e: ['s', 9, 9] })
   await ended(t, 'success')
+})
+
+test('redis-paused for longer than that: what nobody could hear is no silence', async () => {
+  await using server = await startRedis()
+  const redis = new Redis(server.url)
+  redis.on('error', () => {})
+  await using _worker = await bench.startWorker({
+    redis: server.url,
+    checkpointMs: 500,
+    silenceMs: SILENCE_MS,
+  })
+  // When it is looked at next; a lease, while it is looked at, is longer.
+  const nextLook = async (): Promise<number | undefined> => {
+    const dueMs = Number(await redis.zscore('stepwell:{0}:due', t))
+    return dueMs < Date.now() + 10_000 ? dueMs : undefined
+  }
+  const t = newTraceId(Date.now())
+  await new FrameProducer(redis).send({ t, b: 1, k: 'unheard', s: [[1, 'wait', 0]], n: [1, 0] })
+  await waitFor(async () => (await rowOf(t))?.status === 'running', { what: 'it is stored as running' })
+  const dueMs = await waitFor(nextLook, { what: 'it was looked at' })
+  const untilMs = performance.now() + SILENCE_MS + 2_500
+  server.pause()
+  await waitFor(() => performance.now() > untilMs, { what: 'longer than that' })
+  server.resume()
+  await waitFor(async () => ![dueMs, undefined].includes(await nextLook()), { what: 'it is looked at again' })
+  expect((await rowOf(t))?.status).toBe('running')
+  redis.disconnect()
 })

@@ -169,7 +169,7 @@ export class Recording {
     const text = trace.completedText(open, duration, status, error)
     trace.complete(text)
     const dropReason = this.#dropReasonOf(trace)
-    if (dropReason !== undefined) this.#sender.drop(dropReason, 1)
+    if (dropReason !== undefined) this.#sender.dropRest(dropReason)
     else if (!this.#sender.hasRoom(text.length + TEXT_OVERHEAD, 'step'))
       this.#sender.drop(this.#sender.fullReason, 1)
     else {
@@ -223,7 +223,7 @@ export class Recording {
     const dropReason = this.#dropReasonOf(trace)
     const end = dropReason === undefined ? this.#fitting(whole) : whole
     trace.end = end
-    if (dropReason !== undefined) this.#sender.drop(dropReason, 1)
+    if (dropReason !== undefined) this.#sender.dropRest(dropReason)
     else {
       const bytes = END_BYTES + (end.errorMessage?.length ?? 0)
       trace.events += 1

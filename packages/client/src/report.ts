@@ -5,7 +5,7 @@ import { errorText } from './recording.ts'
 export interface TracerReport {
   kind: 'trouble' | 'recovered'
   message: string
-  /** Events lost in this episode, by reason. */
+  /** Events lost since the episode before, by reason: some may be the rest of a run whose start was lost in that. */
   dropped: Partial<Record<DropReason, number>>
 }
 
@@ -33,8 +33,13 @@ export class Episode {
     )
   }
 
-  dropped(reason: DropReason, events: number): void {
+  /** Counts for the report of this episode or the next. */
+  lost(reason: DropReason, events: number): void {
     this.#dropped[reason] = (this.#dropped[reason] ?? 0) + events
+  }
+
+  dropped(reason: DropReason, events: number): void {
+    this.lost(reason, events)
     // What was recorded after close is counted and nothing more: there is nobody to recover.
     if (reason !== 'closed') this.#begin(`trace events are being dropped (${reason})`)
   }

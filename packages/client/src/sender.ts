@@ -83,6 +83,12 @@ export class Sender {
     this.#episode.dropped(reason, events)
   }
 
+  /** Counts what belongs to a trace that is lost already: no trouble of its own. */
+  dropRest(reason: DropReason): void {
+    this.#counters.drop(reason, 1)
+    this.#episode.lost(reason, 1)
+  }
+
   /** The trace has news: `bytes` more of them, counted in `trace.bytes` already. */
   noteNews(trace: OpenTrace, bytes: number): void {
     this.#bytes += bytes

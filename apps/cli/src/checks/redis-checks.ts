@@ -6,7 +6,7 @@ import {
   shardKeys,
   unreadEntries,
 } from '@stepwell/protocol'
-import type { Redis } from 'ioredis'
+import type { ChainableCommander, Redis } from 'ioredis'
 import type { Environment } from '../config.ts'
 import type { RedisLike } from '../connections.ts'
 import { counted, durationText, sizeText } from '../format.ts'
@@ -78,7 +78,7 @@ export function checkServer(info: ReadonlyMap<string, string>): Check[] {
       'memory',
       most === 0 ? `${sizeText(used)} used, no limit` : `${sizeText(used)} of ${sizeText(most)} used`,
       most === 0 || used < 0.8 * most,
-      'warn',
+      used < most ? 'warn' : 'fail',
       'give Redis more memory, or add workers: when it is full producers drop what does not fit',
     ),
   ]
@@ -109,15 +109,14 @@ function persistenceCheck(info: ReadonlyMap<string, string>): Check {
 async function checkShard(redis: RedisLike, env: Environment, shard: number): Promise<Check[]> {
   const { events, counts, due } = shardKeys(env.STEPWELL_NAMESPACE, shard)
   const where = env.STEPWELL_SHARDS === 1 ? '' : ` ${shard}`
+  const ask = (all: ChainableCommander) =>
+    all.xinfo('STREAM', events).xinfo('GROUPS', events).hgetall(counts).zcard(due).time().exec()
   // One transaction: the numbers belong together.
-  const replies = await redis
-    .multi()
-    .xinfo('STREAM', events)
-    .xinfo('GROUPS', events)
-    .hgetall(counts)
-    .zcard(due)
-    .time()
-    .exec()
+  const replies = await ask(redis.multi()).catch((error: Error) => {
+    // A full Redis takes no MULTI. What comes in one piece it answers in one go all the same, as a rule.
+    if (/^EXECABORT\b/.test(error.message)) return ask(redis.pipeline())
+    throw error
+  })
   const [stream, groups, acked, open, time] = (replies ?? []).map(([error, value]) =>
     error ? undefined : value,
   )
