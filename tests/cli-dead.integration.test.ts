@@ -103,7 +103,7 @@ test('letters are told by reason, with the first and the last time, then one by 
 
   const { stdout, stderr } = await bench.stepwell(['dead', 'list', '--limit', '2'])
   expect(stdout).toMatch(
-    /^LETTERS +NOT KEPT +FIRST +LAST +REASON\n +3 +1,234 +\S+ +\ds ago +v: unknown frame version '9'.*\n +0 +5 [\s\S]*\n\nLETTER +CAME +TIMES +REASON +PAYLOAD\nstepwell:\{0\}:events\/\S+ +\ds ago +1 /,
+    /^LETTERS +NOT KEPT +FIRST +LAST +REASON\n +3 +1,234 +\S+ +\d+[sm] ago +v: unknown frame version '9'.*\n +0 +5 [\s\S]*\n\nLETTER +CAME +TIMES +REASON +PAYLOAD\nstepwell:\{0\}:events\/\S+ +\d+[sm] ago +1 /,
   )
   expect(stderr).toBe('and 2 more reasons\nthe newest 2 of 5 letters: --limit shows more\n')
 
