@@ -76,7 +76,11 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
 
   const sockets = (): Socket[] => {
     const nodes = 'nodes' in redis ? redis.nodes() : [redis]
-    return nodes.map((node) => node.stream as Socket | undefined).filter((socket) => socket !== undefined)
+    const all = nodes
+      .map((node) => node.stream as Socket | undefined)
+      .filter((socket) => socket !== undefined)
+    for (const socket of all) if (!socket.listeners('error').includes(ignore)) socket.on('error', ignore)
+    return all
   }
   const applyHold = (): void => {
     for (const socket of sockets()) {
@@ -175,10 +179,15 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
       isClosed = true
       clearTimeout(timer)
       clearInterval(watchdog)
+      sockets()
       redis.disconnect()
     },
   }
 }
+
+// The library listens for one error of a socket, and then for none. A TLS handshake that is broken off can be answered by an alert
+// after that, and an error that nobody listens for ends the host.
+const ignore = (): void => {}
 
 const CLUSTER_ADVICE = 'it is a node of a Redis Cluster: give it as redis+cluster://host:port'
 
