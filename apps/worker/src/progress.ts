@@ -10,8 +10,8 @@ export const STUCK_AFTER_MS = 30_000
 const ANSWER_MS = 2_000
 
 /**
- * Whether the worker gets on. Progress is an ack, or having nothing to do; a ping would also succeed in a worker whose
- * reading has silently stopped. Idle (nothing to read or in hand) → working → stuck (no ack for STUCK_AFTER_MS).
+ * Whether the worker gets on. Progress is an ack, or having nothing to do, be it that Redis is away; a ping would also succeed in
+ * a worker whose reading has silently stopped. Idle (nothing to read or in hand) → working → stuck (no ack for STUCK_AFTER_MS).
  * It also sees whether Redis takes writes.
  */
 export class Progress {
@@ -55,9 +55,10 @@ export class Progress {
       }
       this.#redisError = undefined
     } catch (error) {
+      // Without Redis there is nothing to get on with, and nothing that a restart would help.
       this.#redisError = (error as Error).message
       for (const shard of this.#shards) noteAway(shard)
-      return
+      work = 0
     }
     if (work === 0) this.#lastProgressMs = nowMs
   }

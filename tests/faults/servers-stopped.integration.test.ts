@@ -8,9 +8,10 @@ const SEED = 20_261_126
 /** Longer than the 30 s without progress after which a worker counts as stuck. */
 const OUTAGE_MS = 32_000
 
-test('postgres-stopped: for half a minute under load, then killed -9: workers wait and say so, all is stored', {
+// Both at the same time: most of it is waiting.
+test.concurrent('postgres-stopped: for half a minute under load, then killed -9: workers wait and say so, all is stored', {
   timeout: 120_000,
-}, async () => {
+}, async ({ expect }) => {
   await using postgres = await startPostgres()
   await migrateToLatest({ connectionString: postgres.url })
   await using bench = await openFaultBench({ database: postgres.url })
@@ -44,6 +45,29 @@ test('postgres-stopped: for half a minute under load, then killed -9: workers wa
   const { dropped, sent, emitted } = await load.stop()
   expect({ dropped, lost: emitted - sent }).toEqual({ dropped: {}, lost: 0 })
   expect(load.runs.size).toBeGreaterThan(8_000)
+  expect(await bench.account(load.runs), `seed ${SEED}`).toEqual(ALL_WELL)
+})
+
+test.concurrent('redis-stopped: for half a minute: a worker waits and says so, and goes on', {
+  timeout: 120_000,
+}, async ({ expect }) => {
+  await using bench = await openFaultBench({ redis: { appendonly: true } })
+  const worker = await bench.startWorker()
+  const load = new Load({ redis: bench.server.url, seed: SEED, runsPerSecond: 20 }).start()
+  await waitFor(async () => (await stored(bench)) > 20, { what: 'runs are stored' })
+  await bench.server.shutDown()
+  const backAtMs = performance.now() + OUTAGE_MS
+  await bench.allSay('/ready', 503)
+  await waitFor(
+    async () => {
+      expect([await worker.health('/live'), await worker.health('/ready')]).toEqual([200, 503])
+      return performance.now() >= backAtMs
+    },
+    { what: 'half a minute is over', timeoutMs: 2 * OUTAGE_MS, intervalMs: 2_000 },
+  )
+  await bench.server.restart()
+  await bench.allSay('/ready', 200)
+  expect((await load.stop()).dropped).toEqual({})
   expect(await bench.account(load.runs), `seed ${SEED}`).toEqual(ALL_WELL)
 })
 
