@@ -9,6 +9,13 @@ export {
 } from './compare-traces.ts'
 export { comparisonJson } from './comparison-json.ts'
 export type { DatabaseConfig, QueryOptions } from './database.ts'
+export {
+  explainFailures,
+  type FailureExplanation,
+  type FailureFinding,
+  type NumberFinding,
+  type RunFacts,
+} from './explain-failures.ts'
 export type { FoundTraces, TracePage } from './found-traces.ts'
 export { present, skewJson, stepJson, summaryJson, traceJson } from './json-form.ts'
 export type { SimilarFailure } from './similar-failures.ts'
