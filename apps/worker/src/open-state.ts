@@ -38,7 +38,7 @@ export interface Leased {
 
 /** Most deltas that one script call folds: a call blocks Redis, 1,000 for about 4 ms. */
 const FOLD_MAX = 1_000
-/** The same for what one script call settles: 2,000 arguments are about 1 ms. */
+/** The same for what one script call settles: half a microsecond a field. */
 const SETTLE_MAX_ARGS = 2_000
 
 /**

@@ -287,7 +287,7 @@ export function executionIdOf(id: unknown): string | undefined {
 
 /** A usable name of whatever was passed. */
 export function nameOf(name: unknown): string {
-  // Cleaning takes five times as long as knowing.
+  // Knowing takes half of the time of cleaning.
   if (typeof name === 'string' && isKnownName(name)) return name
   return textOf(name ?? '') || 'unnamed'
 }

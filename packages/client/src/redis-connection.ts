@@ -74,6 +74,7 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
   /** When each thing was asked that has no answer yet, oldest first. Monotonic clock. */
   const askedAtMs = new Set<{ atMs: number }>()
 
+  /** The connections' sockets; from now on somebody listens for their errors. */
   const sockets = (): Socket[] => {
     const nodes = 'nodes' in redis ? redis.nodes() : [redis]
     const all = nodes
@@ -179,6 +180,7 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
       isClosed = true
       clearTimeout(timer)
       clearInterval(watchdog)
+      // Those that it has not seen yet: they are about to be broken off.
       sockets()
       redis.disconnect()
     },

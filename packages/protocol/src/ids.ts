@@ -55,24 +55,12 @@ export function repeatableTraceId(startedAtMs: number, content: string): string 
   )
 }
 
-/** Two hexadecimal digits of each byte: six lookups make an id's tail in a third of the time of `toString(16)`. */
-const HEX = Array.from({ length: 256 }, (_, byte) => hex(byte, 2))
-const hex16 = (value: number): string => (HEX[value >>> 8] as string) + HEX[value & 255]
-const hex24 = (value: number): string => HEX[value >>> 16] + hex16(value & 0xffff)
-
-let timeMs = -1
-let timeHex = ''
-
 /** Puts 48 bits of time, 26 bits and twice 24 bits into the layout of a UUIDv7. */
 function uuid7(ms: number, bits26: number, high24: number, low24: number): string {
-  if (ms !== timeMs) {
-    const time = hex(ms, 12)
-    timeHex = `${time.slice(0, 8)}-${time.slice(8)}-`
-    timeMs = ms
-  }
-  const a = 0x7000 | (bits26 >>> 14)
-  const b = 0x8000 | (bits26 & 0x3fff)
-  return `${timeHex}${hex16(a)}-${hex16(b)}-${hex24(high24)}${hex24(low24)}`
+  const time = hex(ms, 12)
+  const a = hex(bits26 >>> 14, 3)
+  const b = hex(0x8000 | (bits26 & 0x3fff), 4)
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${a}-${b}-${hex(high24, 6)}${hex(low24, 6)}`
 }
 
 /** The id in canonical form (lower case), or undefined if `text` is not a UUID of any version. */
@@ -87,17 +75,8 @@ export function parseTraceId(text: string): string | undefined {
  */
 export function traceIdStart(traceId: string): number | undefined {
   if (traceId.charCodeAt(14) !== 0x37 /* 7 */) return undefined
-  // Asked several times for every delta: a loop takes a tenth of the time of parsing slices.
-  let ms = 0
-  for (let i = 0; i < 13; i++) if (i !== 8) ms = ms * 16 + digitValue(traceId.charCodeAt(i))
+  const ms = Number.parseInt(traceId.slice(0, 8) + traceId.slice(9, 13), 16)
   return ms >= EARLIEST_START_MS ? ms : undefined
-}
-
-/** The value of a hexadecimal digit in lower or upper case; NaN for any other character. */
-function digitValue(code: number): number {
-  if (code >= 0x30 && code <= 0x39) return code - 0x30
-  const letter = code | 0x20
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : Number.NaN
 }
 
 /** A new producer id: 12 letters and digits, 71 random bits. It names one tracer for its life. */
