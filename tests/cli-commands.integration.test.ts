@@ -269,14 +269,16 @@ test('wrong usage is 2, failures are 1, and each says what to do', async () => {
     [['tail'], 1, /Redis cannot be reached at 127.0.0.1:1/, { REDIS_URL: 'redis://127.0.0.1:1' }],
     [['skills'], 1, /stepwell migrate/, { STEPWELL_SCHEMA: 'not_there' }],
   ]
-  for (const [args, code, stderr, env = {}] of cases) {
-    const end = await bench.stepwell(args, { env })
-    expect({ args, code: end.code, stdout: end.stdout }).toEqual({ args, code, stdout: '' })
-    expect(end.stderr).toMatch(stderr)
-  }
+  await Promise.all(
+    cases.map(async ([args, code, stderr, env = {}]) => {
+      const end = await bench.stepwell(args, { env })
+      expect({ args, code: end.code, stdout: end.stdout }).toEqual({ args, code, stdout: '' })
+      expect(end.stderr).toMatch(stderr)
+    }),
+  )
 })
 
-test('migrate; namespace and schema from the environment; help has examples', async () => {
+test('migrate; namespace and schema from the environment', async () => {
   const database = await createDatabase({ empty: true })
   const env = { DATABASE_URL: database.url, STEPWELL_SCHEMA: 'team_a' }
   expect(await bench.stepwell(['migrate'], { env })).toMatchObject({
@@ -291,25 +293,5 @@ test('migrate; namespace and schema from the environment; help has examples', as
     code: 0,
     stdout: '{\n  "traces": []\n}\n',
   })
-  for (const command of [
-    'traces',
-    'trace',
-    'compare',
-    'similar',
-    'skills',
-    'running',
-    'tail',
-    'import',
-    'export',
-    'delete',
-    'run',
-    'migrate',
-    'dead',
-    'doctor',
-  ]) {
-    const { code, stdout } = await bench.stepwell([command, '--help'])
-    expect(code).toBe(0)
-    expect(stdout).toMatch(/Examples:\n {2}\$ stepwell/)
-  }
   await database.drop()
 })
