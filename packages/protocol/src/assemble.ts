@@ -263,7 +263,7 @@ function countMissing({ steps, expected }: TraceState): number {
 }
 
 /** The step that a running or timed-out trace hangs in: of the open ones the one that started last. */
-export function openStep(state: TraceState): StepTuple | undefined {
+export function openStep(state: { steps: readonly StepTuple[] }): StepTuple | undefined {
   let latest: StepTuple | undefined
   for (const step of state.steps) {
     if (!isCompleted(step) && (latest === undefined || (step[2] ?? 0) >= (latest[2] ?? 0))) latest = step

@@ -16,3 +16,25 @@ export function wordSetId(words: ReadonlySet<string>): string {
     .digest('hex')
     .slice(0, 32)
 }
+
+/**
+ * What stands for the words where they are looked up: 32 bits each, signed, in ascending order, each once. FNV-1a of the UTF-16
+ * units, the low byte of each first. Two words may share one, so whoever counts common words by them counts at most as many words too few
+ * as the asker's own words share hashes, and must look at the words where it matters.
+ */
+export function wordHashes(words: ReadonlySet<string>): number[] {
+  const hashes = new Set<number>()
+  for (const word of words) hashes.add(wordHash(word))
+  return [...hashes].sort((a, b) => a - b)
+}
+
+/** The hash of one word, as in `wordHashes`. */
+export function wordHash(word: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < word.length; i++) {
+    const unit = word.charCodeAt(i)
+    hash = Math.imul(hash ^ (unit & 0xff), 0x01000193)
+    hash = Math.imul(hash ^ (unit >> 8), 0x01000193)
+  }
+  return hash | 0
+}

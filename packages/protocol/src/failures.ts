@@ -1,4 +1,5 @@
 export { errorPattern, PATTERN_MAX_LENGTH, PATTERN_VERSION, patternId } from './error-pattern.ts'
-export { wordSetId, wordsOf } from './error-words.ts'
+export { wordHash, wordHashes, wordSetId, wordsOf } from './error-words.ts'
+export { failedStep } from './failed-step.ts'
 export { groupPatterns, type PatternGroup } from './failure-groups.ts'
 export { VARIABLE } from './pattern-writer.ts'

@@ -22,6 +22,10 @@ export const schemaName = z
   .string()
   .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'a schema name is lower-case letters, digits and _, at most 63')
 
+/** The name of a table of ours in raw SQL, where Kysely does not add the schema. */
+export const qualified = (schema: string | undefined, name: string): string =>
+  schema === undefined ? name : `${schema}.${name}`
+
 const ignore = (): void => {}
 
 // A pool listens to its idle connections only. One that breaks while it is in use fails its query, and without a listener the

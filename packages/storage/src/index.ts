@@ -20,6 +20,8 @@ export {
   type StoredDeadLetter,
 } from './dead-letters.ts'
 export type { TraceInput } from './delta-of-trace.ts'
+export { FailureCatalogue, type Occurrence } from './failure-catalogue.ts'
+export { type FailureMarks, failureMarks, type MessageMarks, messageMarks } from './failure-marks.ts'
 export { checkMigrations, type MigrationReport, migrateToLatest, SchemaTooNewError } from './migrate.ts'
 export {
   dropPartitionsBefore,
@@ -28,7 +30,15 @@ export {
   MONTHS_AHEAD,
   monthsAround,
 } from './partitions.ts'
-export type { DeadLettersNotKeptTable, DeadLettersTable, ExecutionTracesTable, Tables } from './tables.ts'
+export type {
+  DeadLettersNotKeptTable,
+  DeadLettersTable,
+  ExecutionTracesTable,
+  FailureNotesTable,
+  FailurePatternsTable,
+  FailureSignaturesTable,
+  Tables,
+} from './tables.ts'
 export { type FinalizedTrace, TraceStorage, type TraceStorageOptions } from './trace-storage.ts'
 export { type TraceDeltas, TraceWriter, WRITE_MAX_TRACES, type Written } from './trace-writer.ts'
 export { isConflict, isMissingPartition, isTransient, sqlState } from './transient-error.ts'

@@ -7,7 +7,7 @@ import {
   partitionName,
 } from '@stepwell/protocol'
 import { type RawBuilder, sql } from 'kysely'
-import type { Database } from './database.ts'
+import { type Database, qualified } from './database.ts'
 
 /** How many months ahead partitions are made. */
 export const MONTHS_AHEAD = 3
@@ -134,6 +134,3 @@ async function within(timeoutMs: number, { db }: Database, statement: RawBuilder
     }
   })
 }
-
-const qualified = (schema: string | undefined, name: string): string =>
-  schema === undefined ? name : `${schema}.${name}`

@@ -22,6 +22,35 @@ export interface ExecutionTracesTable {
   steps: unknown
   metadata: unknown
   merge_state: unknown
+  /** Derived, see `failureMarks`; null unless it failed. 64 bits, as text. */
+  error_signature: string | null
+  failure_pattern: string | null
+  failed_step: string | null
+}
+
+/** `failure_signatures`: each set of words that a message had. `seen_until` is not before its newest trace. */
+export interface FailureSignaturesTable {
+  signature: string
+  seen_until: Date
+  word_count: number
+  words: number[]
+}
+
+/** `failure_patterns`: each pattern that a message had, and the pattern that stands for its group. */
+export interface FailurePatternsTable {
+  pattern_id: string
+  group_id: string
+  first_seen: Date
+  seen_until: Date
+  pattern_version: number
+  pattern: string
+}
+
+/** `failure_notes`: what people wrote to a group, kept under one of its patterns. */
+export interface FailureNotesTable {
+  pattern_id: string
+  updated_at: Date
+  note: string
 }
 
 /** `execution_dead_letters`: what could not be stored, and why. */
@@ -52,4 +81,7 @@ export interface Tables {
   execution_traces: ExecutionTracesTable
   execution_dead_letters: DeadLettersTable
   execution_dead_letters_not_kept: DeadLettersNotKeptTable
+  failure_signatures: FailureSignaturesTable
+  failure_patterns: FailurePatternsTable
+  failure_notes: FailureNotesTable
 }

@@ -10,7 +10,9 @@ import {
   type TraceState,
 } from '@stepwell/protocol'
 import { CompiledQuery, sql } from 'kysely'
-import type { Database } from './database.ts'
+import { type Database, qualified } from './database.ts'
+import { FailureCatalogue } from './failure-catalogue.ts'
+import { type FailureMarks, failureMarks } from './failure-marks.ts'
 import { MonthCover } from './month-cover.ts'
 import { isMissingPartition } from './transient-error.ts'
 
@@ -34,7 +36,7 @@ export interface Written {
   state: TraceState
 }
 
-/** Most traces that one statement writes: 17 parameters a row, and Postgres takes 65,535. */
+/** Most traces that one statement writes: 20 parameters a row, and Postgres takes 65,535. */
 export const WRITE_MAX_TRACES = 1_000
 
 // Another writer of the same row wins a round; that all of them lose for ever is impossible, for each lost round is
@@ -59,6 +61,9 @@ const COLUMNS = [
   'steps',
   'metadata',
   'merge_state',
+  'error_signature',
+  'failure_pattern',
+  'failed_step',
 ] as const
 
 const UPDATED = [...COLUMNS, 'ingested_at'].filter((name) => name !== 'trace_id' && name !== 'started_at')
@@ -71,6 +76,8 @@ interface Versioned {
   input: TraceDeltas
   state: TraceState
   row: TraceRow
+  /** What it is found by; null unless it failed. */
+  marks: FailureMarks | null
   version: number
 }
 
@@ -84,10 +91,12 @@ export class TraceWriter {
   readonly #database: Database
   readonly #maxSteps: number
   readonly #months: MonthCover
+  readonly #catalogue: FailureCatalogue
 
   constructor(database: Database, options: { maxSteps?: number } = {}) {
     this.#database = database
     this.#months = new MonthCover(database)
+    this.#catalogue = new FailureCatalogue(database)
     this.#maxSteps = options.maxSteps ?? MAX_STEPS
   }
 
@@ -160,15 +169,15 @@ export class TraceWriter {
   }
 
   get #table(): string {
-    const { schema } = this.#database
-    return schema === undefined ? 'execution_traces' : `${schema}.execution_traces`
+    return qualified(this.#database.schema, 'execution_traces')
   }
 
   #version(input: TraceDeltas, stored: { row: TraceRow; version: number } | undefined): Versioned {
     let state = assemble(input.said, stored && stateOfRow(stored.row), this.#maxSteps)
     const more = input.amend?.(state)
     if (more !== undefined) state = assemble([more], state, this.#maxSteps)
-    return { input, state, row: rowOfState(state), version: (stored?.version ?? 0) + 1 }
+    const row = rowOfState(state)
+    return { input, state, row, marks: failureMarks(row), version: (stored?.version ?? 0) + 1 }
   }
 
   /** The next version of those whose row is there and would change; those that would not are done. */
@@ -196,6 +205,10 @@ export class TraceWriter {
     if (rows.length === 0) return []
     // Sorted by key: two writers that lock the same rows in different orders deadlock.
     rows.sort((a, b) => (a.row.trace_id < b.row.trace_id ? -1 : 1))
+    const failures = rows.flatMap(({ marks, input: { startedAtMs } }) =>
+      marks?.message ? [{ marks: marks.message, startedAtMs }] : [],
+    )
+    if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
     const { db } = this.#database
     const query = upsertQuery(this.#table, rows, new Date().toISOString())
     let stored: bigint | undefined
@@ -238,7 +251,7 @@ const keyOf = (traceId: string, startedAtMs: number): string => `${traceId}@${st
  */
 function upsertQuery(table: string, rows: readonly Versioned[], ingestedAt: string): CompiledQuery {
   const parameters: unknown[] = [ingestedAt]
-  for (const { row, version } of rows) {
+  for (const { row, marks, version } of rows) {
     parameters.push(
       row.trace_id,
       row.started_at.toISOString(),
@@ -257,6 +270,9 @@ function upsertQuery(table: string, rows: readonly Versioned[], ingestedAt: stri
       JSON.stringify(row.steps),
       JSON.stringify(row.metadata),
       row.merge_state === null ? null : JSON.stringify(row.merge_state),
+      marks?.message?.signature ?? null,
+      marks?.message?.patternId ?? null,
+      marks?.step ?? null,
     )
   }
   return CompiledQuery.raw(

@@ -1,5 +1,5 @@
 import { assemble, type Delta, newTraceId, rowOfState, type Said, type StepTuple } from '@stepwell/protocol'
-import { openDatabase, TraceWriter } from '@stepwell/storage'
+import { failureMarks, openDatabase, TraceWriter } from '@stepwell/storage'
 import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import fc from 'fast-check'
@@ -94,9 +94,14 @@ test('storing in any number of rounds from concurrent writers equals assembling 
         const { rows } = await pool.query('select * from execution_traces where trace_id = $1', [t])
         expect(rows).toHaveLength(1)
         const { version, ingested_at, sample_weight, ...columns } = rows[0]
-        expect(columns).toEqual(
-          JSON.parse(JSON.stringify(rowOfState(assemble(all, undefined, MAX_STEPS))), revive),
-        )
+        const row = rowOfState(assemble(all, undefined, MAX_STEPS))
+        const marks = failureMarks(row)
+        expect(columns).toEqual({
+          ...JSON.parse(JSON.stringify(row), revive),
+          error_signature: marks?.message ? String(marks.message.signature) : null,
+          failure_pattern: marks?.message ? String(marks.message.patternId) : null,
+          failed_step: marks?.step ?? null,
+        })
         expect(version).toBeLessThanOrEqual(rounds.length)
         expect(ingested_at).toBeInstanceOf(Date)
         expect(sample_weight).toBe(1)

@@ -21,6 +21,7 @@ test('migrations started by four at once run once; a second time there is nothin
   expect(reports.flatMap((report) => report.applied)).toEqual([
     '0001_execution_traces',
     '0002_dead_letters_not_kept',
+    '0003_error_signatures',
   ])
   expect((await migrateToLatest({ connectionString: database.url })).applied).toEqual([])
   const opened = openDatabase(database.url)
@@ -38,7 +39,7 @@ test('a schema of its own: tables, partitions, migrations and traces lie there',
   )
   const opened = openDatabase(database.url)
   const { rows } = await opened.pool.query(
-    `select distinct schemaname from pg_tables where tablename like 'execution%' or tablename like 'stepwell%'`,
+    `select distinct schemaname from pg_tables where tablename ~ '^(execution|failure|stepwell)'`,
   )
   expect(rows).toEqual([{ schemaname: 'tracing' }])
   const storage = new TraceStorage(database.url, { schema: 'tracing' })
