@@ -217,6 +217,8 @@ const SEEN: Record<string, RegExp> = {
   partition: /attach partition stepwell\.execution_traces_\d{4}_\d\d for values/,
   retention: /detach partition stepwell\.execution_traces_\d{4}_\d\d concurrently/,
   upsert: /^insert into stepwell\.execution_traces as t .* where t\.version = excluded\.version - 1/,
+  'marks of a write':
+    /^begin; set local .*; insert into stepwell\.execution_rollup_marks \(due_at, minutes\) values/,
   'row read for an upsert': /merge_state, version from stepwell\.execution_traces/,
   'sweep of lost traces': /merge_state ->> '' is null and ingested_at < /,
   'dead letter': /^insert into stepwell\.execution_dead_letters \(/,

@@ -6,8 +6,10 @@ import {
   monthOfPartition,
   partitionName,
 } from '@stepwell/protocol'
-import { type RawBuilder, sql } from 'kysely'
+import { CompiledQuery, type Kysely, type RawBuilder, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
+import { insertMarks, minuteOf } from './rollup-marks.ts'
+import type { Tables } from './tables.ts'
 
 /** How many months ahead partitions are made. */
 export const MONTHS_AHEAD = 3
@@ -20,6 +22,8 @@ const STANDSTILL_TIMEOUT = '10s'
 // How long a month that is dropped waits for its readers. Meanwhile no other month can be attached: a backup of hours would block that
 // for hours.
 const DETACH_TIMEOUT_MS = 30_000
+/** Much longer than a detach may take: statistics of the month are not rolled up from what is just going. */
+const WHILE_GOING_MS = 3_600_000
 
 /** The month of a time and the next three. */
 export function monthsAround(nowMs: number): Month[] {
@@ -68,6 +72,10 @@ async function makePartition(database: Database, month: Month): Promise<boolean>
     await sql`alter table ${parent} attach partition ${partition} for values from (${from}) to (${to})`.execute(
       trx,
     )
+    const { rows } = await sql<{ any: boolean }>`select exists (select from ${partition}) as "any"`.execute(
+      trx,
+    )
+    if (rows[0]?.any) await markMonth({ db: trx, schema }, month, Date.now())
     return true
   })
 }
@@ -105,14 +113,30 @@ export async function dropPartitionsBefore(
     if (month === undefined || monthBounds(month).toMs > beforeMs) continue
     const partition = sql.table(qualified(schema, name))
     const parent = sql.table(qualified(schema, 'execution_traces'))
+    // Before it goes, so that nobody counts what is not there any more; and after.
+    await markMonth(database, month, Date.now() + WHILE_GOING_MS)
     if (attached) {
       const how = sql.raw(pending ? 'finalize' : 'concurrently')
       await within(timeoutMs, database, sql`alter table ${parent} detach partition ${partition} ${how}`)
     }
     await sql`drop table ${partition}`.execute(db)
+    await markMonth(database, month, Date.now())
     dropped.push(name)
   }
   return dropped
+}
+
+/** Says that what is rolled up of a month is not what its traces are any more; to be called in the transaction that makes it so, or before. */
+async function markMonth(
+  { db, schema }: { db: Kysely<Tables>; schema: string | undefined },
+  month: Month,
+  dueMs: number,
+): Promise<void> {
+  const { fromMs, toMs } = monthBounds(month)
+  const ranges = [[minuteOf(fromMs), minuteOf(toMs)] as const]
+  await db.executeQuery(
+    CompiledQuery.raw(insertMarks(qualified(schema, 'execution_rollup_marks'), [{ dueMs, ranges }])),
+  )
 }
 
 /** Runs a statement that no transaction may be around, so that no `set local` could bound it. */

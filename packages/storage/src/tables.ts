@@ -76,6 +76,41 @@ export interface DeadLettersNotKeptTable {
   last_seen_at: Date
 }
 
+/** `execution_rollups`: what the traces of a skill came to that started in a minute, an hour or a day. Counts come as text. */
+export interface RollupsTable {
+  skill_name: string
+  /** 60, 3,600 or 86,400. */
+  width_s: number
+  /** Where it begins: a multiple of its width since 1970. */
+  bucket: Date
+  running: ColumnType<string, number>
+  success: ColumnType<string, number>
+  failed: ColumnType<string, number>
+  timeout: ColumnType<string, number>
+  duration_sum_ms: number
+  duration_max_ms: number
+  /** A sketch of the durations, encoded. */
+  durations: Uint8Array
+  /** What its steps came to, encoded. */
+  steps: Uint8Array
+}
+
+/** `execution_rollup_state`, a single row: of what there are rollups. Before `rolled_from` there are none. */
+export interface RollupStateTable {
+  only_row: Generated<boolean>
+  rolled_from: Date
+  minutes_from: Date
+  hours_until: Date
+  days_until: Date
+}
+
+/** `execution_rollup_marks`: minutes of traces that were written to since they were rolled up. */
+export interface RollupMarksTable {
+  due_at: Date
+  /** An int4multirange of minutes since 1970, as text. */
+  minutes: string
+}
+
 /** The tables that the storage package knows. */
 export interface Tables {
   execution_traces: ExecutionTracesTable
@@ -84,4 +119,7 @@ export interface Tables {
   failure_signatures: FailureSignaturesTable
   failure_patterns: FailurePatternsTable
   failure_notes: FailureNotesTable
+  execution_rollups: RollupsTable
+  execution_rollup_state: RollupStateTable
+  execution_rollup_marks: RollupMarksTable
 }

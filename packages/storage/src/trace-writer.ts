@@ -14,6 +14,7 @@ import { type Database, qualified } from './database.ts'
 import { FailureCatalogue } from './failure-catalogue.ts'
 import { type FailureMarks, failureMarks } from './failure-marks.ts'
 import { MonthCover } from './month-cover.ts'
+import { markStatement } from './rollup-marks.ts'
 import { isMissingPartition } from './transient-error.ts'
 
 /** Everything that is to be stored of one trace in one go. */
@@ -42,6 +43,8 @@ export const WRITE_MAX_TRACES = 1_000
 // Another writer of the same row wins a round; that all of them lose for ever is impossible, for each lost round is
 // somebody's won one. This bound only turns an endless loop of a bug into an error.
 const MAX_ROUNDS = 100
+
+const STANDSTILL_TIMEOUT = '10s'
 
 const COLUMNS = [
   'trace_id',
@@ -198,7 +201,7 @@ export class TraceWriter {
   }
 
   /**
-   * One statement; returns the traces that are still to be looked at: none, or all where any row had another version. Which one,
+   * One statement, and the marks of what it touches; returns the traces that are still to be looked at: none, or all where any row had another version. Which one,
    * reading them tells; were the statement to tell it each time, that would take a seventh of the write.
    */
   async #upsert(rows: Versioned[], written: Map<TraceDeltas, TraceState>): Promise<TraceDeltas[]> {
@@ -209,11 +212,17 @@ export class TraceWriter {
       marks?.message ? [{ marks: marks.message, startedAtMs }] : [],
     )
     if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
-    const { db } = this.#database
-    const query = upsertQuery(this.#table, rows, new Date().toISOString())
+    const now = new Date()
+    const query = upsertQuery(this.#table, rows, now.toISOString())
+    const starts = rows.map(({ row }) => row.started_at.getTime())
+    const mark = markStatement(
+      qualified(this.#database.schema, 'execution_rollup_marks'),
+      starts,
+      now.getTime(),
+    )
     let stored: bigint | undefined
     try {
-      stored = (await db.executeQuery(query)).numAffectedRows
+      stored = await inOneTransaction(this.#database, mark, query)
     } catch (error) {
       // Somebody dropped a month that was there: forget what we know, so that the next try makes it again.
       if (isMissingPartition(error)) this.#months.forget()
@@ -241,6 +250,33 @@ export class TraceWriter {
       ]),
     )
   }
+}
+
+/**
+ * Three messages: all that needs no parameters goes with the beginning. Who stands still between two of them would keep the rows
+ * locked: the server ends that. Gives the number of rows that the query wrote.
+ */
+function inOneTransaction(
+  { db }: Database,
+  first: string,
+  query: CompiledQuery,
+): Promise<bigint | undefined> {
+  return db.connection().execute(async (connection) => {
+    try {
+      await connection.executeQuery(
+        CompiledQuery.raw(
+          `begin; set local idle_in_transaction_session_timeout = '${STANDSTILL_TIMEOUT}'; ${first}`,
+        ),
+      )
+      const { numAffectedRows } = await connection.executeQuery(query)
+      await connection.executeQuery(CompiledQuery.raw('commit'))
+      return numAffectedRows
+    } catch (error) {
+      // Where that fails too, the connection is gone, and with it the transaction.
+      await connection.executeQuery(CompiledQuery.raw('rollback')).catch(() => {})
+      throw error
+    }
+  })
 }
 
 const keyOf = (traceId: string, startedAtMs: number): string => `${traceId}@${startedAtMs}`

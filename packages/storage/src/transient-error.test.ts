@@ -20,6 +20,7 @@ it.each([
   ['40P01', 'deadlock *'],
   ['55P03', 'lock time-out *'],
   ['25006', 'read-only *'],
+  ['25P03', 'stood still in a transaction'],
   ['58030', 'I/O error'],
 ])('%s passes by itself: %s', (code) => {
   expect(isTransient(failure(code))).toBe(true)

@@ -1,8 +1,9 @@
 // SQLSTATE classes and codes that pass by themselves: connections (08), resources (53), operator intervention and
-// time-outs (57), serialization (40001), deadlock (40P01), lock not available (55P03), read-only (25006), I/O (58030).
+// time-outs (57), serialization (40001), deadlock (40P01), lock not available (55P03), read-only (25006), stood still in a transaction
+// (25P03), I/O (58030).
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 const TRANSIENT_CLASSES = new Set(['08', '53', '57'])
-const TRANSIENT_CODES = new Set(['40001', '40P01', '55P03', '25006', '58030'])
+const TRANSIENT_CODES = new Set(['40001', '40P01', '55P03', '25006', '25P03', '58030'])
 // Of these, what others do to the same rows, or what a statement is too large for.
 const CONFLICT_CODES = new Set(['40001', '40P01', '55P03', '57014'])
 
