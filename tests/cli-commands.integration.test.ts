@@ -66,6 +66,9 @@ test('traces: a table, or one JSON document; filters; pages', async () => {
     'build-0',
   ])
   expect(rest.next_cursor).toBeUndefined()
+  expect(await bench.json('traces', '--limit', '2', '--cursor', rest.previous_cursor)).toEqual(first)
+  const table = await bench.stepwell(['traces', '--limit', '2'])
+  expect(table.stderr).toBe(`older: --cursor ${first.next_cursor}\n`)
 })
 
 test('trace: a waterfall that fits the terminal, with nesting and failures; by execution id too', async () => {
@@ -235,6 +238,8 @@ test('run: the exit code is the status and is passed on, the last line of stderr
     what: 'the inner one',
   })
   expect(inner).toMatchObject({ status: 'success', parent_trace_id: trace.trace_id })
+  for (const option of ['--parent', '--root'])
+    expect(await bench.json('traces', option, trace.trace_id)).toEqual({ traces: [inner] })
   expect(await bench.stepwell(['run', '--', 'no-such-command-here'])).toMatchObject({ code: 127 })
   expect(await bench.stepwell(['run', '--', 'sh', '-c', 'kill -9 $$'])).toMatchObject({ code: 137 })
   // Redis away, or not named: the command runs all the same.

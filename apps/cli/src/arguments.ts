@@ -67,6 +67,8 @@ export interface FilterOptions {
   metadata?: JsonObject
   step?: string
   execution?: string
+  parent?: string
+  root?: string
 }
 
 /** Gives a command the options that choose traces. */
@@ -83,11 +85,14 @@ export function withFilters(command: Command): Command {
     .option('--metadata <key=value>', 'with this in the metadata; may be given again', parsePair)
     .option('--step <name>', 'with a step of this name')
     .option('--execution <id>', 'with this execution id')
+    .option('--parent <id>', 'started from this trace')
+    .option('--root <id>', 'of the tree that this trace began')
 }
 
 /** The filters that the options say. */
 export function filtersOf(options: FilterOptions): Omit<TraceFilters, 'limit' | 'cursor'> {
   const { skill, status, since, until, minDuration, maxDuration, metadata, step, execution } = options
+  const { parent, root } = options
   return {
     ...(skill === undefined ? {} : { skill }),
     ...(status === undefined ? {} : { status }),
@@ -98,5 +103,7 @@ export function filtersOf(options: FilterOptions): Omit<TraceFilters, 'limit' | 
     ...(metadata === undefined ? {} : { metadata }),
     ...(step === undefined ? {} : { stepName: step }),
     ...(execution === undefined ? {} : { executionId: execution }),
+    ...(parent === undefined ? {} : { parentTraceId: parent }),
+    ...(root === undefined ? {} : { rootTraceId: root }),
   }
 }

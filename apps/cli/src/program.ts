@@ -66,7 +66,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
 
   withFilters(command('traces', 'list traces, newest first'))
     .option(...limit(20))
-    .option('--cursor <cursor>', 'the page after: what the page before said')
+    .option('--cursor <cursor>', 'another page: what a page said')
     .option(...JSON_OPTION)
     .addHelpText(
       'after',

@@ -3,8 +3,10 @@ import type { TraceSummary } from '@stepwell/protocol'
 /** A page of traces, newest first. */
 export interface TracePage {
   traces: TraceSummary[]
-  /** Gives the next page; absent on the last one. */
+  /** Gives the next page, of older traces; absent on the last one. */
   nextCursor?: string
+  /** Gives the page before, of newer traces, those that arrived meanwhile among them. Absent where there are none, and on the first page asked for. */
+  previousCursor?: string
 }
 
 /**

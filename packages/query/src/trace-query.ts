@@ -14,8 +14,9 @@ import {
   traceId,
   traceIds,
 } from './input.ts'
+import { readExecution, readTrace } from './read-trace.ts'
 import { findSimilar, type SimilarFailure } from './similar-failures.ts'
-import { millisecondsOf, SUMMARY_COLUMNS, summaryOf, traceOf } from './tables.ts'
+import { millisecondsOf, SUMMARY_COLUMNS, summaryOf } from './tables.ts'
 import { type WholeTrace, wholeTraces } from './whole-traces.ts'
 
 /** A time: a Date, an ISO 8601 text, or milliseconds since 1970. */
@@ -43,7 +44,7 @@ export interface TraceFilters {
   rootTraceId?: string
   /** Traces a page, 1 to 1,000. Default: 100. */
   limit?: number
-  /** `nextCursor` of a page with the same filters. */
+  /** `nextCursor` or `previousCursor` of a page with the same filters. */
   cursor?: string
 }
 
@@ -69,13 +70,12 @@ export interface SkillSummary {
  */
 export class TraceQuery implements AsyncDisposable {
   readonly #database: ReadDatabase
-  readonly #table: ReturnType<typeof sql.table>
+  /** With its schema. */
+  readonly #table: string
 
   constructor(database: DatabaseConfig, options: QueryOptions = {}) {
     this.#database = openForReading(database, options)
-    this.#table = sql.table(
-      options.schema === undefined ? 'execution_traces' : `${options.schema}.execution_traces`,
-    )
+    this.#table = options.schema === undefined ? 'execution_traces' : `${options.schema}.execution_traces`
   }
 
   /**
@@ -132,17 +132,12 @@ export class TraceQuery implements AsyncDisposable {
       typeof options === 'number' ? { limit: options } : options,
       'options',
     )
-    return findSimilar(this.#database.db, this.#table, { pattern, ...parsed })
+    return findSimilar(this.#database.db, sql.table(this.#table), { pattern, ...parsed })
   }
 
-  /** The trace with its steps, or undefined. For ids that Stepwell made one partition is looked at, for others all. */
+  /** The trace with its steps, or undefined. For ids that Stepwell made one partition is looked at; for others the current month, then all. */
   async getTrace(id: string): Promise<Trace | undefined> {
-    const wanted = parseInput(traceId, id, 'traceId')
-    const startMs = traceIdStart(wanted)
-    let query = this.#whole().where('trace_id', '=', wanted)
-    if (startMs !== undefined) query = query.where('started_at', '=', new Date(startMs))
-    const row = await query.executeTakeFirst()
-    return row && traceOf(row)
+    return readTrace(this.#database.db, parseInput(traceId, id, 'traceId'), Date.now())
   }
 
   /**
@@ -176,9 +171,7 @@ export class TraceQuery implements AsyncDisposable {
 
   /** The newest trace with this execution id, or undefined. */
   async getTraceByExecutionId(executionId: string): Promise<Trace | undefined> {
-    const wanted = parseInput(nameSchema, executionId, 'executionId')
-    const row = await this.#whole().where('execution_id', '=', wanted).executeTakeFirst()
-    return row && traceOf(row)
+    return readExecution(this.#database.db, parseInput(nameSchema, executionId, 'executionId'))
   }
 
   /** Id of the newest trace with this execution id, or undefined: what `resolveTraceId` of a tracer needs. */
@@ -204,7 +197,7 @@ export class TraceQuery implements AsyncDisposable {
     const given = { ...filters }
     return new FoundTraces(async (cursor) => {
       const asked = parseInput(findSchema, cursor === undefined ? given : { ...given, cursor }, 'filters')
-      return findPage(this.#database.db, asked)
+      return findPage(this.#database.db, this.#table, asked)
     })
   }
 
@@ -214,7 +207,7 @@ export class TraceQuery implements AsyncDisposable {
    */
   findWholeTraces(filters: Omit<TraceFilters, 'limit' | 'cursor'> = {}): AsyncIterable<WholeTrace> {
     const { cursor, limit, ...asked } = parseInput(findSchema, { ...filters }, 'filters')
-    return wholeTraces(this.#database.db, asked)
+    return wholeTraces(this.#database.db, this.#table, asked)
   }
 
   /** The skills that ran, by number of runs, then by name; at most `limit` (default: 100). Counts the traces of the window. */
@@ -261,14 +254,5 @@ export class TraceQuery implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-
-  #whole() {
-    return this.#database.db
-      .selectFrom('execution_traces')
-      .select([...SUMMARY_COLUMNS, 'steps'])
-      .orderBy('started_at', 'desc')
-      .orderBy('trace_id', 'desc')
-      .limit(1)
   }
 }

@@ -1,7 +1,8 @@
 import type { Trace } from '@stepwell/protocol'
-import type { Kysely } from 'kysely'
-import { type Filters, keysetPage } from './find-traces.ts'
+import { type Kysely, sql } from 'kysely'
 import { type SelectedSummary, type Tables, traceOf } from './tables.ts'
+import type { Filters } from './trace-conditions.ts'
+import { FOUND_COLUMNS, type FoundRow, searchTraces, timeOf } from './trace-search.ts'
 
 /** A stored trace as it was recorded. */
 export interface WholeTrace extends Trace {
@@ -16,31 +17,54 @@ const PAGE_MAX = 500
 /** All traces that match, newest first, with their steps; memory holds a page. How many steps the next traces have is asked first. */
 export async function* wholeTraces(
   db: Kysely<Tables>,
+  table: string,
   filters: Omit<Filters, 'cursor' | 'limit'>,
 ): AsyncGenerator<WholeTrace, void> {
-  let after: { startedUs: string; traceId: string } | undefined
+  let from: { startedUs: string; traceId: string } | undefined
   for (;;) {
-    const next = keysetPage(db, filters, after)
-    const counts = await next.clearSelect().select('step_count').limit(PAGE_MAX).execute()
-    if (counts.length === 0) return
-    const rows = await next.select(['steps', 'merge_state']).limit(countThatFits(counts)).execute()
-    for (const row of rows) yield wholeOf(row)
-    const last = rows.at(-1)
+    const next = await searchTraces(db, { table, filters, from, direction: 'older', count: PAGE_MAX })
+    const page = next.slice(0, countThatFits(next))
+    yield* await withSteps(db, table, page)
+    const last = page.at(-1)
     if (last === undefined) return
-    after = { startedUs: last.started_us, traceId: last.trace_id }
+    from = { startedUs: last.started_us, traceId: last.trace_id }
   }
 }
 
-function countThatFits(counts: readonly { step_count: number }[]): number {
-  let steps = 0
-  const tooMany = counts.findIndex((row) => {
-    steps += Number(row.step_count)
-    return steps > STEPS_A_PAGE
+/** Those that are still there, in the order of the page. */
+async function withSteps(
+  db: Kysely<Tables>,
+  table: string,
+  page: readonly FoundRow[],
+): Promise<WholeTrace[]> {
+  const [newest, oldest] = [page.at(0), page.at(-1)]
+  if (newest === undefined || oldest === undefined) return []
+  const { rows } = await sql<FoundRow & { steps: unknown; merge_state: unknown }>`
+    select ${sql.join([...FOUND_COLUMNS, sql.ref('steps'), sql.ref('merge_state')])} from ${sql.table(table)}
+     where trace_id = any(${page.map((row) => row.trace_id)}::uuid[])
+       and started_at >= ${timeOf(oldest.started_us)} and started_at <= ${timeOf(newest.started_us)}`.execute(
+    db,
+  )
+  const found = new Map(rows.map((row) => [keyOf(row), row]))
+  return page.flatMap((row) => {
+    const whole = found.get(keyOf(row))
+    return whole === undefined ? [] : [wholeOf(whole)]
   })
-  return tooMany < 0 ? counts.length : Math.max(1, tooMany)
 }
+
+// An id of another kind can stand at two starts.
+const keyOf = (row: FoundRow): string => `${row.trace_id}@${row.started_us}`
 
 function wholeOf(row: SelectedSummary & { steps: unknown; merge_state: unknown }): WholeTrace {
   const state = typeof row.merge_state === 'string' ? JSON.parse(row.merge_state) : row.merge_state
   return { ...traceOf(row), errorIsDerived: state?.derived_error === true }
+}
+
+function countThatFits(rows: readonly { step_count: number }[]): number {
+  let steps = 0
+  const tooMany = rows.findIndex((row) => {
+    steps += Number(row.step_count)
+    return steps > STEPS_A_PAGE
+  })
+  return tooMany < 0 ? rows.length : Math.max(1, tooMany)
 }

@@ -84,16 +84,58 @@ describe('findTraces', () => {
     expect(iterated).toEqual(paged)
   })
 
-  test('traces that arrive meanwhile do not shift the pages', async () => {
-    for (let i = 0; i < 6; i++) await store({ at: now - i * 1_000 })
-    const first = await query.findTraces({ limit: 3 })
-    await store({ at: now + 1_000 })
-    const second = await query.findTraces({ limit: 3, cursor: first.nextCursor as string })
-    expect(new Set([...first.traces, ...second.traces].map((t) => t.traceId)).size).toBe(6)
+  test('pages forth and back, each trace once and in its place, while others arrive before, among and behind them', async () => {
+    const startedAt = new Map<string, number>()
+    const add = async (at: number): Promise<void> => void startedAt.set(await store({ at }), at)
+    for (let i = 0; i < 30; i++) await add(now - i * 1_000)
+    const first = new Set(startedAt.keys())
+    const newestFirst = (): string[] =>
+      [...startedAt].sort(([a, at], [b, bt]) => bt - at || (a < b ? 1 : -1)).map(([id]) => id)
+    const read = async (cursor?: string) => {
+      const page = await query.findTraces({ limit: 4, ...(cursor === undefined ? {} : { cursor }) })
+      return { ...page, ids: page.traces.map(({ traceId }) => traceId) }
+    }
+    const arrive = async (i: number): Promise<void> => {
+      // Before all others, at the very place of one that was read and of one to come, and behind all.
+      for (const at of [now + i, now - 2_000, now - 27_000, now - 60_000 - i]) await add(at)
+    }
+    let page = await read()
+    const forth = [...page.ids]
+    for (let i = 1; page.nextCursor !== undefined; i++) {
+      await arrive(i)
+      page = await read(page.nextCursor)
+      forth.push(...page.ids)
+      if (i > 20) throw new Error('the list does not end')
+      if (i > 5) break
+    }
+    // Once each, in order, and of those that were there from the beginning none is left out.
+    expect(new Set(forth).size).toBe(forth.length)
+    expect(forth).toEqual(newestFirst().filter((id) => forth.includes(id)))
+    const shown = forth.filter((id) => first.has(id))
+    expect(shown).toEqual(
+      newestFirst()
+        .filter((id) => first.has(id))
+        .slice(0, shown.length),
+    )
+
+    const back = [...page.ids]
+    for (let i = 10; page.previousCursor !== undefined; i++) {
+      const expected = newestFirst()
+      page = await read(page.previousCursor)
+      const at = expected.indexOf(back[0] as string)
+      expect(page.ids).toEqual(expected.slice(Math.max(0, at - 4), at))
+      back.unshift(...page.ids)
+      if (i < 14) await arrive(i)
+    }
+    // All the way back to the newest, with all that arrived.
+    expect(back).toEqual(newestFirst().slice(0, back.length))
+    expect(await read(page.nextCursor)).toMatchObject({
+      ids: back.slice(page.ids.length, page.ids.length + 4),
+    })
   })
 
   test.each([
-    [{ cursor: 'x' }, /cursor must be the nextCursor of a page/],
+    [{ cursor: 'x' }, /cursor must be the nextCursor or previousCursor of a page/],
     [{ cursor: Buffer.from('[1,"",1,""]').toString('base64url') }, /cursor must be/],
     [{ status: 'done' }, /status must be one of running, success, failed, timeout/],
     [{ limit: 1_001 }, /limit/],

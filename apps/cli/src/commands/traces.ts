@@ -1,5 +1,5 @@
 import type { TraceSummary } from '@stepwell/protocol'
-import { summaryJson } from '@stepwell/query'
+import { present, summaryJson } from '@stepwell/query'
 import { type FilterOptions, filtersOf } from '../arguments.ts'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { agoText, durationText, statusStyle } from '../format.ts'
@@ -35,11 +35,12 @@ export async function listTraces(
   if (json) {
     await writeJson(context, {
       traces: page.traces.map(summaryJson),
-      ...(page.nextCursor === undefined ? {} : { next_cursor: page.nextCursor }),
+      ...present({ next_cursor: page.nextCursor, previous_cursor: page.previousCursor }),
     })
     return
   }
   if (page.traces.length === 0) context.terminal.note('no traces match')
   else await writeLines(context, tableLines(page.traces, traceColumns(Date.now()), context.terminal))
-  if (page.nextCursor !== undefined) context.terminal.note(`more: --cursor ${page.nextCursor}`)
+  if (page.nextCursor !== undefined) context.terminal.note(`older: --cursor ${page.nextCursor}`)
+  if (page.previousCursor !== undefined) context.terminal.note(`newer: --cursor ${page.previousCursor}`)
 }
