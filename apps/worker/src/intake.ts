@@ -1,10 +1,10 @@
-import { encodeObject, encodeTold, openName } from '@stepwell/protocol'
+import { type Delta, encodeObject, encodeTold, isCuttable, openName, traceIdStart } from '@stepwell/protocol'
 import { decodeFrame, startOf } from '@stepwell/protocol/schema'
 import { boundPayload, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
-import { type Fold, fold, type Heard, hear } from './open-state.ts'
+import { DUE, type Fold, type FoldFromEntry, fold, foldFromEntries, type Heard, hear } from './fold.ts'
 import { backoffMs, delay } from './outage.ts'
 import { type RedisLike, redisCode, wrongType } from './script.ts'
 import { entryMs, entryTimeMs, noteFull, type Shard, type Ticket } from './shard.ts'
@@ -17,10 +17,23 @@ interface Folding extends Fold {
   ticket: Ticket
   startedAtMs: number
   size: number
+  /** The entry that it was to be cut out of, if it was. */
+  from?: FoldingEntry
+}
+
+/** Deltas of an entry that Redis cuts out of it. */
+interface FoldingEntry extends FoldFromEntry {
+  ticket: Ticket
+  /** All of the entry, those that are not folded too. */
+  deltas: readonly Delta[]
+  folded: number
+  /** Of a delta. */
+  size: number
 }
 
 /** What came of some entries. */
 interface Sorted {
+  entries: FoldingEntry[]
   folds: Folding[]
   heard: Map<string, Heard>
   correlations: Map<string, string>
@@ -30,6 +43,7 @@ interface Sorted {
 }
 
 const emptySorted = (): Sorted => ({
+  entries: [],
   folds: [],
   heard: new Map(),
   correlations: new Map(),
@@ -129,45 +143,73 @@ export class Intake {
   }
 
   /** Folds what is to be folded, and hands over what cannot be. */
-  async #pass(shard: Shard, { folds, heard, correlations, deltas }: Sorted): Promise<void> {
-    this.#onDeltas(deltas)
-    const refused = await this.#fold(shard, folds, heard)
+  async #pass(shard: Shard, sorted: Sorted): Promise<void> {
+    const { entries, folds } = sorted
+    this.#onDeltas(sorted.deltas)
+    const refused = await this.#fold(shard, sorted)
     const isRefused = new Set(refused)
     const folded = folds.filter((item) => !isRefused.has(item))
     for (const item of folded) this.#acker.partDone(item.ticket)
-    if (folded.some((item) => item.dueInMs === 0)) this.#onEnded(shard)
+    for (const entry of entries)
+      this.#acker.partDone(entry.ticket, entry.folded - refused.filter(({ from }) => from === entry).length)
+    if (folded.some((item) => item.dueInMs === 0) || entries.some(({ dues }) => dues.includes(DUE.now)))
+      this.#onEnded(shard)
     for (const { ticket, startedAtMs, producer, delta, size } of refused) {
       const said = { producer: delta.k === undefined ? producer : '', delta }
       this.#collector.add(ticket, startedAtMs, said, size, true)
     }
-    await this.#correlation.set(correlations)
+    await this.#correlation.set(sorted.correlations)
   }
 
   /**
    * Folds, however long Redis is away; gives those that it does not take: because it is full, or because somebody else put something
    * where our keys are. They go straight to Postgres instead, as running; acks and trimming make room again.
    */
-  async #fold(
-    shard: Shard,
-    folds: readonly Folding[],
-    heard: ReadonlyMap<string, Heard>,
-  ): Promise<readonly Folding[]> {
-    for (let attempt = 0; folds.length > 0 || heard.size > 0; attempt++) {
+  async #fold(shard: Shard, { entries, folds, heard }: Sorted): Promise<readonly Folding[]> {
+    for (let attempt = 0; entries.length > 0 || folds.length > 0 || heard.size > 0; attempt++) {
       try {
-        const refused = await fold(this.#redis, shard, folds, heard)
+        const dueInMs = { soon: LATE_DUE_MS, checkpoint: this.#checkpointMs }
+        const refused: Folding[] = []
+        const sent = [...folds]
+        if (entries.length > 0) {
+          for (const { entry, place } of await foldFromEntries(this.#redis, shard, entries, heard, dueInMs)) {
+            // Who else deletes from the stream does not make us lose what we have read.
+            if (place === undefined) sent.push(...this.#foldingsOf(entry))
+            else refused.push(this.#foldingOf(entry, place))
+          }
+        }
+        if (sent.length > 0 || entries.length === 0)
+          refused.push(...(await fold(this.#redis, shard, sent, entries.length > 0 ? new Map() : heard)))
         if (refused.length > 0) this.#onTrouble(wrongType(shard.keys.open((refused[0] as Folding).trace)))
         return refused
       } catch (error) {
         const code = redisCode(error)
         if (code === 'WRONGTYPE') this.#onTrouble(wrongType(shard.keys.due))
-        if (code === 'OOM') await this.#noteFull(shard, folds, heard, error)
-        if (code === 'OOM' || code === 'WRONGTYPE') return folds
+        if (code === 'OOM' || code === 'WRONGTYPE') {
+          const all = [...folds, ...entries.flatMap((entry) => this.#foldingsOf(entry))]
+          if (code === 'OOM') await this.#noteFull(shard, all, heard, error)
+          return all
+        }
         // Unacked, so they come again, to whoever reads next.
         if (this.#stop.aborted) throw new StoppedError('stopped while Redis was unavailable')
         await delay(backoffMs(attempt), this.#stop)
       }
     }
     return []
+  }
+
+  #foldingsOf(entry: FoldingEntry): Folding[] {
+    return entry.deltas.flatMap((_, i) =>
+      entry.dues[i] === DUE.isNotFolded ? [] : [this.#foldingOf(entry, i)],
+    )
+  }
+
+  #foldingOf(entry: FoldingEntry, place: number): Folding {
+    const { ticket, producer, field, size, dues } = entry
+    const delta = entry.deltas[place] as Delta
+    const dueInMs = dues[place] === DUE.now ? 0 : dues[place] === DUE.soon ? LATE_DUE_MS : this.#checkpointMs
+    const startedAtMs = startOf(delta) as number
+    return { ticket, startedAtMs, size, trace: delta.t, producer, field, delta, dueInMs, from: entry }
   }
 
   /** Redis is full: what it takes all the same is that producers live; and what was folded before of those that end is to come soon. */
@@ -204,38 +246,58 @@ export class Intake {
     for (const [i, { value, reason }] of refused.entries())
       this.#letter(ticket, `/${i}`, reason, payloadOf(value), producer)
     const size = Math.ceil(decoded.size / Math.max(1, deltas.length))
-    const traces = new Set<string>()
     const sentMs = entryMs(id)
-    for (const [i, delta] of deltas.entries()) {
+    const toFold: { delta: Delta; startedAtMs: number; late: boolean }[] = []
+    let dues = ''
+    let isUsual = refused.length === 0
+    for (const delta of deltas) {
       ticket.open += 1
       const startedAtMs = startOf(delta) as number
-      const late = redelivered || sentMs - startedAtMs > LATE_DUE_MS
       const whole = delta.b === 1 && delta.e !== undefined
       if (delta.x !== undefined && delta.k !== undefined && !(whole && this.#correlation.keep === 'open')) {
         correlations.set(delta.x, delta.t)
       }
       if (whole) {
         this.#collector.add(ticket, startedAtMs, { producer: '', delta }, size, false)
+        dues += DUE.isNotFolded
         continue
       }
+      const late = redelivered || sentMs - startedAtMs > LATE_DUE_MS
+      toFold.push({ delta, startedAtMs, late })
+      dues += delta.e !== undefined ? DUE.now : delta.b === undefined || late ? DUE.soon : DUE.checkpoint
+      isUsual &&= delta.l === undefined && traceIdStart(delta.t) !== undefined
+    }
+    if (toFold.length === 0) return
+    const traces = new Set(toFold.map(({ delta }) => delta.t))
+    const field = `${producer}:${frameNumber}`
+    if (
+      isUsual &&
+      traces.size === toFold.length &&
+      decoded.text !== undefined &&
+      isCuttable(decoded.text, deltas)
+    ) {
+      sorted.entries.push({ id, ticket, producer, field, dues, deltas, folded: toFold.length, size })
+      return
+    }
+    traces.clear()
+    for (const [i, { delta, startedAtMs, late }] of toFold.entries()) {
       const trace = openName(delta.t, startedAtMs)
-      // A frame has one delta a trace; where a producer breaks that, none may hide another.
-      const field = traces.has(trace) ? `${producer}:${frameNumber}.${i}` : `${producer}:${frameNumber}`
-      traces.add(trace)
       folds.push({
         ticket,
         startedAtMs,
         size,
         trace,
         producer,
-        field,
+        // A frame has one delta a trace; where a producer breaks that, none may hide another.
+        field: traces.has(trace) ? `${field}.${i}` : field,
         delta,
         dueInMs: this.#dueInMs(delta, startedAtMs, nowMs, late),
       })
+      traces.add(trace)
     }
   }
 
-  #dueInMs(delta: Fold['delta'], startedAtMs: number, nowMs: number, late: boolean): number {
+  #dueInMs(delta: Delta, startedAtMs: number, nowMs: number, late: boolean): number {
     if (delta.e !== undefined) return 0
     if (delta.b === undefined || late) return LATE_DUE_MS
     const untilLimit = delta.l === undefined ? Number.POSITIVE_INFINITY : startedAtMs + delta.l - nowMs

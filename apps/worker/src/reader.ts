@@ -15,8 +15,8 @@ const BLOCK_MS = 1_000
 
 /**
  * Reads one shard, on a connection of its own: a blocked read holds back every other command of its connection.
- * Reading → taking (decode, fold, batch) → reading. It waits while the database is away or the write batch is full, so
- * that what is unread stays in Redis.
+ * Reading → taking (decode, fold, batch) → reading; while what was read is folded the next is read already, for Redis and this process
+ * would else wait for each other. It waits while the database is away or the write batch is full, so that what is unread stays in Redis.
  */
 export class Reader {
   readonly #shard: Shard
@@ -50,21 +50,25 @@ export class Reader {
     this.#onTrouble = options.onTrouble
   }
 
-  /** Reads until the stop signal. */
+  /** Reads until the stop signal, and until what was read by then is folded or in the write batch. */
   async run(): Promise<void> {
+    let taken = Promise.resolve()
     for (let attempt = 0; !this.#stop.aborted; ) {
       await this.#gate.opened(this.#stop)
       await this.#collector.room()
-      if (this.#stop.aborted) return
+      if (this.#stop.aborted) break
       try {
         const entries = await this.#read()
+        await taken
         if (entries.length > 0) {
           this.#entrySize = entries.reduce((sum, entry) => sum + sizeOf(entry), 0) / entries.length
-          await this.#intake.take(this.#shard, entries)
+          taken = this.#intake.take(this.#shard, entries)
+          // It is waited for after the next read.
+          taken.catch(() => {})
         }
         attempt = 0
       } catch (error) {
-        if (error instanceof StoppedError || this.#stop.aborted) return
+        if (error instanceof StoppedError || this.#stop.aborted) break
         // Redis came back empty: begin again.
         if (redisCode(error) === 'NOGROUP')
           await ensureGroup(this.#connection.redis, this.#shard).catch(this.#onTrouble)
@@ -74,6 +78,8 @@ export class Reader {
         await delay(backoffMs(attempt++), this.#stop)
       }
     }
+    // Rejects only because the worker stops.
+    await taken.catch(() => {})
   }
 
   async #read(): Promise<Entry[]> {

@@ -2,7 +2,8 @@ import { type Delta, newTraceId } from '@stepwell/protocol'
 import { redisForFile } from '@stepwell/testkit/vitest'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Fold, fold, lease, settle } from '../src/open-state.ts'
+import { type Fold, fold } from '../src/fold.ts'
+import { lease, settle } from '../src/open-state.ts'
 import { makeShards, type Shard } from '../src/shard.ts'
 
 const [shard] = makeShards('stepwell', 1) as [Shard]

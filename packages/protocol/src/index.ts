@@ -30,6 +30,7 @@ export {
   READ_VERSIONS,
   unpackDeltas,
 } from './frame.ts'
+export { DELTA_CUT, isCuttable } from './frame-cuts.ts'
 export {
   compareStepIds,
   EARLIEST_START_MS,

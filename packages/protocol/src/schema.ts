@@ -117,6 +117,8 @@ export type DecodedFrame =
       refused: RefusedDelta[]
       /** Of the JSON text, unpacked, in UTF-16 units. */
       size: number
+      /** The JSON text of the deltas, as it stands in the entry; undefined where that is packed, or what Postgres refuses was cleaned out of it. */
+      text: string | undefined
     }
   | { ok: false; reason: string }
 
@@ -133,10 +135,14 @@ export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFram
   }
   let text: string
   let values: unknown
+  let isAsItStands = packing === undefined
   try {
     text = unpackDeltas(d, packing)
     values = JSON.parse(text)
-    if (hasSuspiciousEscape(text)) values = cleanJson(values as Json)
+    if (hasSuspiciousEscape(text)) {
+      values = cleanJson(values as Json)
+      isAsItStands = false
+    }
   } catch (error) {
     return { ok: false, reason: `deltas (d): ${boundText((error as Error).message, 200)}` }
   }
@@ -155,7 +161,7 @@ export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFram
     else refused.push({ value, reason })
   }
   const frame = { producer, number, deltaCount, counters: decodeCounters(k) }
-  return { ok: true, frame, deltas, refused, size: text.length }
+  return { ok: true, frame, deltas, refused, size: text.length, text: isAsItStands ? text : undefined }
 }
 
 /** Whether it is a delta; one of a newer version, that says more than we know, is one too. */

@@ -1,0 +1,269 @@
+import { DELTA_CUT, type Delta, fieldOfDelta, TOLD_MAX_PRODUCERS } from '@stepwell/protocol'
+import { type RedisLike, Script } from './script.ts'
+import type { Shard } from './shard.ts'
+
+// Folding: the first step of the open state (open-state.ts), and by far the commonest.
+
+/** A delta to fold. */
+export interface Fold {
+  /** The key of a trace within the open state: its id; for ids that do not tell the start, `<id>@<start>`. */
+  trace: string
+  producer: string
+  /** `<producer>:<frame>`: the same for the same delta, however often it is delivered. */
+  field: string
+  delta: Delta
+  /** Milliseconds from now until a worker should look at it. */
+  dueInMs: number
+}
+
+/**
+ * Deltas to fold that stand in an entry of the stream, where Redis cuts them out by itself: sent back to it they would cost the worker a third of
+ * what folding takes, and Redis a quarter. `isCuttable` MUST hold for the entry's text; the name of each trace is its id.
+ */
+export interface FoldFromEntry {
+  id: string
+  producer: string
+  field: string
+  /** One character for each delta of the entry, in its order. */
+  dues: string
+}
+
+/** When a delta that is cut out of its entry makes its trace due. */
+export const DUE = { now: 'n', soon: 's', checkpoint: 'c', isNotFolded: '-' } as const
+
+/** What a producer's latest frame says of it. */
+export interface Heard {
+  /** When it came, milliseconds by the clock of Redis. */
+  ms: number
+  /** What the producer has counted (`encodeTold`). */
+  told: string
+}
+
+/** Most deltas that one script call folds: a call blocks Redis, 1,000 for about 4 ms. */
+const FOLD_MAX = 1_000
+
+/**
+ * Each time that the deltas of one trace have become larger by this, as the latest one lets suppose, it is due at once: its
+ * checkpoint compacts it. So what a worker loads of a trace is bounded, also of one that never ends. Bytes of JSON.
+ */
+const GROWN_SIZE = 8 << 20
+/** Smaller deltas come no faster than a producer flushes: there are not too many of them until the next checkpoint. */
+const LARGE_SIZE = 512
+
+// KEYS: due, producers, told. ARGV from the second on: number of producers, then (producer, ms, what it counted) each.
+const HEAR = `local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 3, 2 + 3 * ARGV[2], 3 do
+  if redis.pcall('ZADD', KEYS[2], 'GT', 'CH', ARGV[i + 1], ARGV[i]) == 1 and ARGV[i + 2] ~= '' then
+    local told = redis.pcall('HLEN', KEYS[3])
+    if type(told) == 'number' and (told < ${TOLD_MAX_PRODUCERS} or redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1)
+    then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2]) end
+  end
+end`
+
+const GROWN = `local function grown(hash, trace, delta)
+  local fields, size = redis.call('HLEN', hash), #delta / ${GROWN_SIZE}
+  if math.floor(fields * size) > math.floor((fields - 1) * size) then redis.call('ZADD', KEYS[1], 'LT', now, trace) end
+end`
+
+// KEYS: due, producers, told, then sets of producers, then the hash of each delta's trace.
+// ARGV: where the trace begins in the name of its hash; number of producers, then (producer, ms, what it counted) each; number of
+// sets; then groups of deltas: field, place of the producer's set in KEYS, ms until due ('0' for an end), number of deltas, these.
+// A group goes into set and index in one call each: most of what a script takes are its calls.
+// What somebody else put at a key of ours costs what the key was for: at the index everything fails, before anything is written; at
+// the hash of a trace its deltas are refused, by their place in KEYS; at the others silence is not noticed.
+const foldScript = new Script(`
+redis.call('ZCARD', KEYS[1])
+${HEAR}
+${GROWN}
+local from, at = tonumber(ARGV[1]), 4 + 3 * ARGV[2]
+local refused = {}
+local key = 4 + ARGV[at - 1]
+while ARGV[at] do
+  local field, set, due, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local traces, scores = {}, {}
+  for i = 1, count do
+    local hash = KEYS[key]
+    local delta = ARGV[at + 3 + i]
+    local added = redis.pcall('HSET', hash, field, delta)
+    local trace = string.sub(hash, from)
+    if type(added) ~= 'table' then
+      traces[#traces + 1] = trace
+      scores[#scores + 1] = now + due
+      scores[#scores + 1] = trace
+    elseif string.find(added.err, 'WRONGTYPE', 1, true) then refused[#refused + 1] = key
+    else return added end
+    if added == 1 and #delta >= ${LARGE_SIZE} then grown(hash, trace, delta) end
+    key = key + 1
+  end
+  if #traces > 0 then
+    redis.pcall('SADD', set, unpack(traces))
+    redis.call('ZADD', KEYS[1], due == '0' and 'LT' or 'NX', unpack(scores))
+  end
+  at = at + 4 + count
+end
+return refused`)
+
+// KEYS: due, producers, told, stream, then the set of each entry's producer. ARGV: what the names of hashes begin with; number of
+// producers, then (producer, ms, what it counted) each; milliseconds until due of `soon` and of `checkpoint`; then of each entry its id,
+// the field, and DUE of its deltas. The hashes are not named in KEYS: a delta's trace is in its text.
+// Returns what it refuses, as pairs: place of the entry, place of the delta; -1 for an entry that is not in the stream any more.
+const foldEntriesScript = new Script(`
+redis.call('ZCARD', KEYS[1])
+${HEAR}
+${GROWN}
+local find, sub, byte, pcall = string.find, string.sub, string.byte, redis.pcall
+local prefix, at = ARGV[1], 3 + 3 * ARGV[2]
+local dueAt = { [${byte('now')}] = now, [${byte('soon')}] = now + ARGV[at], [${byte('checkpoint')}] = now + ARGV[at + 1] }
+at = at + 2
+local refused = {}
+for place = 0, (#ARGV - at + 1) / 3 - 1 do
+  local id, field, dues = ARGV[at + 3 * place], ARGV[at + 3 * place + 1], ARGV[at + 3 * place + 2]
+  local entry = redis.call('XRANGE', KEYS[4], id, id)[1]
+  local text
+  for i = 1, entry and #entry[2] or 0, 2 do
+    if entry[2][i] == 'd' then text = entry[2][i + 1] break end
+  end
+  local traces, ends, others, from = {}, {}, {}, 2
+  for i = 1, text and #dues or 0 do
+    local cut = find(text, '${DELTA_CUT}', from, true)
+    local due = dueAt[byte(dues, i)]
+    if due then
+      local trace = sub(text, from + 6, from + 41)
+      local hash, delta = prefix .. trace, '{' .. sub(text, from + 44, cut or -2)
+      local added = pcall('HSET', hash, field, delta)
+      if type(added) ~= 'table' then
+        traces[#traces + 1] = trace
+        local scores = due == now and ends or others
+        scores[#scores + 1] = due
+        scores[#scores + 1] = trace
+        if added == 1 and #delta >= ${LARGE_SIZE} then grown(hash, trace, delta) end
+      elseif find(added.err, 'WRONGTYPE', 1, true) then
+        refused[#refused + 1] = place
+        refused[#refused + 1] = i - 1
+      else return added end
+    end
+    from = cut and cut + 2
+  end
+  if not text then
+    refused[#refused + 1] = place
+    refused[#refused + 1] = -1
+  end
+  if #traces > 0 then pcall('SADD', KEYS[5 + place], unpack(traces)) end
+  if #others > 0 then redis.call('ZADD', KEYS[1], 'NX', unpack(others)) end
+  if #ends > 0 then redis.call('ZADD', KEYS[1], 'LT', unpack(ends)) end
+end
+return refused`)
+
+function byte(due: keyof typeof DUE): number {
+  return DUE[due].charCodeAt(0)
+}
+
+// KEYS and ARGV of HEAR, the first of ARGV being milliseconds; then traces that are due after these, if they are open.
+const hearScript = new Script(
+  `${HEAR}
+for i = 3 + 3 * ARGV[2], #ARGV do redis.call('ZADD', KEYS[1], 'XX', 'LT', now + ARGV[1], ARGV[i]) end`,
+  { whenFull: true },
+)
+
+const heardArgs = (heard: ReadonlyMap<string, Heard>): (string | number)[] => [
+  heard.size,
+  ...[...heard].flatMap(([producer, { ms, told }]) => [producer, ms, told]),
+]
+
+/**
+ * Folds deltas and notes what was last heard of each producer; gives those deltas that cannot be folded, because somebody else put
+ * something where the hash of their trace is. Idempotent.
+ */
+export async function fold<F extends Fold>(
+  redis: RedisLike,
+  { keys }: Shard,
+  folds: readonly F[],
+  heard: ReadonlyMap<string, Heard>,
+): Promise<F[]> {
+  const refused: F[] = []
+  for (let from = 0; from === 0 || from < folds.length; from += FOLD_MAX) {
+    const some = folds.slice(from, from + FOLD_MAX)
+    const names = [keys.due, keys.producers, keys.told]
+    const args: (string | number)[] = [keys.open('').length + 1]
+    if (from === 0) args.push(...heardArgs(heard))
+    else args.push(0)
+    const sets = new Map<string, number>()
+    for (const { producer } of some)
+      if (!sets.has(producer)) sets.set(producer, names.push(keys.openBy(producer)))
+    args.push(sets.size)
+    // Deltas of a frame have most in common: said once, Redis has a third to read.
+    const byKey = new Map<number, F>()
+    for (const group of Map.groupBy(some, (item) => `${item.field} ${item.dueInMs}`).values()) {
+      const { field, producer, dueInMs } = group[0] as Fold
+      args.push(field, sets.get(producer) as number, dueInMs, group.length)
+      for (const item of group) {
+        byKey.set(names.push(keys.open(item.trace)), item)
+        args.push(fieldOfDelta(item.delta))
+      }
+    }
+    for (const key of (await foldScript.run(redis, names, args)) as number[])
+      refused.push(byKey.get(Number(key)) as F)
+  }
+  return refused
+}
+
+/** A delta that was not cut out of its entry. */
+export interface RefusedCut<F extends FoldFromEntry> {
+  entry: F
+  /** Its place in the entry; undefined: none of the entry's deltas, for it is not in the stream any more. */
+  place: number | undefined
+}
+
+/** As `fold`, of deltas that stand in entries of the stream. Gives also the entries that are not there any more. */
+export async function foldFromEntries<F extends FoldFromEntry>(
+  redis: RedisLike,
+  { keys }: Shard,
+  entries: readonly F[],
+  heard: ReadonlyMap<string, Heard>,
+  dueInMs: { soon: number; checkpoint: number },
+): Promise<RefusedCut<F>[]> {
+  const refused: RefusedCut<F>[] = []
+  const parts = entries.flatMap((entry) => partsOf(entry.dues).map((dues) => ({ entry, dues })))
+  for (let next = 0; next < parts.length; ) {
+    const names = [keys.due, keys.producers, keys.told, keys.events]
+    const args = [keys.open(''), ...(next === 0 ? heardArgs(heard) : [0]), dueInMs.soon, dueInMs.checkpoint]
+    const some: F[] = []
+    for (let deltas = 0; next < parts.length && deltas < FOLD_MAX; next++) {
+      const { entry, dues } = parts[next] as { entry: F; dues: string }
+      some.push(entry)
+      names.push(keys.openBy(entry.producer))
+      args.push(entry.id, entry.field, dues)
+      deltas += dues.length
+    }
+    const places = (await foldEntriesScript.run(redis, names, args)) as number[]
+    for (let i = 0; i < places.length; i += 2) {
+      const place = Number(places[i + 1])
+      refused.push({ entry: some[Number(places[i])] as F, place: place < 0 ? undefined : place })
+    }
+  }
+  return refused
+}
+
+/** An entry can hold more than one call should fold: in each part the deltas before are passed over. */
+function partsOf(dues: string): string[] {
+  const parts: string[] = []
+  for (let from = 0; from < dues.length; from += FOLD_MAX)
+    parts.push(DUE.isNotFolded.repeat(from) + dues.slice(from, from + FOLD_MAX))
+  return parts
+}
+
+/**
+ * What a full Redis takes of a fold: what was last heard of producers; and of the traces that ended which are open, so that they
+ * are looked at in `inMs`. Idempotent.
+ */
+export async function hear(
+  redis: RedisLike,
+  { keys }: Shard,
+  heard: ReadonlyMap<string, Heard>,
+  ended: readonly string[],
+  inMs: number,
+): Promise<void> {
+  const names = [keys.due, keys.producers, keys.told]
+  await hearScript.run(redis, names, [inMs, ...heardArgs(heard), ...ended])
+}

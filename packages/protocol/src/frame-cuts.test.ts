@@ -1,0 +1,52 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Delta } from './delta.ts'
+import { saidOfOneTrace } from './delta-arbitrary.test.ts'
+import { DELTA_CUT, isCuttable } from './frame-cuts.ts'
+
+/** Cuts as a worker's script in Redis does. */
+function cut(text: string): string[] {
+  const pieces: string[] = []
+  for (let from = 1, at = 0; at >= 0; from = at + 2) {
+    at = text.indexOf(DELTA_CUT, from)
+    pieces.push(text.slice(from, at < 0 ? -1 : at + 1))
+  }
+  return pieces
+}
+
+test('what can be cut gives the deltas, whatever is in them', () => {
+  const frames = fc.array(saidOfOneTrace, { minLength: 1, maxLength: 4 })
+  let seen = 0
+  fc.assert(
+    fc.property(frames, (all) => {
+      const text = JSON.stringify(all.flat().map(({ delta }) => delta))
+      const deltas = JSON.parse(text) as Delta[]
+      if (!isCuttable(text, deltas)) return
+      seen += 1
+      expect(cut(text).map((piece) => JSON.parse(piece))).toEqual(deltas)
+    }),
+  )
+  expect(seen).toBeGreaterThan(50)
+})
+
+const ID = '019ac678-d900-7000-8000-000000000001'
+const delta = (rest: object = {}): object => ({ t: ID, k: 'a', n: [0, 0], ...rest })
+const isSo = (text: string): boolean => isCuttable(text, JSON.parse(text) as Delta[])
+
+test.each([
+  ['nothing in it', '[]', false],
+  ['one delta', JSON.stringify([delta()]), true],
+  ['several', JSON.stringify([delta(), delta(), delta()]), true],
+  ['a text that looks like a cut', JSON.stringify([delta({ m: { a: `},{"t":"${ID}",` } }), delta()]), true],
+  ['an object that looks like one', JSON.stringify([delta({ m: { a: [{}, { t: ID }] } }), delta()]), false],
+  ['the same, alone', JSON.stringify([delta({ m: { a: [{}, { t: ID, b: 1 }] } })]), false],
+  ['white space between', JSON.stringify([delta(), delta()], null, 1), false],
+  ['white space around', ` ${JSON.stringify([delta()])}`, false],
+  ['white space at the end', `${JSON.stringify([delta()])}\n`, false],
+  ['the id elsewhere', `[{"k":"a","t":"${ID}","n":[0,0]}]`, false],
+  ['the id elsewhere in the second', `[${JSON.stringify(delta())},{"k":"a","t":"${ID}","n":[0,0]}]`, false],
+  ['the id alone', `[{"t":"${ID}"}]`, false],
+  ['the id spelled otherwise', JSON.stringify([delta()]).replace('019a', '\\u0030\\u0031\\u0039a'), false],
+])('%s', (_, text, expected) => {
+  expect(isSo(text)).toBe(expected)
+})

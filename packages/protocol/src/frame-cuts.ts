@@ -1,0 +1,23 @@
+import type { Delta } from './delta.ts'
+
+/** What stands between two deltas of a frame where the text can be cut. Inside of a text in JSON its quotes would be escaped. */
+export const DELTA_CUT = '},{"t":"'
+
+const ID_AT = '{"t":"'.length
+const ID_LENGTH = 36
+
+/**
+ * Whether the deltas stand in the frame's text so that it can be cut between them without being parsed: all of them, each beginning with its id
+ * and a comma, without white space before that; and nothing in them looks like the beginning of another. So our client writes them.
+ */
+export function isCuttable(text: string, deltas: readonly Delta[]): boolean {
+  if (!text.startsWith(DELTA_CUT.slice(2), 1) || !text.endsWith('}]')) return false
+  let from = 1
+  for (const [i, { t }] of deltas.entries()) {
+    if (!text.startsWith(t, from + ID_AT) || !text.startsWith('",', from + ID_AT + ID_LENGTH)) return false
+    const cut = text.indexOf(DELTA_CUT, from)
+    if (cut < 0 !== (i === deltas.length - 1)) return false
+    from = cut + 2
+  }
+  return deltas.length > 0
+}
