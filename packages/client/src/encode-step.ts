@@ -3,6 +3,19 @@ import type { StepId } from '@stepwell/protocol'
 /** Milliseconds to the microsecond. */
 export const roundMs = (ms: number): number => Math.round(ms * 1000) / 1000
 
+/** `''`, `.001`, `.002`, … `.999`, less the zeros at their ends. */
+const FRACTIONS = Array.from({ length: 1000 }, (_, micros) => String((1000 + micros) / 1000).slice(1))
+/** Up to here microseconds are small integers for the engine: 35 minutes. */
+const SHORT_MS = 2 ** 31 / 1000 - 1
+
+/** `roundMs` as JSON text, in a tenth of the time that the text of a fraction takes. */
+function msText(ms: number): string {
+  if (!(ms >= 0 && ms < SHORT_MS)) return String(roundMs(ms))
+  const micros = Math.round(ms * 1000)
+  const whole = Math.trunc(micros / 1000)
+  return whole + (FRACTIONS[micros - whole * 1000] as string)
+}
+
 const names = new Map<string, string>()
 const NAMES_MAX = 1_000
 
@@ -30,7 +43,7 @@ export function stepText(
   status: number,
   errorMessage: string | undefined,
 ): string {
-  let text = `[${idText(step.id)},${nameText(step.name)},${startMs}`
+  let text = `[${idText(step.id)},${nameText(step.name)},${startMs === null ? 'null' : msText(startMs)}`
   const last =
     step.attributes !== undefined
       ? 7
@@ -43,7 +56,7 @@ export function stepText(
             : durationMs !== null
               ? 3
               : 2
-  if (last >= 3) text += `,${durationMs}`
+  if (last >= 3) text += durationMs === null ? ',null' : `,${msText(durationMs)}`
   if (last >= 4) text += `,${status}`
   if (last >= 5) text += errorMessage === undefined ? ',null' : `,${JSON.stringify(errorMessage)}`
   if (last >= 6) text += step.parentId === undefined ? ',null' : `,${idText(step.parentId)}`

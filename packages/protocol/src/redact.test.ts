@@ -123,6 +123,41 @@ describe('texts', () => {
   })
 
   test.each([
+    'eyJhbGciOiJIUzI1NiJ9',
+    'AKIAABCDEFGHIJKLMNOP',
+    'ASIAABCDEFGHIJKLMNOP',
+    'ABIAABCDEFGHIJKLMNOP',
+    'ACCAABCDEFGHIJKLMNOP',
+    'AIza0123456789abcdefghij0123456789',
+    ...['ghp_', 'gho_', 'ghs_', 'github_pat_', 'glpat-', 'npm_', 'hf_', 'xoxb-', 'xapp-', 'pypi-', 'sk-'].map(
+      (form) => `${form}0123456789abcdef`,
+    ),
+    ...['sk_live_', 'rk_test_', 'whsec_', 'dop_v1_', 'shpat_', 'lin_api_'].map((form) => `${form}0123456789`),
+    'SG.0123456789abcdef.0123456789abcdef',
+    '-----BEGIN PRIVATE KEY-----\n0123\n-----END PRIVATE KEY-----',
+  ])('%s is known by its form alone, also among letters of other scripts', (token) => {
+    expect(usual.text(token)).toBe(REDACTED)
+    expect(usual.text(`日本 ${token} 語`)).toBe(`日本 ${REDACTED} 語`)
+  })
+
+  test('what makes a text worth a closer look makes no difference', () => {
+    // Holds a hint of each kind, and nothing that is taken out.
+    const hinting = 'monkeys, eyJab: '
+    expect(usual.text(hinting)).toBe(hinting)
+    const bricks =
+      'pAss PWD secret= Token token: keY=abc1 bearer Basic digest AUTHorization= passwd= cookie: credential=x abcdef123456 :// u:p@h " = 1 a é 日 eyJabcdefgh AKIA0123456789ABCDEF ghp_0123456789 npm_0123456789 sk-0123456789abcdef SG. BEGIN --token'.split(
+        ' ',
+      )
+    for (const one of bricks) {
+      for (const between of ['', ' ', '='])
+        for (const other of bricks) {
+          const text = `${one}${between}${other}`
+          expect(usual.text(`${hinting}${text}`)).toBe(`${hinting}${usual.text(text)}`)
+        }
+    }
+  })
+
+  test.each([
     'connect ECONNREFUSED 127.0.0.1:6379',
     'https://example.com:8080/@scope/pkg?x=1#frag',
     'Basic authentication failed',

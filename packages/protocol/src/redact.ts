@@ -1,5 +1,6 @@
 import { InvalidInputError } from './errors.ts'
 import { REDACTED } from './plain-json.ts'
+import { hasFormHint, hasWordHint } from './secret-hints.ts'
 
 /** What is taken out of metadata, attributes and error messages before they leave the process. */
 export interface RedactOptions {
@@ -61,10 +62,6 @@ function isUsualSecret(words: readonly string[]): boolean {
   )
 }
 
-// What a text must hold to be worth a closer look: one pass over texts that are innocent, which nearly all are.
-const HINT =
-  /:\/\/|bearer|basic|digest|pass|pwd|secret|token|key|auth|cookie|credential|eyJ|AKIA|ASIA|gh[opsur]_|github_pat_|glpat-|xox|sk-|[rs]k_|AIza|npm_|hf_|SG\.|-----BEGIN/i
-
 // Each quantifier is bounded, or cannot match where the next part begins: the time is linear in the text.
 const TOKEN_FORMATS: readonly RegExp[] = [
   // A JWT, or any base64 of JSON. Without asking for its dot: then each run of letters is looked at once.
@@ -83,10 +80,13 @@ const FLAGGED_SECRET =
   /(--?[a-z]{0,20}-?(?:password|passwd|passphrase|secret|token|(?:api|access|private|auth)-?key)\s{1,4})("[^"]*"?|'[^']*'?|[^\s"'-][^\s"']*)/gi
 
 function withoutUsual(text: string): string {
-  if (!HINT.test(text)) return text
-  let clean = text.includes('://') ? withoutUserinfo(text) : text
-  if (clean.includes(KEY_BEGIN)) clean = withoutPrivateKeys(clean)
-  for (const format of TOKEN_FORMATS) clean = clean.replace(format, REDACTED)
+  const hasWord = hasWordHint(text)
+  let clean = hasWord && text.includes('://') ? withoutUserinfo(text) : text
+  if (hasFormHint(text)) {
+    if (clean.includes(KEY_BEGIN)) clean = withoutPrivateKeys(clean)
+    for (const format of TOKEN_FORMATS) clean = clean.replace(format, REDACTED)
+  }
+  if (!hasWord) return clean
   return clean
     .replace(NAMED_SECRET, `$1${REDACTED}`)
     .replace(FLAGGED_SECRET, `$1${REDACTED}`)

@@ -1,0 +1,33 @@
+// What a text must hold to be worth a closer look for secrets. Nearly all texts hold nothing of it, and attributes may be long:
+// so each hint begins with a letter that is rare in texts and looks back from there, and the engine skips from one such letter to
+// the next (1 KiB of prose: 1 µs; 5 µs as one pattern of all the words).
+
+/** Hints as they are written here: what stands before a ^ is looked for backwards. `anyCase`: in any case. */
+function hints(words: string, { anyCase }: { anyCase: boolean }): RegExp {
+  const cased = (part: string): string =>
+    anyCase ? part.replace(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`) : part
+  const sources = words.split(' ').map((word) => {
+    const [before, after] = word.split('^').map(cased)
+    return after === undefined ? before : `${after}(?<=${before}${after})`
+  })
+  const pattern = new RegExp(sources.join('|'))
+  // The engine fits its code to the text that it meets at the second time. To one full of these letters it fits worse code, three
+  // times slower for all that come later.
+  for (let i = 0; i < 3; i++) for (const text of ['', '\u2028']) pattern.test(text)
+  return pattern
+}
+
+const WORDS = hints(
+  String.raw`pass pwd se^cret to^ken key bearer basic di^gest a^uth cookie credential :\/\/`,
+  { anyCase: true },
+)
+const FORMS = hints(
+  String.raw`ey^J[\w-]{2} AKIA ASIA ABIA ACCA AIza gh[opsur]_ github_pat_ glpat- xox xapp- s^k-[\w-]{2} pypi- SG\. -----BEGIN (?:npm|hf|whsec|dop_v1|lin_api|shp[a-z]{2}|[rs]k_(?:live|test))^_[\w-]{2}`,
+  { anyCase: false },
+)
+
+/** Whether a text holds a word that secrets stand behind (`password`, `bearer`), or a URL. */
+export const hasWordHint = (text: string): boolean => WORDS.test(text)
+
+/** Whether a text holds how the tokens of a known kind, or a private key, begin. */
+export const hasFormHint = (text: string): boolean => FORMS.test(text)
