@@ -83,26 +83,30 @@ test('foreign-hands: what others put at our keys, into our hashes and into our s
   )
   await redis.del(keys.due, keys.producers, keys.told, keys.counts)
 
-  // The hash of one trace is text before its first delta comes, that of another from when it is open.
+  // At the text of one trace is a list before its first delta comes, at that of another from when it is open.
   const blocked = newTraceId(Date.now())
-  await redis.set(keys.open(blocked), 'mine')
+  await redis.rpush(keys.open(blocked), 'mine')
   const producer = new FrameProducer(redis)
   runs.expected.set(blocked, { status: 'success', steps: 1, errorMessage: null })
   await producer.send({ t: blocked, b: 1, k: 'blocked', n: [0, 0] })
   const [taken, other] = (await runs.begin(2)) as [string, string]
   const open = `status = 'running' and step_count = 1 and trace_id in ('${taken}', '${other}')`
   await waitFor(async () => (await stored(bench, open)).length === 2, { what: 'both are stored as running' })
-  await redis.set(keys.open(taken), 'mine')
-  // Fields that are no deltas, one of another trace, and one whose name is no text.
-  const foreign: [string | Buffer, string][] = [
-    ['mine', 'x'],
-    ['__proto__', '{}'],
-    ['a:1', '{"t":'],
-    ['a:2', '{}'],
-    ['a:3', JSON.stringify({ t: first[0], k: 'x', n: [0, 0] })],
-    [Buffer.from([0xff, 0xfe, 0x00]), '\0'],
+  await redis.del(keys.open(taken))
+  await redis.rpush(keys.open(taken), 'mine')
+  // Records that are no deltas, one of another trace, and one that is no text.
+  const foreign: (string | Buffer)[] = [
+    'mine',
+    '\n__proto__ {}',
+    '\na:1 {"t":',
+    '\na:2 {}',
+    `\na:3 ${JSON.stringify({ t: first[0], k: 'x', n: [0, 0] })}`,
+    Buffer.from([0x0a, 0xff, 0xfe, 0x00]),
   ]
-  for (const [field, text] of foreign) await redis.hset(keys.open(other), field, text)
+  // What comes first stands in front of all that is ours.
+  const [before, ...after] = foreign as [string, ...(string | Buffer)[]]
+  await redis.set(keys.open(other), before + (await redis.get(keys.open(other))))
+  for (const text of after) await redis.append(keys.open(other), text)
   await producer.send({ t: blocked, k: 'blocked', s: [[1, 'a', 0, 1]], n: [1, 1], e: ['s', 5, 5] })
   await runs.end()
   await redis.xadd(keys.events, '*', 'anything', 'else')
@@ -112,10 +116,10 @@ test('foreign-hands: what others put at our keys, into our hashes and into our s
     what: 'all are stored',
   })
   // What is not ours is as it was.
-  for (const key of [keys.open(blocked), keys.open(taken), keys.openBy(runs.producer)]) {
-    expect(await redis.get(key)).toBe('mine')
-    await redis.del(key)
-  }
+  for (const key of [keys.open(blocked), keys.open(taken)])
+    expect(await redis.lrange(key, 0, -1)).toEqual(['mine'])
+  expect(await redis.get(keys.openBy(runs.producer))).toBe('mine')
+  await redis.del(keys.open(blocked), keys.open(taken), keys.openBy(runs.producer))
   const { dead, ...account } = await bench.account(runs.expected)
   expect(dead.toSorted()).toEqual([
     ...foreign.map(() => expect.stringMatching(/^in the open state of a trace, and no delta of it/)),

@@ -1,7 +1,8 @@
 import {
   assemble,
+  openRecords,
   rowOfState,
-  saidOfField,
+  saidOfRecord,
   shardKeys,
   shardOf,
   type Trace,
@@ -26,7 +27,7 @@ export async function* openTraces(
   for (let shard = 0; shard < env.STEPWELL_SHARDS && left > 0; shard++) {
     const { due, open } = shardKeys(env.STEPWELL_NAMESPACE, shard)
     for (const name of await redis.zrange(due, '0', String(left - 1))) {
-      const trace = traceOfHash(name, await redis.hgetall(open(name)))
+      const trace = traceOfText(name, await redis.get(open(name)))
       if (trace === undefined) continue
       left -= 1
       yield trace
@@ -42,10 +43,10 @@ export async function openTrace(
 ): Promise<Trace | undefined> {
   if (traceIdStart(traceId) === undefined) return undefined
   const { open } = shardKeys(env.STEPWELL_NAMESPACE, shardOf(traceId, env.STEPWELL_SHARDS))
-  return traceOfHash(traceId, await redis.hgetall(open(traceId)))
+  return traceOfText(traceId, await redis.get(open(traceId)))
 }
 
-function traceOfHash(name: string, hash: Record<string, string>): Trace | undefined {
-  const said = Object.entries(hash).map(([field, text]) => saidOfField(name, field, text))
+function traceOfText(name: string, text: string | null): Trace | undefined {
+  const said = openRecords(text ?? '').map((record) => saidOfRecord(name, record))
   return said.length === 0 ? undefined : traceOfRow(rowOfState(assemble(said)))
 }

@@ -1,20 +1,28 @@
-import { derive, producerOfField, type Said, type TraceState, traceIdStart } from '@stepwell/protocol'
+import {
+  derive,
+  type OpenRecord,
+  openRecord,
+  producerOfField,
+  recordOfDelta,
+  type Said,
+  type TraceState,
+  traceIdStart,
+} from '@stepwell/protocol'
 import type { TraceDeltas } from '@stepwell/storage'
 import type { Correlation } from './correlation.ts'
 import { watermarkMs } from './group.ts'
 import { headsOf, producersAtWork } from './heads.ts'
-import { readOpenHash } from './open-hash.ts'
 import {
-  type Compacted,
-  compact,
   forget,
   type Leased,
   lease,
   postpone,
-  removeFields,
+  type Replaced,
+  replace,
   type Settled,
   settle,
 } from './open-state.ts'
+import { ownText, readOpenText } from './open-text.ts'
 import { backoffMs, delay } from './outage.ts'
 import { type RedisLike, redisCode, wrongType } from './script.ts'
 import { type Shard, wouldHaveHeard } from './shard.ts'
@@ -22,7 +30,6 @@ import { StoppedError, type Store } from './store.ts'
 import { timeoutOf } from './timeout.ts'
 
 const LEASE_COUNT = 256
-const LOAD_COUNT = 32
 /** Deltas and rows loaded before they are written, in UTF-16 units, about: bounds memory at that plus one trace. */
 const LOAD_MAX_SIZE = 8 << 20
 /** What a step takes in a row, about. */
@@ -38,7 +45,7 @@ const REST_MS = 3_000
 /** The longest time between checkpoints of one trace; far below the life of its correlation key. */
 const CHECKPOINT_MAX_MS = 600_000
 
-/** A leased trace with its deltas, each under the name of its field. */
+/** A leased trace with its deltas, each under the field of its record. */
 export interface OpenTrace extends TraceDeltas {
   shard: Shard
   fields: string[]
@@ -46,7 +53,9 @@ export interface OpenTrace extends TraceDeltas {
 
 interface Loaded extends OpenTrace {
   leased: Leased
-  /** Of its deltas, in UTF-16 units. */
+  /** What its deltas were read from. */
+  read: string | Buffer
+  /** Of that, in UTF-16 units. */
   size: number
   /** The owner's beginning is among the deltas. */
   begun: boolean
@@ -68,7 +77,7 @@ export class Finalizer {
   readonly #options: { checkpointMs: number; silenceMs: number; leaseMs: number }
   readonly #onStored: (traces: number) => void
   readonly #onRefused: (trace: OpenTrace, error: Error) => Promise<void>
-  readonly #onForeign: (shard: Shard, fields: readonly [field: string, text: string][]) => Promise<void>
+  readonly #onForeign: (shard: Shard, records: readonly OpenRecord[]) => Promise<void>
   readonly #onTrouble: (error: unknown) => void
   #wake: (() => void) | undefined
   #poked = false
@@ -87,7 +96,7 @@ export class Finalizer {
     /** Puts the deltas of a trace that the database refuses to the dead letters; resolves after the commit. */
     onRefused: (trace: OpenTrace, error: Error) => Promise<void>
     /** Puts what others wrote into the open state to the dead letters; resolves after the commit. */
-    onForeign: (shard: Shard, fields: readonly [field: string, text: string][]) => Promise<void>
+    onForeign: (shard: Shard, records: readonly OpenRecord[]) => Promise<void>
     onTrouble: (error: unknown) => void
   }) {
     this.#shard = options.shard
@@ -135,17 +144,17 @@ export class Finalizer {
 
   /** The traces, loaded, as many at a time as memory should hold. */
   async *#batches(leased: readonly Leased[]): AsyncGenerator<Loaded[]> {
-    const bytes = await Promise.all(
-      leased.map(({ trace }) => this.#redis.memory('USAGE', this.#shard.keys.open(trace))),
-    )
     let batch: Loaded[] = []
     let size = 0
     for (let from = 0, to = 0; from < leased.length; from = to) {
-      for (let read = 0; to < leased.length && to < from + LOAD_COUNT; to++) {
-        read += Number(bytes[to])
+      for (let read = 0; to < leased.length; to++) {
+        read += (leased[to] as Leased).size ?? 0
         if (read > LOAD_MAX_SIZE && to > from) break
       }
-      for (const trace of await Promise.all(leased.slice(from, to).map((item) => this.#load(item)))) {
+      const some = leased.slice(from, to)
+      const texts = await this.#redis.mgetBuffer(some.map(({ trace }) => this.#shard.keys.open(trace)))
+      for (const [i, item] of some.entries()) {
+        const trace = await this.#load(item, texts[i] ?? undefined)
         if (trace === undefined) continue
         if (batch.length > 0 && size + sizeOf(trace) > LOAD_MAX_SIZE) {
           yield batch
@@ -159,27 +168,28 @@ export class Finalizer {
     if (batch.length > 0) yield batch
   }
 
-  async #load(leased: Leased): Promise<Loaded | undefined> {
+  async #load(leased: Leased, bytes: Buffer | undefined): Promise<Loaded | undefined> {
     const { trace } = leased
-    const key = this.#shard.keys.open(trace)
-    let hash: Record<string, string>
-    try {
-      hash = await this.#redis.hgetall(key)
-    } catch (error) {
-      if (redisCode(error) !== 'WRONGTYPE') throw error
-      this.#onTrouble(wrongType(key))
-      await forget(this.#redis, this.#shard, trace)
+    const shard = this.#shard
+    if (leased.size === undefined) {
+      this.#onTrouble(wrongType(shard.keys.open(trace)))
+      await forget(this.#redis, shard, trace)
       return undefined
     }
-    const { said, fields, foreign, size } = readOpenHash(trace, hash)
+    const open = bytes && readOpenText(trace, bytes)
+    if (open === undefined || open.fields.length === 0) {
+      // Settled by another worker after its lease had run out, or it lingered and nothing more has come; or nothing of it is ours.
+      if (open !== undefined) await this.#onForeign(shard, open.foreign)
+      await settle(this.#redis, shard, [{ trace, read: open?.read ?? '', fields: [], lingerMs: 0 }])
+      return undefined
+    }
+    const { said, fields, foreign, size } = open
+    let { read } = open
     if (foreign.length > 0) {
-      await this.#onForeign(this.#shard, foreign)
-      await removeFields(this.#redis, this.#shard, trace, new Set(foreign.map(([field]) => field)))
-    }
-    if (fields.length === 0) {
-      // Settled by another worker after its lease had run out, or it lingered and nothing more has come.
-      await settle(this.#redis, this.#shard, [{ trace, fields: [], lingerMs: 0 }])
-      return undefined
+      await this.#onForeign(shard, foreign)
+      const own = ownText(read.toString(), foreign)
+      await replace(this.#redis, shard, { trace, read, by: own })
+      read = own
     }
     const first = (said[0] as Said).delta
     const begun = said.some(({ delta }) => delta.b === 1)
@@ -191,6 +201,7 @@ export class Finalizer {
       known: !begun || Date.now() - (traceIdStart(first.t) ?? 0) > this.#options.checkpointMs,
       shard: this.#shard,
       leased,
+      read,
       size,
       begun,
       fields,
@@ -207,10 +218,10 @@ export class Finalizer {
     const resting = new Set<TraceDeltas>(waiting)
     const settled: Settled[] = []
     const postponed: { leased: Leased; inMs: number }[] = []
-    const large: Compacted[] = []
+    const large: Replaced[] = []
     const [open, over] = [new Map<string, string>(), new Map<string, string>()]
     for (const trace of traces) {
-      const { leased, fields } = trace
+      const { leased, fields, read } = trace
       if (resting.has(trace)) {
         postponed.push({ leased, inMs: REST_MS })
         continue
@@ -219,25 +230,24 @@ export class Finalizer {
       if (state === undefined) {
         // Refused for what is in it: its deltas become dead letters and leave the open state.
         await this.#onRefused(trace, refused.get(trace) ?? new Error('not stored'))
-        settled.push({ trace: leased.trace, fields, lingerMs: 0 })
+        settled.push({ trace: leased.trace, read, fields, lingerMs: 0 })
         continue
       }
       // Of one that is held nothing more is to come: it stays running in Postgres.
       const isOver = state.end !== null || state.isHeld
       if (isOver) {
         const whole = trace.begun && derive(state).missingSteps === 0
-        settled.push({ trace: leased.trace, fields, lingerMs: whole ? 0 : LINGER_MS })
+        settled.push({ trace: leased.trace, read, fields, lingerMs: whole ? 0 : LINGER_MS })
       } else {
         postponed.push({ leased, inMs: this.#nextLookMs(state) })
-        if (trace.size >= COMPACT_SIZE)
-          large.push({ trace: leased.trace, fields, heads: headsOf(trace, state) })
+        if (trace.size >= COMPACT_SIZE) large.push(compacted(trace, state))
       }
       if (state.executionId !== null) (isOver ? over : open).set(state.executionId, state.traceId)
     }
     await Promise.all([
       settle(this.#redis, this.#shard, settled),
       postpone(this.#redis, this.#shard, postponed),
-      ...large.map((trace) => compact(this.#redis, this.#shard, trace)),
+      ...large.map((trace) => replace(this.#redis, this.#shard, trace)),
       this.#correlation.stored(over),
       this.#correlation.set(open),
     ])
@@ -297,6 +307,15 @@ export class Finalizer {
       this.#stop.addEventListener('abort', done, { once: true })
     })
   }
+}
+
+/** Of a large trace whose deltas are in its row: heads in the place of them. */
+function compacted(trace: Loaded, state: TraceState): Replaced {
+  const heads = headsOf(trace, state)
+  const staying = new Set([...heads.keys()].map(producerOfField))
+  const leaving = new Set(trace.fields.map(producerOfField).filter((producer) => !staying.has(producer)))
+  const by = [...heads].map(([field, head]) => openRecord({ field, text: recordOfDelta(head) })).join('')
+  return { trace: trace.leased.trace, read: trace.read, by, leaving }
 }
 
 /** What a trace takes in memory while it is written, with the row that may be there, in UTF-16 units. */

@@ -1,4 +1,4 @@
-import { DELTA_CUT, type Delta, fieldOfDelta, TOLD_MAX_PRODUCERS } from '@stepwell/protocol'
+import { DELTA_CUT, type Delta, recordHead, recordOfDelta, TOLD_MAX_PRODUCERS } from '@stepwell/protocol'
 import { type RedisLike, Script } from './script.ts'
 import type { Shard } from './shard.ts'
 
@@ -31,6 +31,12 @@ export interface FoldFromEntry {
 /** When a delta that is cut out of its entry makes its trace due. */
 export const DUE = { now: 'n', soon: 's', checkpoint: 'c', isNotFolded: '-' } as const
 
+/**
+ * The same of a delta that says of its producer that it has to do with the trace, if none before did: the beginning, and all of a producer that
+ * did not start it. Of the others this is known.
+ */
+export const joining = (due: string): string => due.toUpperCase()
+
 /** What a producer's latest frame says of it. */
 export interface Heard {
   /** When it came, milliseconds by the clock of Redis. */
@@ -43,12 +49,10 @@ export interface Heard {
 const FOLD_MAX = 1_000
 
 /**
- * Each time that the deltas of one trace have become larger by this, as the latest one lets suppose, it is due at once: its
- * checkpoint compacts it. So what a worker loads of a trace is bounded, also of one that never ends. Bytes of JSON.
+ * Each time that the deltas of one trace have become larger by this, it is due at once: its checkpoint compacts it. So what a worker loads
+ * of a trace is bounded, also of one that never ends. Bytes.
  */
 const GROWN_SIZE = 8 << 20
-/** Smaller deltas come no faster than a producer flushes: there are not too many of them until the next checkpoint. */
-const LARGE_SIZE = 512
 
 // KEYS: due, producers, told. ARGV from the second on: number of producers, then (producer, ms, what it counted) each.
 const HEAR = `local time = redis.call('TIME')
@@ -61,17 +65,17 @@ for i = 3, 2 + 3 * ARGV[2], 3 do
   end
 end`
 
-const GROWN = `local function grown(hash, trace, delta)
-  local fields, size = redis.call('HLEN', hash), #delta / ${GROWN_SIZE}
-  if math.floor(fields * size) > math.floor((fields - 1) * size) then redis.call('ZADD', KEYS[1], 'LT', now, trace) end
+// `length`: of the text after `record` was appended to it.
+const GROWN = `local function grown(trace, length, record)
+  if length >= ${GROWN_SIZE} and length % ${GROWN_SIZE} < #record then redis.call('ZADD', KEYS[1], 'LT', now, trace) end
 end`
 
-// KEYS: due, producers, told, then sets of producers, then the hash of each delta's trace.
-// ARGV: where the trace begins in the name of its hash; number of producers, then (producer, ms, what it counted) each; number of
-// sets; then groups of deltas: field, place of the producer's set in KEYS, ms until due ('0' for an end), number of deltas, these.
-// A group goes into set and index in one call each: most of what a script takes are its calls.
+// KEYS: due, producers, told, then sets of producers, then the text of each delta's trace.
+// ARGV: where the trace begins in the name of its key; number of producers, then (producer, ms, what it counted) each; number of
+// sets; then groups of deltas: what their records begin with, place of the producer's set in KEYS, ms until due ('0' for an end), number of
+// deltas, these. A group goes into set and index in one call each: most of what a script takes are its calls.
 // What somebody else put at a key of ours costs what the key was for: at the index everything fails, before anything is written; at
-// the hash of a trace its deltas are refused, by their place in KEYS; at the others silence is not noticed.
+// the text of a trace its deltas are refused, by their place in KEYS; at the others silence is not noticed.
 const foldScript = new Script(`
 redis.call('ZCARD', KEYS[1])
 ${HEAR}
@@ -80,20 +84,19 @@ local from, at = tonumber(ARGV[1]), 4 + 3 * ARGV[2]
 local refused = {}
 local key = 4 + ARGV[at - 1]
 while ARGV[at] do
-  local field, set, due, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local head, set, due, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], tonumber(ARGV[at + 3])
   local traces, scores = {}, {}
   for i = 1, count do
-    local hash = KEYS[key]
-    local delta = ARGV[at + 3 + i]
-    local added = redis.pcall('HSET', hash, field, delta)
-    local trace = string.sub(hash, from)
-    if type(added) ~= 'table' then
+    local record = head .. ARGV[at + 3 + i]
+    local length = redis.pcall('APPEND', KEYS[key], record)
+    local trace = string.sub(KEYS[key], from)
+    if type(length) ~= 'table' then
       traces[#traces + 1] = trace
       scores[#scores + 1] = now + due
       scores[#scores + 1] = trace
-    elseif string.find(added.err, 'WRONGTYPE', 1, true) then refused[#refused + 1] = key
-    else return added end
-    if added == 1 and #delta >= ${LARGE_SIZE} then grown(hash, trace, delta) end
+      grown(trace, length, record)
+    elseif string.find(length.err, 'WRONGTYPE', 1, true) then refused[#refused + 1] = key
+    else return length end
     key = key + 1
   end
   if #traces > 0 then
@@ -104,44 +107,53 @@ while ARGV[at] do
 end
 return refused`)
 
-// KEYS: due, producers, told, stream, then the set of each entry's producer. ARGV: what the names of hashes begin with; number of
+// KEYS: due, producers, told, stream, then the set of each entry's producer. ARGV: what the names of texts begin with; number of
 // producers, then (producer, ms, what it counted) each; milliseconds until due of `soon` and of `checkpoint`; then of each entry its id,
-// the field, and DUE of its deltas. The hashes are not named in KEYS: a delta's trace is in its text.
+// what its records begin with, and DUE of its deltas. The texts are not named in KEYS: a delta's trace is in it.
+// A trace with a text is in the index, and in the set of who began it: the text's length saves two calls for most deltas.
 // Returns what it refuses, as pairs: place of the entry, place of the delta; -1 for an entry that is not in the stream any more.
 const foldEntriesScript = new Script(`
 redis.call('ZCARD', KEYS[1])
 ${HEAR}
 ${GROWN}
-local find, sub, byte, pcall = string.find, string.sub, string.byte, redis.pcall
+local find, sub, byte, pcall, format = string.find, string.sub, string.byte, redis.pcall, string.format
 local prefix, at = ARGV[1], 3 + 3 * ARGV[2]
-local dueAt = { [${byte('now')}] = now, [${byte('soon')}] = now + ARGV[at], [${byte('checkpoint')}] = now + ARGV[at + 1] }
+local dueAt, sooner = {}, format('%.0f', now)
+for due, ms in pairs({ ${DUE.now} = 0, ${DUE.soon} = ARGV[at], ${DUE.checkpoint} = ARGV[at + 1] }) do
+  dueAt[byte(due)], dueAt[byte(due:upper())] = format('%.0f', now + ms), format('%.0f', now + ms)
+end
 at = at + 2
 local refused = {}
 for place = 0, (#ARGV - at + 1) / 3 - 1 do
-  local id, field, dues = ARGV[at + 3 * place], ARGV[at + 3 * place + 1], ARGV[at + 3 * place + 2]
+  local id, head, dues = ARGV[at + 3 * place], ARGV[at + 3 * place + 1] .. '{', ARGV[at + 3 * place + 2]
   local entry = redis.call('XRANGE', KEYS[4], id, id)[1]
   local text
   for i = 1, entry and #entry[2] or 0, 2 do
     if entry[2][i] == 'd' then text = entry[2][i + 1] break end
   end
-  local traces, ends, others, from = {}, {}, {}, 2
+  local joined, ends, others, from = {}, {}, {}, 2
   for i = 1, text and #dues or 0 do
     local cut = find(text, '${DELTA_CUT}', from, true)
-    local due = dueAt[byte(dues, i)]
+    local code = byte(dues, i)
+    local due = dueAt[code]
     if due then
-      local trace = sub(text, from + 6, from + 41)
-      local hash, delta = prefix .. trace, '{' .. sub(text, from + 44, cut or -2)
-      local added = pcall('HSET', hash, field, delta)
-      if type(added) ~= 'table' then
-        traces[#traces + 1] = trace
-        local scores = due == now and ends or others
-        scores[#scores + 1] = due
-        scores[#scores + 1] = trace
-        if added == 1 and #delta >= ${LARGE_SIZE} then grown(hash, trace, delta) end
-      elseif find(added.err, 'WRONGTYPE', 1, true) then
+      local trace, record = sub(text, from + 6, from + 41), head .. sub(text, from + 44, cut or -2)
+      local length = pcall('APPEND', prefix .. trace, record)
+      if type(length) ~= 'table' then
+        local isNew = length == #record
+        if isNew or code < 97 then joined[#joined + 1] = trace end
+        if due == sooner then
+          ends[#ends + 1] = due
+          ends[#ends + 1] = trace
+        elseif isNew then
+          others[#others + 1] = due
+          others[#others + 1] = trace
+        end
+        grown(trace, length, record)
+      elseif find(length.err, 'WRONGTYPE', 1, true) then
         refused[#refused + 1] = place
         refused[#refused + 1] = i - 1
-      else return added end
+      else return length end
     end
     from = cut and cut + 2
   end
@@ -149,15 +161,11 @@ for place = 0, (#ARGV - at + 1) / 3 - 1 do
     refused[#refused + 1] = place
     refused[#refused + 1] = -1
   end
-  if #traces > 0 then pcall('SADD', KEYS[5 + place], unpack(traces)) end
+  if #joined > 0 then pcall('SADD', KEYS[5 + place], unpack(joined)) end
   if #others > 0 then redis.call('ZADD', KEYS[1], 'NX', unpack(others)) end
   if #ends > 0 then redis.call('ZADD', KEYS[1], 'LT', unpack(ends)) end
 end
 return refused`)
-
-function byte(due: keyof typeof DUE): number {
-  return DUE[due].charCodeAt(0)
-}
 
 // KEYS and ARGV of HEAR, the first of ARGV being milliseconds; then traces that are due after these, if they are open.
 const hearScript = new Script(
@@ -173,7 +181,7 @@ const heardArgs = (heard: ReadonlyMap<string, Heard>): (string | number)[] => [
 
 /**
  * Folds deltas and notes what was last heard of each producer; gives those deltas that cannot be folded, because somebody else put
- * something where the hash of their trace is. Idempotent.
+ * something where the text of their trace is. Idempotent.
  */
 export async function fold<F extends Fold>(
   redis: RedisLike,
@@ -196,10 +204,10 @@ export async function fold<F extends Fold>(
     const byKey = new Map<number, F>()
     for (const group of Map.groupBy(some, (item) => `${item.field} ${item.dueInMs}`).values()) {
       const { field, producer, dueInMs } = group[0] as Fold
-      args.push(field, sets.get(producer) as number, dueInMs, group.length)
+      args.push(recordHead(field), sets.get(producer) as number, dueInMs, group.length)
       for (const item of group) {
         byKey.set(names.push(keys.open(item.trace)), item)
-        args.push(fieldOfDelta(item.delta))
+        args.push(recordOfDelta(item.delta))
       }
     }
     for (const key of (await foldScript.run(redis, names, args)) as number[])
@@ -233,7 +241,7 @@ export async function foldFromEntries<F extends FoldFromEntry>(
       const { entry, dues } = parts[next] as { entry: F; dues: string }
       some.push(entry)
       names.push(keys.openBy(entry.producer))
-      args.push(entry.id, entry.field, dues)
+      args.push(entry.id, recordHead(entry.field), dues)
       deltas += dues.length
     }
     const places = (await foldEntriesScript.run(redis, names, args)) as number[]

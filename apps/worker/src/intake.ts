@@ -4,7 +4,16 @@ import { boundPayload, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
-import { DUE, type Fold, type FoldFromEntry, fold, foldFromEntries, type Heard, hear } from './fold.ts'
+import {
+  DUE,
+  type Fold,
+  type FoldFromEntry,
+  fold,
+  foldFromEntries,
+  type Heard,
+  hear,
+  joining,
+} from './fold.ts'
 import { backoffMs, delay } from './outage.ts'
 import { type RedisLike, redisCode, wrongType } from './script.ts'
 import { entryMs, entryTimeMs, noteFull, type Shard, type Ticket } from './shard.ts'
@@ -152,7 +161,10 @@ export class Intake {
     for (const item of folded) this.#acker.partDone(item.ticket)
     for (const entry of entries)
       this.#acker.partDone(entry.ticket, entry.folded - refused.filter(({ from }) => from === entry).length)
-    if (folded.some((item) => item.dueInMs === 0) || entries.some(({ dues }) => dues.includes(DUE.now)))
+    if (
+      folded.some((item) => item.dueInMs === 0) ||
+      entries.some(({ dues }) => dues.toLowerCase().includes(DUE.now))
+    )
       this.#onEnded(shard)
     for (const { ticket, startedAtMs, producer, delta, size } of refused) {
       const said = { producer: delta.k === undefined ? producer : '', delta }
@@ -264,7 +276,8 @@ export class Intake {
       }
       const late = redelivered || sentMs - startedAtMs > LATE_DUE_MS
       toFold.push({ delta, startedAtMs, late })
-      dues += delta.e !== undefined ? DUE.now : delta.b === undefined || late ? DUE.soon : DUE.checkpoint
+      const due = delta.e !== undefined ? DUE.now : delta.b === undefined || late ? DUE.soon : DUE.checkpoint
+      dues += delta.b !== undefined || delta.k === undefined ? joining(due) : due
       isUsual &&= delta.l === undefined && traceIdStart(delta.t) !== undefined
     }
     if (toFold.length === 0) return

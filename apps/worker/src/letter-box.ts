@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { boundText, type Delta, NAME_MAX_LENGTH, producerOfField } from '@stepwell/protocol'
+import { boundText, type Delta, NAME_MAX_LENGTH, type OpenRecord, producerOfField } from '@stepwell/protocol'
 import {
   countDeadLetters,
   type Database,
@@ -88,11 +88,8 @@ export function letterOf(
 }
 
 /** The letters for what others wrote into the open state. */
-export function lettersOfForeign(
-  { keys }: Shard,
-  fields: readonly [field: string, text: string][],
-): DeadLetter[] {
-  return fields.map(([field, text]) => ({
+export function lettersOfForeign({ keys }: Shard, records: readonly OpenRecord[]): DeadLetter[] {
+  return records.map(({ field, text }) => ({
     letterId: `${keys.events}/${createHash('sha1').update(`${field} ${text}`).digest('hex')}`,
     stream: keys.events,
     entryId: boundText(field, NAME_MAX_LENGTH),

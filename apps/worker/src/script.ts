@@ -19,7 +19,11 @@ export class Script {
     this.#sha = createHash('sha1').update(this.#source).digest('hex')
   }
 
-  async run(redis: RedisLike, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+  async run(
+    redis: RedisLike,
+    keys: readonly string[],
+    args: readonly (string | number | Buffer)[],
+  ): Promise<unknown> {
     try {
       return await redis.evalsha(this.#sha, keys.length, ...keys, ...args)
     } catch (error) {

@@ -1,4 +1,4 @@
-import { type Delta, newTraceId } from '@stepwell/protocol'
+import { type Delta, newTraceId, openRecords } from '@stepwell/protocol'
 import { redisForFile } from '@stepwell/testkit/vitest'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -33,12 +33,14 @@ test('Redis cuts deltas out of an entry by itself, however many there are', asyn
   const sets = new Set(await redis.smembers(shard.keys.openBy(producer.id)))
   const lateness = { [DUE.now]: 0, [DUE.soon]: 1_000, [DUE.checkpoint]: 10_000 } as Record<string, number>
   for (const [i, delta] of all.entries()) {
-    const hash = await redis.hgetall(shard.keys.open(delta.t))
+    const records = openRecords((await redis.get(shard.keys.open(delta.t))) ?? '')
     const score = await redis.zscore(shard.keys.due, delta.t)
     expect(sets.has(delta.t)).toBe(dues[i] !== DUE.isNotFolded)
-    if (dues[i] === DUE.isNotFolded) expect([hash, score]).toEqual([{}, null])
+    if (dues[i] === DUE.isNotFolded) expect([records, score]).toEqual([[], null])
     else {
-      expect(JSON.parse(hash[field] as string)).toEqual(without(delta))
+      expect(records.map((record) => [record.field, JSON.parse(record.text)])).toEqual([
+        [field, without(delta)],
+      ])
       expect(Math.abs(Number(score) - before - (lateness[dues[i] as string] as number))).toBeLessThan(900)
     }
   }
@@ -49,7 +51,7 @@ test('what is not there any more, and what somebody else keeps, is told', async 
   const all = deltas(3)
   const ids = [await producer.send(...all), await producer.send(...deltas(2))] as [string, string]
   await redis.xdel(shard.keys.events, ids[1])
-  await redis.set(shard.keys.open((all[1] as Delta).t), 'mine')
+  await redis.rpush(shard.keys.open((all[1] as Delta).t), 'mine')
   const entries = ids.map((id, i) => ({
     id,
     producer: producer.id,
@@ -61,6 +63,7 @@ test('what is not there any more, and what somebody else keeps, is told', async 
     { entry: entries[0], place: 1 },
     { entry: entries[1], place: undefined },
   ])
-  expect(await redis.get(shard.keys.open((all[1] as Delta).t))).toBe('mine')
-  for (const delta of [all[0], all[2]] as Delta[]) expect(await redis.hlen(shard.keys.open(delta.t))).toBe(1)
+  expect(await redis.lrange(shard.keys.open((all[1] as Delta).t), 0, -1)).toEqual(['mine'])
+  for (const delta of [all[0], all[2]] as Delta[])
+    expect(openRecords((await redis.get(shard.keys.open(delta.t))) ?? '')).toHaveLength(1)
 })

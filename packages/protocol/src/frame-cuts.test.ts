@@ -41,6 +41,7 @@ test.each([
   ['an object that looks like one', JSON.stringify([delta({ m: { a: [{}, { t: ID }] } }), delta()]), false],
   ['the same, alone', JSON.stringify([delta({ m: { a: [{}, { t: ID, b: 1 }] } })]), false],
   ['white space between', JSON.stringify([delta(), delta()], null, 1), false],
+  ['line breaks inside', JSON.stringify([delta(), delta()]).replaceAll('"k"', '\n"k"'), false],
   ['white space around', ` ${JSON.stringify([delta()])}`, false],
   ['white space at the end', `${JSON.stringify([delta()])}\n`, false],
   ['the id elsewhere', `[{"k":"a","t":"${ID}","n":[0,0]}]`, false],

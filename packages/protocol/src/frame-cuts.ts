@@ -8,10 +8,11 @@ const ID_LENGTH = 36
 
 /**
  * Whether the deltas stand in the frame's text so that it can be cut between them without being parsed: all of them, each beginning with its id
- * and a comma, without white space before that; and nothing in them looks like the beginning of another. So our client writes them.
+ * and a comma, without white space before that, and without a line break anywhere; and nothing in them looks like the beginning of another.
+ * So our client writes them.
  */
 export function isCuttable(text: string, deltas: readonly Delta[]): boolean {
-  if (!text.startsWith(DELTA_CUT.slice(2), 1) || !text.endsWith('}]')) return false
+  if (!text.startsWith(DELTA_CUT.slice(2), 1) || !text.endsWith('}]') || text.includes('\n')) return false
   let from = 1
   for (const [i, { t }] of deltas.entries()) {
     if (!text.startsWith(t, from + ID_AT) || !text.startsWith('",', from + ID_AT + ID_LENGTH)) return false

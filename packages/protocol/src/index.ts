@@ -49,18 +49,19 @@ export {
   CORRELATION_TTL_S,
   correlationKey,
   DEFAULT_NAMESPACE,
-  fieldOfDelta,
   GROUP,
   NAMESPACE,
   openName,
   producerOfField,
+  recordOfDelta,
   SHARD_KEY_TYPES,
   type ShardKeys,
-  saidOfField,
+  saidOfRecord,
   shardKeys,
   shardOf,
 } from './keys.ts'
 export { addMonths, type Month, monthBounds, monthOf, monthOfPartition, partitionName } from './months.ts'
+export { type OpenRecord, openRecord, openRecords, recordHead } from './open-records.ts'
 export {
   boundText,
   canonicalJson,

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { Delta } from './delta.ts'
 import { saidOfOneTrace } from './delta-arbitrary.test.ts'
 import { newTraceId } from './ids.ts'
-import { correlationKey, fieldOfDelta, openName, saidOfField, shardKeys, shardOf } from './keys.ts'
+import { correlationKey, openName, recordOfDelta, saidOfRecord, shardKeys, shardOf } from './keys.ts'
 import { startOf } from './schema.ts'
 
 test('the hash is FNV-1a with 32 bits, by its published test vectors', () => {
@@ -44,7 +44,7 @@ test('the keys are those of the protocol, and those of a shard share its hash ta
   expect(correlationKey('exec-1')).toBe('trace_context:exec-1')
 })
 
-test('a delta comes back from the field of its trace, whoever wrote it, in whatever order', () => {
+test('a delta comes back from the record of its trace, whoever wrote it, in whatever order', () => {
   fc.assert(
     fc.property(saidOfOneTrace, fc.boolean(), (all, isTurned) => {
       for (const { delta } of all) {
@@ -53,8 +53,8 @@ test('a delta comes back from the field of its trace, whoever wrote it, in whate
           ? (Object.fromEntries(Object.entries(sent).reverse()) as unknown as Delta)
           : sent
         const name = openName(sent.t, startOf(sent) as number)
-        const text = fieldOfDelta(written)
-        const said = saidOfField(name, 'a:7', text)
+        const text = recordOfDelta(written)
+        const said = saidOfRecord(name, { field: 'a:7', text })
         expect(said.delta).toEqual(sent)
         expect(said.producer).toBe(sent.k === undefined ? 'a' : '')
         if (!isTurned) expect(JSON.parse(text)).not.toHaveProperty('t')

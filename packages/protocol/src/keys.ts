@@ -1,5 +1,6 @@
 import type { Delta, Said } from './delta.ts'
 import { traceIdStart } from './ids.ts'
+import type { OpenRecord } from './open-records.ts'
 
 /** The consumer group that workers read the streams through. */
 export const GROUP = 'stepwell'
@@ -18,7 +19,7 @@ export interface ShardKeys {
   counts: string
   /** Hash: producer → what it has counted, as its latest frame told. */
   told: string
-  /** Hash of one open trace: `<producer>:<frame>` → delta. */
+  /** Text of one open trace: a line for each delta (`openRecords`). */
   open(trace: string): string
   /** Set of the open traces that a producer has spoken of. */
   openBy(producer: string): string
@@ -47,7 +48,7 @@ export function shardKeys(namespace: string, index: number): ShardKeys {
   }
 }
 
-/** The producer in the name of a field of an open trace's hash. */
+/** The producer in the field of an open trace's record. */
 export const producerOfField = (field: string): string => field.slice(0, field.indexOf(':'))
 
 /** The name of a trace in the open state: its id; of ids that do not tell the start, `<id>@<start>`. */
@@ -57,14 +58,14 @@ export const openName = (traceId: string, startedAtMs: number): string =>
 /** `{"t":"<36 characters>",` */
 const ID_PART_LENGTH = 44
 
-/** A delta as the value of a field of its trace's hash: without the trace id, which the name of the hash tells. */
-export function fieldOfDelta(delta: Delta): string {
+/** A delta as the text of its record: without the trace id, which the name of the key tells. */
+export function recordOfDelta(delta: Delta): string {
   const text = JSON.stringify(delta)
   return text.startsWith('{"t":"') ? `{${text.slice(ID_PART_LENGTH)}` : text
 }
 
-/** What a field of an open trace's hash says, and who. Throws SyntaxError for what is no JSON. */
-export function saidOfField(trace: string, field: string, text: string): Said {
+/** What a record of an open trace says, and who. Throws SyntaxError for what is no JSON. */
+export function saidOfRecord(trace: string, { field, text }: OpenRecord): Said {
   const delta = JSON.parse(text) as Delta
   delta.t ??= trace.slice(0, 36)
   return { producer: delta.k === undefined ? producerOfField(field) : '', delta }

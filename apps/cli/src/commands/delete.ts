@@ -1,6 +1,7 @@
 import {
   correlationKey,
   openName,
+  openRecords,
   parseTraceId,
   producerOfField,
   shardKeys,
@@ -70,9 +71,12 @@ async function forget(redis: RedisLike, env: Environment, traceId: string): Prom
   if (traceIdStart(traceId) === undefined) return false
   const keys = shardKeys(env.STEPWELL_NAMESPACE, shardOf(traceId, env.STEPWELL_SHARDS))
   const name = openName(traceId, 0)
-  const producers = new Set((await redis.hkeys(keys.open(name))).map(producerOfField))
-  const removed = await redis.del(keys.open(name))
-  await redis.zrem(keys.due, name)
+  const text = (await redis.get(keys.open(name))) ?? ''
+  const producers = new Set(openRecords(text).map(({ field }) => producerOfField(field)))
+  // Together: a worker that adds something in between takes it for known that what has a text is in the index.
+  const [[, removed]] = (await redis.multi().del(keys.open(name)).zrem(keys.due, name).exec()) as [
+    [null, number],
+  ]
   for (const producer of producers) await redis.srem(keys.openBy(producer), name)
   return removed > 0
 }
