@@ -2,7 +2,13 @@
 // of distributed tables.
 import { addMonths, monthOf, newTraceId } from '@stepwell/protocol'
 import { TraceQuery } from '@stepwell/query'
-import { ensurePartitions, openDatabase, TraceStorage } from '@stepwell/storage'
+import {
+  ensurePartitions,
+  openDatabase,
+  rebuildRollups,
+  refreshRollups,
+  TraceStorage,
+} from '@stepwell/storage'
 import { type PrivateServer, startPostgres, waitFor } from '@stepwell/testkit'
 import { redisForFile } from '@stepwell/testkit/vitest'
 import { createWorker } from '@stepwell/worker'
@@ -148,6 +154,11 @@ async function useStorageAndQuery(): Promise<void> {
   }
   await callAll(TraceStorage.prototype, stored)
 
+  const database = openDatabase(postgres.url, SCHEMA)
+  await refreshRollups(database, { nowMs: Date.now() + DAY_MS })
+  await rebuildRollups(database)
+  await database.close()
+
   const query = new TraceQuery(postgres.url, { schema: SCHEMA })
   const filters = {
     skill: 'open',
@@ -182,6 +193,11 @@ async function useStorageAndQuery(): Promise<void> {
       for await (const _ of query.findWholeTraces(filters));
     },
     listSkills: async () => [await query.listSkills(), await query.listSkills(window)],
+    skillStats: async () => [
+      await query.skillStats(),
+      await query.skillStats({ ...window, skill: 'open', bucket: 'hour' }),
+    ],
+    stepStats: () => query.stepStats({ skill: 'open', bucket: 'day' }),
     close: () => query.close(),
   }
   await callAll(TraceQuery.prototype, asked)
@@ -228,6 +244,12 @@ const SEEN: Record<string, RegExp> = {
   'dead letter dropped': /^delete from stepwell\.execution_dead_letters where letter_id in \(\$1/,
   'delete of a trace': /^delete from stepwell\.execution_traces where trace_id = /,
   'delete of an execution': /^delete from stepwell\.execution_traces where execution_id = /,
+  'traces to roll up':
+    /^declare rows no scroll cursor for select .* from stepwell\.execution_traces where started_at >= /,
+  rollups: /^insert into stepwell\.execution_rollups \(/,
+  'marks that stay': /^insert into stepwell\.execution_rollup_marks/,
+  'state of the rollups': /^update stepwell\.execution_rollup_state set/,
+  'statistics from rollups': /cross join lateral \(select \* from stepwell\.execution_rollups as r where/,
   'similar failures': /^declare messages/,
   'a page': /\(started_at, trace_id\) < /,
 }

@@ -160,6 +160,7 @@ test('CommonJS requires it, and every entry', async () => {
   const entries = [
     '@stepwell/protocol',
     '@stepwell/protocol/failures',
+    '@stepwell/protocol/statistics',
     '@stepwell/protocol/schema',
     '@stepwell/client',
     '@stepwell/client/testing',

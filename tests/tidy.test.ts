@@ -26,6 +26,7 @@ const MAKE_CONNECTIONS = [
 const FREE_OF_ZOD = [
   'packages/protocol/src/index.ts',
   'packages/protocol/src/failures.ts',
+  'packages/protocol/src/statistics.ts',
   'packages/client/src/index.ts',
   'packages/client/src/testing.ts',
   'packages/client/src/bullmq.ts',

@@ -7,6 +7,7 @@ import {
   listPartitions,
   MONTHS_AHEAD,
   monthsAround,
+  refreshRollups,
 } from '@stepwell/storage'
 import { Queue, Worker } from 'bullmq'
 import type { Logger } from 'pino'
@@ -70,6 +71,13 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
         await reclaimer.forgetConsumers(shard, false)
         await forgetProducers(redis, shard)
       }
+    },
+  },
+  rollups: {
+    everyMs: 5_000,
+    run: async ({ database, log }) => {
+      const report = await refreshRollups(database, { nowMs: Date.now() })
+      if (report?.isBehind) log.debug(report, 'rollups are behind: what is missing is read from the traces')
     },
   },
   retention: {

@@ -19,5 +19,14 @@ export {
 export type { FoundTraces, TracePage } from './found-traces.ts'
 export { present, skewJson, stepJson, summaryJson, traceJson } from './json-form.ts'
 export type { SimilarFailure } from './similar-failures.ts'
-export { type SkillSummary, type Time, type TraceFilters, TraceQuery } from './trace-query.ts'
+export type { SkillStatistics, TraceBucket, TraceStatistics } from './skill-stats.ts'
+export type { RunStatistics, StatisticsWindow } from './statistics.ts'
+export type { SkillStepStatistics, StepNumbers, StepStatistics } from './step-stats.ts'
+export {
+  type SkillSummary,
+  type StatsOptions,
+  type Time,
+  type TraceFilters,
+  TraceQuery,
+} from './trace-query.ts'
 export type { WholeTrace } from './whole-traces.ts'

@@ -9,6 +9,7 @@ import {
   TRACE_STATUSES,
 } from '@stepwell/protocol'
 import * as z from 'zod'
+import { BUCKET_LENGTHS, pieceCount } from './time-buckets.ts'
 
 /** Most traces that a page holds. */
 export const LIMIT_MAX = 1_000
@@ -180,6 +181,48 @@ export const findSchema = z
 export const skillsSchema = z
   .strictObject({ since: time.optional(), until: time.optional(), limit: limit.default(100) })
   .refine(inOrder, OUT_OF_ORDER)
+
+/** Most pieces that statistics are cut into. */
+const BUCKETS_MAX = 2_000
+
+const bucket = z
+  .union(
+    [
+      z
+        .enum(Object.keys(BUCKET_LENGTHS) as (keyof typeof BUCKET_LENGTHS)[])
+        .transform((unit) => BUCKET_LENGTHS[unit]),
+      z.int().positive().multipleOf(60_000),
+    ],
+    `must be one of ${Object.keys(BUCKET_LENGTHS).join(', ')}, or milliseconds: whole minutes`,
+  )
+  .optional()
+
+const statistics = { since: time.optional(), until: time.optional(), bucket, limit: limit.default(100) }
+
+/** The window, with the end in it; a day up to now, unless said otherwise. */
+const asWindow = <
+  T extends { since?: Date | undefined; until?: Date | undefined; bucket?: number | undefined },
+>(
+  { since, until = new Date(), bucket, ...rest }: T,
+  context: z.RefinementCtx,
+) => {
+  const fromMs = (since ?? new Date(until.getTime() - DAY_MS)).getTime()
+  const window = { fromMs, toMs: until.getTime() + 1 }
+  if (fromMs > until.getTime()) context.addIssue({ code: 'custom', ...OUT_OF_ORDER })
+  else if (bucket !== undefined && pieceCount(window, bucket) > BUCKETS_MAX)
+    context.addIssue({
+      code: 'custom',
+      path: ['bucket'],
+      message: `must be longer, or the window shorter: it would be ${pieceCount(window, bucket)} pieces, and ${BUCKETS_MAX} are the most`,
+    })
+  return { ...rest, window, bucketMs: bucket }
+}
+
+/** Options of `skillStats`. */
+export const skillStatsSchema = z.strictObject({ ...statistics, skill: name.optional() }).transform(asWindow)
+
+/** Options of `stepStats`. */
+export const stepStatsSchema = z.strictObject({ ...statistics, skill: name }).transform(asWindow)
 
 /** The input as the schema gives it. Throws InvalidInputError that names the argument and says what it should be. */
 export function parseInput<T>(schema: z.ZodType<T>, value: unknown, argument: string): T {

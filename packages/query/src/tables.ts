@@ -15,9 +15,27 @@ export interface ExecutionTracesTable extends SummaryRow {
   merge_state: unknown
 }
 
+/** `execution_rollups`: what the traces of a skill came to that started in a minute, an hour or a day. */
+export interface RollupsTable {
+  skill_name: string
+  width_s: number
+  bucket: Date
+  running: string
+  success: string
+  failed: string
+  timeout: string
+  duration_sum_ms: number
+  duration_max_ms: number
+  durations: Uint8Array
+  steps: Uint8Array
+}
+
 /** The tables that the query package knows. */
 export interface Tables {
   execution_traces: ExecutionTracesTable
+  execution_rollups: RollupsTable
+  execution_rollup_marks: { due_at: Date; minutes: string }
+  execution_rollup_state: { rolled_from: Date; minutes_from: Date; hours_until: Date; days_until: Date }
 }
 
 /** Milliseconds since 1970 of a time in SQL, as a number in text or as a number: whatever the pool makes of it, `Number` reads it. */

@@ -10,12 +10,16 @@ import {
   parseInput,
   plainText,
   similarSchema,
+  skillStatsSchema,
   skillsSchema,
+  stepStatsSchema,
   traceId,
   traceIds,
 } from './input.ts'
 import { readExecution, readTrace } from './read-trace.ts'
 import { findSimilar, type SimilarFailure } from './similar-failures.ts'
+import { type SkillStatistics, skillStats } from './skill-stats.ts'
+import { type SkillStepStatistics, stepStats } from './step-stats.ts'
 import { millisecondsOf, SUMMARY_COLUMNS, summaryOf } from './tables.ts'
 import { type WholeTrace, wholeTraces } from './whole-traces.ts'
 
@@ -46,6 +50,14 @@ export interface TraceFilters {
   limit?: number
   /** `nextCursor` or `previousCursor` of a page with the same filters. */
   cursor?: string
+}
+
+/** Which time statistics are of, and how it is cut. */
+export interface StatsOptions {
+  since?: Time
+  until?: Time
+  bucket?: 'minute' | 'hour' | 'day' | 'week' | number
+  limit?: number
 }
 
 /** A skill and what its runs came to. */
@@ -245,6 +257,27 @@ export class TraceQuery implements AsyncDisposable {
       ...(row.p95 === null ? {} : { p95DurationMs: Number(row.p95) }),
       lastStartedAt: new Date(Number(row.lastStartedMs)),
     }))
+  }
+
+  /**
+   * What the runs that started from `since` (default: a day before `until`) to `until` (default: now) came to, both inclusive: counts,
+   * rates and durations in all, by skill (the `limit` with the most runs; default: 100), and in pieces of a `bucket` where that is
+   * given: 'minute', 'hour', 'day', 'week', or milliseconds, whole minutes; at most 2,000, in UTC. Counts are what is stored, always; quantiles
+   * are within 1 %. From rollups: milliseconds for a month of a skill, whatever it holds. What was written in the last two minutes,
+   * the ends of the window, and what no worker has rolled up yet is read trace by trace.
+   */
+  async skillStats(options: StatsOptions & { skill?: string } = {}): Promise<SkillStatistics> {
+    const asked = parseInput(skillStatsSchema, options, 'options')
+    return skillStats(this.#database.db, { skill: asked.skill, ...asked, nowMs: Date.now() })
+  }
+
+  /**
+   * What the steps of a skill's runs came to, by name, those that took the most time first: as `skillStats`, and the share that a step has in
+   * the time of the runs and in their failures. At most `limit` names (default: 100).
+   */
+  async stepStats(options: StatsOptions & { skill: string }): Promise<SkillStepStatistics> {
+    const asked = parseInput(stepStatsSchema, options, 'options')
+    return stepStats(this.#database.db, { ...asked, nowMs: Date.now() })
   }
 
   /** Closes the connections; a lent pool stays open. Idempotent. */

@@ -30,6 +30,8 @@ export {
   MONTHS_AHEAD,
   monthsAround,
 } from './partitions.ts'
+export { type RebuildProgress, rebuildRollups } from './rebuild-rollups.ts'
+export { type RefreshReport, refreshRollups } from './refresh-rollups.ts'
 export type {
   DeadLettersNotKeptTable,
   DeadLettersTable,

@@ -6,9 +6,10 @@ import {
   monthOfPartition,
   partitionName,
 } from '@stepwell/protocol'
+import { minuteOf } from '@stepwell/protocol/statistics'
 import { CompiledQuery, type Kysely, type RawBuilder, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
-import { insertMarks, minuteOf } from './rollup-marks.ts'
+import { insertMarks } from './rollup-marks.ts'
 import type { Tables } from './tables.ts'
 
 /** How many months ahead partitions are made. */

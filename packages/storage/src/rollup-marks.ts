@@ -1,3 +1,5 @@
+import { type MinuteRange, minuteOf, rangesText } from '@stepwell/protocol/statistics'
+
 // A mark says which minutes of traces were written to since they were rolled up. It is appended in the transaction of the write, so
 // whoever sees the one sees the other. It is never updated and never a conflict target: a mark that is there already may just be
 // being removed by a job that does not see our rows.
@@ -9,12 +11,6 @@ const SETTLE_MS = 15_000
 const WAIT_MAX_MS = 600_000
 /** Marks that are due at about the same time share a row. */
 const DUE_STEP_MS = 5_000
-
-/** Whole minutes since 1970, the first and the one after the last. */
-export type MinuteRange = readonly [from: number, to: number]
-
-/** The whole minute since 1970 that a time lies in. */
-export const minuteOf = (timeMs: number): number => Math.floor(timeMs / MINUTE_MS)
 
 /**
  * The statement that marks the minutes in which these traces started, to be rolled up when they have settled. It MUST run in the
@@ -47,8 +43,7 @@ export interface DueRanges {
 /** The statement that appends these marks. At least one. */
 export function insertMarks(table: string, marks: readonly DueRanges[]): string {
   const rows = marks.map(
-    ({ dueMs, ranges }) =>
-      `('${new Date(dueMs).toISOString()}', '{${ranges.map(([from, to]) => `[${from},${to})`).join()}}')`,
+    ({ dueMs, ranges }) => `('${new Date(dueMs).toISOString()}', '${rangesText(ranges)}')`,
   )
   return `insert into ${table} (due_at, minutes) values ${rows.join()}`
 }

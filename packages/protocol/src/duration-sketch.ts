@@ -1,0 +1,127 @@
+import type { ByteReader, ByteWriter } from './bytes.ts'
+
+/** Each bin ends at this many times where it begins. */
+const GAMMA = 1.02
+const LN_GAMMA = Math.log(GAMMA)
+/** Milliseconds up to which a duration counts as none. A microsecond is the least that is recorded. */
+const NONE_MS = 1e-6
+
+/**
+ * How far a quantile of a sketch may be from the exact one, relative to that: (γ − 1) / (γ + 1) of the size of its bins, 0.99 %.
+ */
+export const SKETCH_RELATIVE_ERROR = 0.01
+
+/**
+ * Counts of durations in bins that grow with what is in them, so that any quantile is told to within 1 % of its value, whatever the
+ * durations are like; sketches of parts merge into the very sketch of the whole, in any order. A DDSketch without a limit on its bins
+ * (Masson, Rim, Lee: "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", VLDB 2019,
+ * https://www.vldb.org/pvldb/vol12/p2195-masson.pdf): a nanosecond and a century are 2,500 bins apart.
+ */
+export class DurationSketch {
+  /** Durations of nothing. */
+  #none = 0
+  #count = 0
+  /** `#bins[0]` is the bin of this index. */
+  #low = 0
+  #bins = new Float64Array(0)
+
+  /** How many durations it has. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** Adds a duration of so many milliseconds, 0 or more. */
+  add(ms: number): void {
+    this.#count += 1
+    if (ms <= NONE_MS) {
+      this.#none += 1
+      return
+    }
+    const index = Math.ceil(Math.log(ms) / LN_GAMMA)
+    this.#reach(index, index)
+    const at = index - this.#low
+    this.#bins[at] = (this.#bins[at] as number) + 1
+  }
+
+  /** Adds what the other has. */
+  merge(other: DurationSketch): void {
+    this.#count += other.#count
+    this.#none += other.#none
+    const bins = other.#bins
+    const [first, last] = [bins.findIndex(isFilled), bins.findLastIndex(isFilled)]
+    if (first < 0) return
+    this.#reach(other.#low + first, other.#low + last)
+    const shift = other.#low - this.#low
+    for (let i = first; i <= last; i++)
+      this.#bins[i + shift] = (this.#bins[i + shift] as number) + (bins[i] as number)
+  }
+
+  /**
+   * Milliseconds that `share` (0 to 1) of the durations take at most: of the duration at that place of the sorted list (nearest
+   * rank), within SKETCH_RELATIVE_ERROR. Undefined where there is none.
+   */
+  quantile(share: number): number | undefined {
+    if (this.#count === 0) return undefined
+    const rank = Math.max(1, Math.ceil(share * this.#count))
+    let seen = this.#none
+    if (seen >= rank) return 0
+    let at = -1
+    while (seen < rank && at < this.#bins.length) seen += this.#bins[++at] ?? 0
+    return (2 * GAMMA ** (this.#low + at)) / (GAMMA + 1)
+  }
+
+  /** Writes it: about two bytes a bin that has something. Equal sketches give equal bytes. */
+  encode(writer: ByteWriter): void {
+    const first = this.#bins.findIndex(isFilled)
+    const filled = first < 0 ? 0 : this.#bins.reduce((sum, count) => sum + (count > 0 ? 1 : 0), 0)
+    writer.number(this.#none)
+    writer.number(filled)
+    if (filled === 0) return
+    const index = this.#low + first
+    writer.number(index < 0 ? -2 * index - 1 : 2 * index)
+    writer.number(this.#bins.findLastIndex(isFilled) - first)
+    let previous = first
+    for (let at = first; at < this.#bins.length; at++) {
+      const count = this.#bins[at] as number
+      if (count === 0) continue
+      writer.number(at - previous)
+      writer.number(count)
+      previous = at
+    }
+  }
+
+  /** Adds what `encode` wrote. */
+  addEncoded(reader: ByteReader): void {
+    const none = reader.number()
+    this.#none += none
+    this.#count += none
+    const filled = reader.number()
+    if (filled === 0) return
+    const sign = reader.number()
+    const first = sign % 2 === 1 ? -(sign + 1) / 2 : sign / 2
+    this.#reach(first, first + reader.number())
+    const bins = this.#bins
+    let at = first - this.#low
+    for (let i = 0; i < filled; i++) {
+      at += reader.number()
+      const count = reader.number()
+      bins[at] = (bins[at] as number) + count
+      this.#count += count
+    }
+  }
+
+  /** Makes room for bins from one index to another. */
+  #reach(first: number, last: number): void {
+    const { length } = this.#bins
+    if (length > 0 && first >= this.#low && last < this.#low + length) return
+    // Some more on either side: durations of one thing lie near one another.
+    const low = length === 0 ? first - 8 : Math.min(this.#low, first - 16)
+    const high = length === 0 ? last + 8 : Math.max(this.#low + length - 1, last + 16)
+    const bins = new Float64Array(high - low + 1)
+    bins.set(this.#bins, length === 0 ? 0 : this.#low - low)
+    this.#low = low
+    this.#bins = bins
+  }
+}
+
+const isFilled = (count: number): boolean => count > 0

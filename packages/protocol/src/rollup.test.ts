@@ -1,0 +1,90 @@
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import type { StepTuple } from './delta.ts'
+import { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX } from './rollup.ts'
+import { STEP_STATUSES, TRACE_STATUSES } from './trace.ts'
+
+const ms = fc.integer({ min: 0, max: 1e7 }).map((us) => us / 1_000)
+const step = fc
+  .tuple(fc.constantFrom('load', 'build', 'ß'), fc.option(ms), fc.option(fc.integer({ min: 0, max: 2 })))
+  .map(([name, duration, status]) => [1, name, 0, duration, status] as StepTuple)
+const trace: fc.Arbitrary<CountedTrace> = fc.record({
+  status: fc.constantFrom(...TRACE_STATUSES),
+  durationMs: fc.option(ms),
+  steps: fc.array(step, { maxLength: 6 }),
+})
+const traces = fc.array(trace, { maxLength: 20 })
+
+const rollupOf = (list: readonly CountedTrace[]): Rollup => {
+  const rollup = new Rollup()
+  for (const one of list) rollup.add(one)
+  return rollup
+}
+const formOf = (rollup: Rollup) => ({
+  counts: rollup.counts,
+  sumUs: rollup.durations.sumUs,
+  maxUs: rollup.durations.maxUs,
+  durations: rollup.encodeDurations(),
+  steps: rollup.encodeSteps(),
+})
+
+it('counts what is there', () => {
+  fc.assert(
+    fc.property(traces, (list) => {
+      const rollup = rollupOf(list)
+      for (const status of TRACE_STATUSES)
+        expect(rollup.counts[status]).toBe(list.filter((one) => one.status === status).length)
+      const all = list.flatMap((one) => one.steps)
+      expect([...rollup.steps.keys()].sort()).toEqual([...new Set(all.map(([, name]) => name))].sort())
+      for (const [name, { counts, durations, traces, failedTraces }] of rollup.steps) {
+        const own = all.filter((one) => one[1] === name)
+        const done = own.filter((one) => one[3] !== null)
+        expect(counts.running).toBe(own.length - done.length)
+        STEP_STATUSES.forEach((status, i) => {
+          expect(counts[status]).toBe(done.filter((one) => (one[4] ?? 0) === i).length)
+        })
+        expect(durations.sumUs).toBe(
+          done.reduce((sum, one) => sum + Math.round((one[3] as number) * 1_000), 0),
+        )
+        const having = list.filter((one) => one.steps.some((s) => s[1] === name))
+        expect(traces).toBe(having.length)
+        const blamed = having.filter(
+          ({ status, steps }) =>
+            (status === 'failed' || status === 'timeout') &&
+            steps.some((s) => s[1] === name && (s[3] === null || (s[4] ?? 0) > 0)),
+        )
+        expect(failedTraces).toBe(blamed.length)
+      }
+    }),
+  )
+})
+
+it('merges parts into that of the whole, by value and by bytes, in whatever order', () => {
+  fc.assert(
+    fc.property(traces, traces, (a, b) => {
+      const whole = formOf(rollupOf([...a, ...b]))
+      for (const [first, second] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        const merged = rollupOf(first)
+        merged.merge(rollupOf(second))
+        expect(formOf(merged)).toEqual(whole)
+        const read = rollupOf(first)
+        read.addEncodedSteps(rollupOf(second).encodeSteps())
+        expect(read.encodeSteps()).toEqual(whole.steps)
+      }
+    }),
+  )
+})
+
+it('tells a thousand names of steps apart, and counts the others together', () => {
+  const steps = Array.from({ length: STEP_NAMES_MAX + 5 }, (_, i): StepTuple => [i + 1, `step-${i}`, 0, 1])
+  const rollup = rollupOf([{ status: 'success', durationMs: 1, steps }])
+  rollup.merge(rollupOf([{ status: 'success', durationMs: 1, steps: steps.toReversed() }]))
+  expect(rollup.steps.size).toBe(STEP_NAMES_MAX + 1)
+  expect([...rollup.steps.values()].reduce((sum, { counts }) => sum + counts.success, 0)).toBe(
+    2 * steps.length,
+  )
+  expect(rollup.steps.get(OTHER_STEPS)?.counts.success).toBeGreaterThanOrEqual(5)
+})

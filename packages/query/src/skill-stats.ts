@@ -1,0 +1,89 @@
+import { Rollup } from '@stepwell/protocol/statistics'
+import type { Kysely } from 'kysely'
+import { readRollups } from './read-rollups.ts'
+import type { Span } from './rollup-cover.ts'
+import { type RunStatistics, type StatisticsWindow, statisticsOf, totalOf } from './statistics.ts'
+import type { Tables } from './tables.ts'
+import { cutWindow, widestWithin } from './time-buckets.ts'
+
+/** What runs came to. */
+export interface TraceStatistics extends RunStatistics {
+  traceCount: number
+}
+
+/** What the runs came to that started in a piece of the window. */
+export interface TraceBucket extends TraceStatistics {
+  start: Date
+  /** The first time that is not in it. */
+  end: Date
+}
+
+/** What the runs of a window came to. */
+export interface SkillStatistics extends StatisticsWindow {
+  /** All runs of the window, those included whose beginning has not come yet. */
+  total: TraceStatistics
+  /** Skill by skill, those with the most runs first. */
+  skills: (TraceStatistics & { skillName: string })[]
+  /** Whether there are more skills than `limit`. */
+  truncated: boolean
+  /** Piece by piece, with the empty ones, where `bucket` was given. */
+  buckets?: TraceBucket[]
+}
+
+/** What is asked. */
+export interface SkillStatsRequest {
+  skill: string | undefined
+  window: Span
+  /** Milliseconds of a piece. */
+  bucketMs: number | undefined
+  limit: number
+  nowMs: number
+}
+
+/** Adds up the runs of a window, in all, by skill and piece by piece. */
+export async function skillStats(
+  db: Kysely<Tables>,
+  { skill, window, bucketMs, limit, nowMs }: SkillStatsRequest,
+): Promise<SkillStatistics> {
+  const pieces = bucketMs === undefined ? undefined : cutWindow(window, bucketMs)
+  const bySkill = new Map<string, Rollup>()
+  const byPiece = pieces?.spans.map(() => new Rollup())
+  await readRollups(db, { window, skill, hasSteps: false, widest: widestWithin(bucketMs) }, (name, ms) => {
+    let rollup = bySkill.get(name)
+    if (rollup === undefined) {
+      rollup = new Rollup()
+      bySkill.set(name, rollup)
+    }
+    return pieces === undefined ? [rollup] : [rollup, byPiece?.[pieces.indexOf(ms)] as Rollup]
+  })
+  const total = new Rollup()
+  for (const rollup of bySkill.values()) total.merge(rollup)
+  const named = [...bySkill].filter(([name]) => name !== '')
+  const sorted = named
+    .map(([skillName, rollup]) => ({ skillName, rollup, count: totalOf(rollup.counts) }))
+    .sort((a, b) => b.count - a.count || (a.skillName < b.skillName ? -1 : 1))
+  const of = (rollup: Rollup, span: Span): TraceStatistics => ({
+    traceCount: totalOf(rollup.counts),
+    ...statisticsOf(rollup.counts, rollup.durations, secondsOf(span, nowMs)),
+  })
+  return {
+    since: new Date(window.fromMs),
+    until: new Date(window.toMs - 1),
+    total: of(total, window),
+    skills: sorted.slice(0, limit).map(({ skillName, rollup }) => ({ skillName, ...of(rollup, window) })),
+    truncated: sorted.length > limit,
+    ...(pieces === undefined
+      ? {}
+      : {
+          buckets: pieces.spans.map((span, i) => ({
+            start: new Date(span.fromMs),
+            end: new Date(span.toMs),
+            ...of(byPiece?.[i] as Rollup, span),
+          })),
+        }),
+  }
+}
+
+/** Seconds of it that have passed. */
+export const secondsOf = ({ fromMs, toMs }: Span, nowMs: number): number =>
+  Math.max(0, Math.min(toMs, nowMs) - fromMs) / 1_000
