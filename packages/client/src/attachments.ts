@@ -5,10 +5,11 @@ import {
   textOf,
   traceIdStart,
 } from '@stepwell/protocol'
+import { executionIdOf, isStart, stepIdOf } from './given-values.ts'
 import { AttachedTrace } from './handles.ts'
 import { OpenTrace } from './open-trace.ts'
 import type { Settings } from './options.ts'
-import { executionIdOf, isStart, type Recording, stepIdOf } from './recording.ts'
+import type { Recording } from './recording.ts'
 import type { Sink } from './sink.ts'
 
 /** Traces that were attached to and let go are remembered, so that a next attachment goes on counting: this many. */

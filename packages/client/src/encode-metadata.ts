@@ -14,5 +14,8 @@ export function metadataText({
   const own = encodeObject({ service })
   // Encoded first: spread, a Map would be empty, a list an object, and a getter could throw.
   const text = encodeObject(metadata, Math.max(0, METADATA_MAX_LENGTH - own.length), redactor)
-  return text === '{}' ? own : JSON.stringify({ service, ...JSON.parse(text) })
+  if (text === '{}') return own
+  // It may name one itself: that is then the only one.
+  if (text.includes('"service":')) return JSON.stringify({ service, ...JSON.parse(text) })
+  return `${own.slice(0, -1)},${text.slice(1)}`
 }

@@ -7,9 +7,10 @@ import {
   type TraceContextData,
 } from '@stepwell/protocol'
 import { currentPlace, type Place, placeIn, places } from './context.ts'
+import { errorText } from './given-values.ts'
 import type { OpenStep } from './open-steps.ts'
 import type { OpenTrace } from './open-trace.ts'
-import { errorText, type Recording, type StepOptions } from './recording.ts'
+import type { Recording, StepOptions } from './recording.ts'
 
 /** What a callback of a step does. */
 export type StepCallback<T> = (step: StepHandle) => T
@@ -46,14 +47,7 @@ abstract class Scope {
   step<T>(name: string, fn: StepCallback<T>): T
   step<T>(name: string, options: StepOptions, fn: StepCallback<T>): T
   step<T>(name: string, second: StepOptions | StepCallback<T>, third?: StepCallback<T>): T {
-    const [options, fn] = optionsAndFunction<StepOptions, StepHandle, T>('step', second, third)
-    const handle = this.startStep(name, options)
-    return runIn(
-      placeIn(currentPlace(), this.trace, this.recording, handle.id),
-      () => fn(handle),
-      () => handle.end(),
-      (error) => handle.fail(error),
-    )
+    return runStep(this.recording, this.trace, this.id, currentPlace(), name, second, third)
   }
 
   /** Starts a step that `end` or `fail` of the handle completes. */
@@ -114,6 +108,12 @@ export class StepHandle extends Scope {
   /** Completes the step as failed, with the error's message. */
   fail(error: unknown): Step {
     return this.end('failed', errorText(error))
+  }
+
+  /** @internal Completes the step as its callback ended. */
+  finish(error?: { thrown: unknown }): void {
+    if (error === undefined) this.recording.finishStep(this.trace, this.#step, 'success', undefined)
+    else this.recording.finishStep(this.trace, this.#step, 'failed', errorText(error.thrown))
   }
 }
 
@@ -178,49 +178,58 @@ export const step: StepCall = <T>(
 ): T => {
   const place = currentPlace()
   if (place === undefined && typeof second === 'function') return second(noStep as unknown as StepHandle)
-  const [options, fn] = optionsAndFunction<StepOptions, StepHandle, T>('step', second, third)
-  if (place === undefined) return fn(noStep as unknown as StepHandle)
-  return new PlaceScope(place).step(name, options, fn)
+  if (place === undefined)
+    return functionToRun<StepOptions, StepHandle, T>('step', second, third)(noStep as unknown as StepHandle)
+  return runStep(place.recording, place.trace, place.stepId, place, name, second, third)
 }
 
-/** The trace or step that the flow is in. */
-class PlaceScope extends Scope {
-  readonly id: StepId | undefined
-
-  constructor({ recording, trace, stepId }: Place) {
-    super(recording, trace)
-    this.id = stepId
-  }
+function runStep<T>(
+  recording: Recording,
+  trace: OpenTrace,
+  parentId: StepId | undefined,
+  outer: Place | undefined,
+  name: string,
+  second: StepOptions | StepCallback<T>,
+  third: StepCallback<T> | undefined,
+): T {
+  const fn = functionToRun<StepOptions, StepHandle, T>('step', second, third)
+  const options = fn === second ? undefined : (second as StepOptions)
+  const open = recording.startStep(trace, name, options, parentId)
+  return runIn(placeIn(outer, trace, recording, open.id), fn, new StepHandle(recording, trace, open))
 }
 
-/** Runs `fn` at a place; tells how it ended, when it has. */
-export function runIn<T>(
+/** What is told how its callback ended. */
+interface Runnable {
+  finish(error?: { thrown: unknown }): void
+}
+
+/** Runs `fn` at a place; tells the handle that it is given how it ended, when it has. */
+export function runIn<Handle extends Runnable, T>(
   place: Place,
-  fn: () => T,
-  onReturn: () => void,
-  onThrow: (error: unknown) => void,
+  fn: (handle: Handle) => T,
+  handle: Handle,
 ): T {
   let result: T
   try {
-    result = places.run(place, fn)
-  } catch (error) {
-    onThrow(error)
-    throw error
+    result = places.run(place, fn, handle)
+  } catch (thrown) {
+    handle.finish({ thrown })
+    throw thrown
   }
   if (!isPromise(result)) {
-    onReturn()
+    handle.finish()
     return result
   }
   // A query builder's `then` may give nothing back, or throw: what awaits it must get its value all the same.
   const promise = result instanceof Promise ? result : Promise.resolve(result)
   return promise.then(
     (value) => {
-      onReturn()
+      handle.finish()
       return value
     },
-    (error: unknown) => {
-      onThrow(error)
-      throw error
+    (thrown: unknown) => {
+      handle.finish({ thrown })
+      throw thrown
     },
   ) as T
 }
@@ -236,14 +245,14 @@ function isPromise(value: unknown): value is Promise<unknown> {
   }
 }
 
-/** The two ways to call `trace` and `step`. Throws InvalidInputError where there is nothing to run. */
-export function optionsAndFunction<Options, Scope, T>(
+/** What the two ways to call `trace` and `step` give to run. Throws InvalidInputError where there is nothing. */
+export function functionToRun<Options, Scope, T>(
   what: 'trace' | 'step',
   second: Options | ((scope: Scope) => T) | null | undefined,
   third: ((scope: Scope) => T) | undefined,
-): [options: Options, fn: (scope: Scope) => T] {
-  if (typeof second === 'function') return [{} as Options, second as (scope: Scope) => T]
-  if (typeof third === 'function') return [second ?? ({} as Options), third]
+): (scope: Scope) => T {
+  if (typeof second === 'function') return second as (scope: Scope) => T
+  if (typeof third === 'function') return third
   throw new InvalidInputError(`${what}(name, options?, fn) needs a function to run`)
 }
 
@@ -256,7 +265,7 @@ export const noStep = Object.freeze({
   traceId: NO_CONTEXT.traceId,
   executionId: undefined,
   step: <T>(_name: string, second: unknown, third?: (step: unknown) => T): T =>
-    optionsAndFunction<unknown, unknown, T>('step', second, third)[1](noStep),
+    functionToRun<unknown, unknown, T>('step', second, third)(noStep),
   startStep: () => noStep,
   recordStep: () => NO_STEP,
   context: () => NO_CONTEXT,

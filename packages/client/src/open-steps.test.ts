@@ -7,7 +7,7 @@ const NAMES = ['a', 'b', 'c']
 function openStep(id: number, name: string): OpenStep {
   const links = { before: undefined, after: undefined, beforeOfName: undefined, afterOfName: undefined }
   const recorded = { id, name, startedAtMs: id, parentId: undefined, attributes: undefined }
-  return { ...recorded, startedPerfMs: id, ended: undefined, isListed: false, ...links }
+  return { ...recorded, startedPerfMs: id, end: undefined, asEnded: undefined, isListed: false, ...links }
 }
 
 type Call = ['start', string] | ['end', number] | ['endByName', string] | ['tell']

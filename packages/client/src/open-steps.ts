@@ -1,4 +1,4 @@
-import { MAX_STEPS, type Step, type StepId } from '@stepwell/protocol'
+import { MAX_STEPS, type Step, type StepId, type StepStatus } from '@stepwell/protocol'
 
 /** Steps that a trace holds open at once: as many as a worker keeps. */
 const OPEN_STEPS_MAX = MAX_STEPS
@@ -14,12 +14,23 @@ export interface RecordedStep {
   attributes: string | undefined
 }
 
+/** How a step ended. */
+export interface StepEnd {
+  /** Milliseconds, to the microsecond. */
+  readonly durationMs: number
+  readonly status: StepStatus
+  /** Without secrets, and bounded. */
+  readonly errorMessage: string | undefined
+}
+
 /** A step that has started and not ended. */
 export interface OpenStep extends RecordedStep {
   /** Monotonic clock at its start; undefined where the start was given. */
   readonly startedPerfMs: number | undefined
-  /** What it became, once it has ended: by its handle or by its name, whichever came first. */
-  ended: Step | undefined
+  /** Once it has ended: by its handle or by its name, whichever came first. */
+  end: StepEnd | undefined
+  /** What it became, for those who asked. */
+  asEnded: Step | undefined
   /** Its neighbours in `OpenSteps`. */
   before: OpenStep | undefined
   after: OpenStep | undefined

@@ -3,6 +3,7 @@ import {
   type Delta,
   ERROR_MAX_LENGTH,
   type Expected,
+  encodeAndCopy,
   encodeObject,
   type FinalStatus,
   type JsonObject,
@@ -12,7 +13,6 @@ import {
   redactMessage,
   STEP_STATUSES,
   type StepId,
-  type StepStatus,
   type StepTuple,
   type TraceContextData,
   type TraceEnd,
@@ -21,7 +21,7 @@ import {
 import type { DropReason } from './counters.ts'
 import { metadataText } from './encode-metadata.ts'
 import { nameText, roundMs, stepText } from './encode-step.ts'
-import { type OpenStep, OpenSteps, type RecordedStep } from './open-steps.ts'
+import { type OpenStep, OpenSteps, type RecordedStep, type StepEnd } from './open-steps.ts'
 import { type RecentBudget, RecentSteps } from './recent-steps.ts'
 
 // What a trace, and a text, cost in memory besides their letters: measured, with what waits in a full buffer.
@@ -55,7 +55,8 @@ export interface TraceBeginning {
   recentBudget: RecentBudget | undefined
   /** Monotonic clock at the start, if that is now: offsets follow it. */
   startPerfMs: number | undefined
-  nextStepNumber: () => number
+  /** Numbers for its steps; undefined: its own, 1, 2, … */
+  nextStepNumber: (() => number) | undefined
 }
 
 /**
@@ -93,13 +94,14 @@ export class OpenTrace {
   #metadataWaits = false
   #attributesLeft = METADATA_MAX_LENGTH
   #isEndTaken = false
-  #deferred: (() => string)[] = []
+  #deferred: [step: RecordedStep, end: StepEnd][] = []
   #head = ''
   readonly #redactor: Redactor | undefined
   readonly #limitMs: number | undefined
   readonly #startPerfMs: number | undefined
   readonly #idPrefix: string
-  readonly #nextStepNumber: () => number
+  readonly #nextStepNumber: (() => number) | undefined
+  #steps = 0
 
   constructor(beginning: TraceBeginning) {
     this.traceId = beginning.traceId
@@ -134,7 +136,7 @@ export class OpenTrace {
     this.startedAtMs = startedAtMs
     this.#setHead()
     this.bytes = TRACE_OVERHEAD
-    for (const encode of this.#deferred.splice(0)) this.addText(encode())
+    for (const [step, end] of this.#deferred.splice(0)) this.addText(this.completedText(step, end))
   }
 
   /** It turned out to be the same trace as `other`: what is expected of their producer is told of both together. */
@@ -151,13 +153,15 @@ export class OpenTrace {
 
   /** Milliseconds since 1970, with fraction: of a live trace by the monotonic clock from its start on. */
   nowMs(): number {
-    return this.#startPerfMs === undefined
-      ? Date.now()
-      : this.startedAtMs + (performance.now() - this.#startPerfMs)
+    return this.#startPerfMs === undefined ? Date.now() : this.#msAt(performance.now())
+  }
+
+  #msAt(nowPerfMs: number): number {
+    return this.#startPerfMs === undefined ? Date.now() : this.startedAtMs + (nowPerfMs - this.#startPerfMs)
   }
 
   newStepId(): StepId {
-    const number = this.#nextStepNumber()
+    const number = this.#nextStepNumber === undefined ? ++this.#steps : this.#nextStepNumber()
     return this.#idPrefix === '' ? number : this.#idPrefix + number
   }
 
@@ -169,20 +173,31 @@ export class OpenTrace {
     return text === '{}' ? undefined : text
   }
 
+  /** The same with what the text says; undefined where it says nothing. */
+  encodeAndCopy(attributes: unknown): { text: string; copy: JsonObject } | undefined {
+    const encoded = encodeAndCopy(attributes, Math.max(64, this.#attributesLeft), this.#redactor)
+    this.#attributesLeft -= encoded.text.length
+    return encoded.text === '{}' ? undefined : encoded
+  }
+
   startStep(
     name: string,
     startedAtMs: number | null | undefined,
     parentId: StepId | undefined,
     attributes: string | undefined,
   ): OpenStep {
+    // Read once: asking the clock takes as long as encoding an attribute.
+    const isTimed = startedAtMs === undefined || startedAtMs === null
+    const startedPerfMs = isTimed ? performance.now() : undefined
     const step: OpenStep = {
       id: this.newStepId(),
       name,
-      startedAtMs: startedAtMs === undefined ? this.nowMs() : startedAtMs,
-      startedPerfMs: startedAtMs === undefined || startedAtMs === null ? performance.now() : undefined,
+      startedAtMs: startedAtMs === undefined ? this.#msAt(startedPerfMs as number) : startedAtMs,
+      startedPerfMs,
       parentId,
       attributes,
-      ended: undefined,
+      end: undefined,
+      asEnded: undefined,
       before: undefined,
       after: undefined,
       beforeOfName: undefined,
@@ -200,12 +215,7 @@ export class OpenTrace {
   }
 
   /** A completed step as it travels. Its offset counts from the trace's start as it is known now. */
-  completedText(
-    step: RecordedStep,
-    durationMs: number,
-    status: StepStatus,
-    errorMessage: string | undefined,
-  ): string {
+  completedText(step: RecordedStep, { durationMs, status, errorMessage }: StepEnd): string {
     const statusIndex = status === 'success' ? 0 : STEP_STATUSES.indexOf(status)
     return stepText(step, this.#offset(step.startedAtMs), durationMs, statusIndex, errorMessage)
   }
@@ -222,9 +232,9 @@ export class OpenTrace {
     this.bytes += text.length + TEXT_OVERHEAD
   }
 
-  /** The same for a trace that is not resolved yet: the text, of about that length, is made when it is. */
-  deferText(length: number, encode: () => string): void {
-    this.#deferred.push(encode)
+  /** The same for a step of a trace that is not resolved yet: its text, of about that length, is made when it is. */
+  deferStep(step: RecordedStep, end: StepEnd, length: number): void {
+    this.#deferred.push([step, end])
     this.bytes += length + TEXT_OVERHEAD
   }
 

@@ -6,7 +6,8 @@ import {
   TraceContextError,
 } from '@stepwell/protocol'
 import type { Place } from './context.ts'
-import { checkStatus, nameOf, type StepOptions } from './recording.ts'
+import { checkStatus, nameOf } from './given-values.ts'
+import type { StepOptions } from './recording.ts'
 import type { ExecutionTracer } from './tracer.ts'
 
 /**

@@ -1,20 +1,16 @@
 import {
   boundText,
-  EARLIEST_START_MS,
   type FinalStatus,
-  InvalidStatusError,
-  LATEST_START_AHEAD_MS,
-  STEP_ID_TEXT,
-  STEP_STATUSES,
+  type JsonObject,
   type Step,
   type StepId,
   type StepStatus,
   type TraceEnd,
-  textOf,
 } from '@stepwell/protocol'
 import type { Counters, DropReason } from './counters.ts'
-import { isKnownName, roundMs } from './encode-step.ts'
-import type { OpenStep, RecordedStep } from './open-steps.ts'
+import { roundMs } from './encode-step.ts'
+import { checkStatus, durationOf, messageOf, nameOf, stepIdOf, timeOf } from './given-values.ts'
+import type { OpenStep, RecordedStep, StepEnd } from './open-steps.ts'
 import { type EndTimes, type OpenTrace, TEXT_OVERHEAD } from './open-trace.ts'
 import type { Sender } from './sender.ts'
 
@@ -99,7 +95,12 @@ export class Recording {
     return true
   }
 
-  startStep(trace: OpenTrace, name: string, options: StepOptions, parentId: StepId | undefined): OpenStep {
+  startStep(
+    trace: OpenTrace,
+    name: string,
+    options: StepOptions | null | undefined,
+    parentId: StepId | undefined,
+  ): OpenStep {
     const step = trace.startStep(
       nameOf(name),
       options?.startedAt === null ? null : timeOf(options?.startedAt),
@@ -110,7 +111,7 @@ export class Recording {
     return step
   }
 
-  /** Completes an open step, now or at `endedAt`. A second end changes nothing. */
+  /** Completes an open step, now or at `endedAt`, and returns it. A second end changes nothing. */
   endStep(
     trace: OpenTrace,
     open: OpenStep,
@@ -118,8 +119,26 @@ export class Recording {
     errorMessage: string | undefined,
     options?: { attributes?: unknown; endedAt?: Date | number | undefined } | null,
   ): Step {
+    this.finishStep(trace, open, status, errorMessage, options)
+    const { attributes } = open
+    open.asEnded ??= stepOf(
+      open,
+      open.end as StepEnd,
+      attributes === undefined ? undefined : JSON.parse(attributes),
+    )
+    return open.asEnded
+  }
+
+  /** The same for those who do not ask what became of it. */
+  finishStep(
+    trace: OpenTrace,
+    open: OpenStep,
+    status: StepStatus,
+    errorMessage: string | undefined,
+    options?: { attributes?: unknown; endedAt?: Date | number | undefined } | null,
+  ): void {
     checkStatus(status)
-    if (open.ended !== undefined) return open.ended
+    if (open.end !== undefined) return
     if (options?.attributes !== undefined) this.setAttributes(trace, open, options.attributes)
     const endedAtMs = timeOf(options?.endedAt)
     const durationMs =
@@ -127,8 +146,8 @@ export class Recording {
         ? performance.now() - open.startedPerfMs
         : Math.max(0, open.startedAtMs === null ? 0 : (endedAtMs ?? Date.now()) - open.startedAtMs)
     trace.open.delete(open)
-    open.ended = this.#complete(trace, open, durationMs, status, errorMessage)
-    return open.ended
+    open.end = endOf(trace, durationMs, status, errorMessage)
+    this.#complete(trace, open, open.end)
   }
 
   /** A step that ended now and took `durationMs`, unless `startedAt` says when it began. */
@@ -138,35 +157,30 @@ export class Recording {
     durationMs: number,
     status: StepStatus,
     errorMessage: string | undefined,
-    options: StepOptions | null,
+    options: StepOptions | null | undefined,
     parentId: StepId | undefined,
   ): Step {
     checkStatus(status)
     const duration = durationOf(durationMs) ?? 0
+    const given = options ?? NO_OPTIONS
     trace.counts.started += 1
+    const id = trace.newStepId()
+    const encoded = given.attributes === undefined ? undefined : trace.encodeAndCopy(given.attributes)
     const step = {
-      id: trace.newStepId(),
+      id,
       name: nameOf(name),
-      startedAtMs:
-        options?.startedAt === null ? null : (timeOf(options?.startedAt) ?? trace.nowMs() - duration),
-      parentId: stepIdOf(options?.parentId) ?? parentId,
-      attributes: trace.encodeAttributes(options?.attributes),
+      startedAtMs: given.startedAt === null ? null : (timeOf(given.startedAt) ?? trace.nowMs() - duration),
+      parentId: stepIdOf(given.parentId) ?? parentId,
+      attributes: encoded?.text,
     }
-    return this.#complete(trace, step, duration, status, errorMessage)
+    const end = endOf(trace, duration, status, errorMessage)
+    this.#complete(trace, step, end)
+    return stepOf(step, end, encoded?.copy)
   }
 
-  #complete(
-    trace: OpenTrace,
-    open: RecordedStep,
-    durationMs: number,
-    status: StepStatus,
-    errorMessage: string | undefined,
-  ): Step {
+  #complete(trace: OpenTrace, step: RecordedStep, end: StepEnd): void {
     this.#counters.emitted += 1
-    const message = messageOf(errorMessage)
-    const error = message === undefined ? undefined : trace.messageText(message)
-    const duration = roundMs(durationMs)
-    const text = trace.completedText(open, duration, status, error)
+    const text = trace.completedText(step, end)
     trace.complete(text)
     const dropReason = this.#dropReasonOf(trace)
     if (dropReason !== undefined) this.#sender.dropRest(dropReason)
@@ -175,16 +189,15 @@ export class Recording {
     else {
       const before = trace.bytes
       if (trace.isResolved) trace.addText(text)
-      else trace.deferText(text.length, () => trace.completedText(open, duration, status, error))
+      else trace.deferStep(step, end, text.length)
       trace.events += 1
       this.#sender.noteNews(trace, trace.bytes - before)
     }
-    return stepOf(open, duration, status, error)
   }
 
   /** Adds to the attributes of a step. After its end: nothing. */
   setAttributes(trace: OpenTrace, step: OpenStep, attributes: unknown): void {
-    if (step.ended !== undefined) return
+    if (step.end !== undefined) return
     const known = step.attributes === undefined ? {} : JSON.parse(step.attributes)
     const added = trace.encodeAttributes(attributes)
     if (added !== undefined) step.attributes = JSON.stringify({ ...known, ...JSON.parse(added) })
@@ -261,82 +274,31 @@ export class Recording {
   }
 }
 
-function stepOf(
-  { id, name, startedAtMs, parentId, attributes }: RecordedStep,
+const NO_OPTIONS: StepOptions = {}
+
+function endOf(
+  trace: OpenTrace,
   durationMs: number,
   status: StepStatus,
   errorMessage: string | undefined,
+): StepEnd {
+  const message = messageOf(errorMessage)
+  return {
+    durationMs: roundMs(durationMs),
+    status,
+    errorMessage: message === undefined ? undefined : trace.messageText(message),
+  }
+}
+
+function stepOf(
+  { id, name, startedAtMs, parentId }: RecordedStep,
+  { durationMs, status, errorMessage }: StepEnd,
+  attributes: JsonObject | undefined,
 ): Step {
   const step: Step = { id, name, durationMs, status }
   if (startedAtMs !== null) step.timestamp = new Date(startedAtMs)
   if (errorMessage !== undefined) step.errorMessage = errorMessage
   if (parentId !== undefined) step.parentId = parentId
-  if (attributes !== undefined) step.attributes = JSON.parse(attributes)
+  if (attributes !== undefined) step.attributes = attributes
   return step
-}
-
-/** Throws InvalidStatusError for what is no status of a step. */
-export function checkStatus(status: string): void {
-  if (!STEP_STATUSES.includes(status as StepStatus)) throw new InvalidStatusError(status, STEP_STATUSES)
-}
-
-/** An execution id as it travels and as its key in Redis is named, or undefined for none. */
-export function executionIdOf(id: unknown): string | undefined {
-  return textOf(id ?? '') || undefined
-}
-
-/** A usable name of whatever was passed. */
-export function nameOf(name: unknown): string {
-  // Knowing takes half of the time of cleaning.
-  if (typeof name === 'string' && isKnownName(name)) return name
-  return textOf(name ?? '') || 'unnamed'
-}
-
-// What the protocol takes, with room to spare: a start or an end outside would have the whole delta refused.
-const TIME_MAX_MS = 9e12
-
-/** Milliseconds since 1970, or undefined for what is no time, or none between 1970 and 2255. */
-export function timeOf(time: Date | number | null | undefined): number | undefined {
-  const ms = typeof time === 'object' ? millisecondsOf(time) : time
-  return typeof ms === 'number' && ms >= 0 && ms <= TIME_MAX_MS ? ms : undefined
-}
-
-// What only looks like a Date has no time, and says so by throwing.
-function millisecondsOf(date: unknown): number | undefined {
-  try {
-    return date instanceof Date ? date.getTime() : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** The id, or undefined for what is no step id: a worker would refuse the whole delta for it. */
-export function stepIdOf(id: unknown): StepId | undefined {
-  if (typeof id === 'number') return Number.isSafeInteger(id) && id >= 1 ? id : undefined
-  return typeof id === 'string' && STEP_ID_TEXT.test(id) ? id : undefined
-}
-
-/** Whether a trace may have started then: outside a worker would refuse all that is said of it. */
-export function isStart(ms: number | undefined): ms is number {
-  return typeof ms === 'number' && ms >= EARLIEST_START_MS && ms <= Date.now() + LATEST_START_AHEAD_MS
-}
-
-/** Milliseconds, or undefined for what is no duration. */
-export function durationOf(ms: number | null | undefined): number | undefined {
-  return typeof ms === 'number' && ms >= 0 ? Math.min(ms, TIME_MAX_MS) : undefined
-}
-
-// JavaScript callers pass the error itself, or null.
-function messageOf(message: unknown): string | undefined {
-  if (message === undefined || message === null) return undefined
-  return typeof message === 'string' ? message : errorText(message)
-}
-
-/** The message of whatever was thrown. Never throws. */
-export function errorText(error: unknown): string {
-  try {
-    return String(error instanceof Error ? error.message || error.name : error)
-  } catch {
-    return 'unknown error'
-  }
 }

@@ -1,5 +1,5 @@
 import type { DropReason } from './counters.ts'
-import { errorText } from './recording.ts'
+import { errorText } from './given-values.ts'
 
 /** What a tracer tells its host, at most twice an episode: when trouble begins, and when it is over. */
 export interface TracerReport {

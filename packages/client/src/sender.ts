@@ -104,7 +104,7 @@ export class Sender {
       return
     }
     // What it waited with is queued now; the flush that waits for it goes by when that was recorded.
-    if (this.#unresolved.delete(trace)) {
+    if (this.#unresolved.size > 0 && this.#unresolved.delete(trace)) {
       this.#waitingOf(trace).addOpen(trace)
       this.#soon()
       this.#tickLater(this.#settings.flushIntervalMs)

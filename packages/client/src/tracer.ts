@@ -19,13 +19,14 @@ import { Attachments } from './attachments.ts'
 import { currentPlace, type Place, placeIn, places } from './context.ts'
 import { Counters, type TracerCounters } from './counters.ts'
 import { flushBeforeExit } from './exit-flush.ts'
-import { type AttachedTrace, noStep, optionsAndFunction, runIn, TraceHandle } from './handles.ts'
+import { durationOf, executionIdOf, isStart, nameOf, stepIdOf, timeOf } from './given-values.ts'
+import { type AttachedTrace, functionToRun, noStep, runIn, TraceHandle } from './handles.ts'
 import { LastResort } from './last-resort.ts'
 import { liveTrace } from './live-trace.ts'
 import { OpenTrace } from './open-trace.ts'
 import { readOptions, type Settings, type TracerOptions, timeoutOf } from './options.ts'
 import type { RecentBudget } from './recent-steps.ts'
-import { durationOf, executionIdOf, isStart, nameOf, Recording, stepIdOf, timeOf } from './recording.ts'
+import { Recording } from './recording.ts'
 import { redisSink } from './redis-sink.ts'
 import { Episode } from './report.ts'
 import { Sender } from './sender.ts'
@@ -130,19 +131,15 @@ export class ExecutionTracer implements AsyncDisposable {
     // First: a disabled tracer makes nothing, not even the pair that the line below gives.
     if (this.#recording === undefined && typeof second === 'function')
       return second(noStep as unknown as TraceHandle)
-    const [options, fn] = optionsAndFunction<TraceOptions, TraceHandle, T>('trace', second, third)
+    const fn = functionToRun<TraceOptions, TraceHandle, T>('trace', second, third)
     if (this.#recording === undefined) return fn(noStep as unknown as TraceHandle)
+    const options = fn === second ? NO_OPTIONS : ((second as TraceOptions | null) ?? NO_OPTIONS)
     const outer = currentPlace()
     const around = options.parent === undefined ? outer : undefined
-    const parent = around === undefined ? (options.parent ?? undefined) : contextOf(around)
-    const trace = this.#begin(skillName, { ...options, parent })
+    const parent = around === undefined ? options.parent : contextOf(around)
+    const trace = this.#begin(skillName, options, parent)
     const handle = new TraceHandle(this.#recording, trace)
-    return runIn(
-      placeIn(outer, trace, this.#recording, undefined),
-      () => fn(handle),
-      () => handle.finish(),
-      (thrown) => handle.finish({ thrown }),
-    )
+    return runIn(placeIn(outer, trace, this.#recording, undefined), fn, handle)
   }
 
   /**
@@ -156,7 +153,7 @@ export class ExecutionTracer implements AsyncDisposable {
     const options: TraceOptions =
       typeof second === 'object' && second !== null ? second : { executionId: second, metadata }
     if (this.#recording === undefined) return noStep.traceId
-    const trace = this.#begin(skillName, options)
+    const trace = this.#begin(skillName, options, options.parent)
     let outer = currentPlace()
     // Traces that there is no room for and that nobody ends would make an endless chain.
     if (trace.dropReason !== undefined) while (outer?.trace.dropReason !== undefined) outer = outer.outer
@@ -256,7 +253,11 @@ export class ExecutionTracer implements AsyncDisposable {
     })
   }
 
-  #begin(skillName: string, options: TraceOptions): OpenTrace {
+  #begin(
+    skillName: string,
+    options: TraceOptions,
+    parentContext: TraceContextData | null | undefined,
+  ): OpenTrace {
     const startedAtMs = startOf(options.startedAt)
     const isNow = startedAtMs === undefined && options.traceId === undefined
     // Read next to the other clock: what lies between them is off in every step's time.
@@ -269,8 +270,7 @@ export class ExecutionTracer implements AsyncDisposable {
       throw new InvalidInputError(`traceId '${traceId}' is that of a trace that is still open`)
     const { service, redactor } = this.#settings
     const { executionId, metadata, timeoutMs } = options
-    const parent = parentOf(options.parent)
-    let steps = 0
+    const parent = parentOf(parentContext)
     const trace = new OpenTrace({
       traceId,
       startedAtMs: traceIdStart(traceId) ?? startedAtMs ?? Date.now(),
@@ -287,7 +287,7 @@ export class ExecutionTracer implements AsyncDisposable {
       recentBudget: this.#recentBudget,
       idPrefix: '',
       startPerfMs,
-      nextStepNumber: () => ++steps,
+      nextStepNumber: undefined,
     })
     this.#recording?.begin(trace, this.#settings.openTracesMax)
     return trace
@@ -328,6 +328,8 @@ export class ExecutionTracer implements AsyncDisposable {
     return this.#recording?.lose(events) ?? true
   }
 }
+
+const NO_OPTIONS: TraceOptions = {}
 
 function startOf(startedAt: Date | number | undefined): number | undefined {
   if (startedAt === undefined) return undefined

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { flatObjectText } from './flat-object.ts'
-import { encodeObject, REDACTED } from './plain-json.ts'
+import { flatObject } from './flat-object.ts'
+import { encodeAndCopy, encodeObject, REDACTED } from './plain-json.ts'
 import { makeRedactor } from './redact.ts'
 
 const key = fc.oneof(
@@ -50,7 +50,11 @@ test('what is flat becomes what the long way makes of it, whatever the keys, sec
         // A Map of the same members goes the long way.
         const long = encodeObject(new Map(Object.entries(object)), maxLength, redactor)
         expect(encodeObject(object, maxLength, redactor)).toBe(long)
-        flat += Number(flatObjectText(object, maxLength, redactor, REDACTED) !== undefined)
+        expect(encodeAndCopy(object, maxLength, redactor)).toStrictEqual({
+          text: long,
+          copy: JSON.parse(long),
+        })
+        flat += Number(flatObject(object, maxLength, redactor, REDACTED) !== undefined)
       },
     ),
     { numRuns: 3_000 },
@@ -81,7 +85,23 @@ test('what is not flat, or only looks like an object, goes the long way', () => 
     { toJSON: 1 },
     { a: {} },
   ])
-    expect(flatObjectText(value, 1_000, undefined, REDACTED)).toBeUndefined()
-  expect(flatObjectText({ a: 1, b: undefined, c: 'x' }, 1_000, undefined, REDACTED)).toBe('{"a":1,"c":"x"}')
-  expect(flatObjectText(Object.create(null), 1_000, undefined, REDACTED)).toBe('{}')
+    expect(flatObject(value, 1_000, undefined, REDACTED)).toBeUndefined()
+  expect(flatObject({ a: 1, b: undefined, c: 'x' }, 1_000, undefined, REDACTED)?.text).toBe('{"a":1,"c":"x"}')
+  expect(flatObject(Object.create(null), 1_000, undefined, REDACTED)?.text).toBe('{}')
+})
+
+test('the copy is one of its own, and no getter that throws at the second time reaches the caller', () => {
+  const given = { a: 1, b: 'x' }
+  const { copy } = encodeAndCopy(given, 1_000, undefined)
+  given.a = 2
+  expect(copy).toStrictEqual({ a: 1, b: 'x' })
+  let times = 0
+  const moody = {
+    get a(): number {
+      times += 1
+      if (times > 1) throw new Error('no')
+      return 1
+    },
+  }
+  expect(encodeAndCopy(moody, 1_000, undefined)).toStrictEqual({ text: '{"a":1}', copy: { a: 1 } })
 })

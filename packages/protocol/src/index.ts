@@ -69,6 +69,7 @@ export {
   cleanText,
   DEPTH_MAX,
   ERROR_MAX_LENGTH,
+  encodeAndCopy,
   encodeObject,
   hasSuspiciousEscape,
   METADATA_MAX_LENGTH,

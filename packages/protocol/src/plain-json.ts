@@ -1,4 +1,4 @@
-import { flatObjectText } from './flat-object.ts'
+import { flatObject } from './flat-object.ts'
 import type { Redactor } from './redact.ts'
 import type { Json, JsonObject } from './trace.ts'
 
@@ -68,9 +68,27 @@ export function cleanJson<T extends Json>(value: T): T {
  * With a redactor secrets are taken out, before anything is cut.
  */
 export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH, redactor?: Redactor): string {
+  return flatObject(value, maxLength, redactor, REDACTED)?.text ?? encodeDeep(value, maxLength, redactor)
+}
+
+/** The same, and what the text says as an object of its own: of a flat one in a tenth of the time that parsing it takes. */
+export function encodeAndCopy(
+  value: unknown,
+  maxLength: number,
+  redactor: Redactor | undefined,
+): { text: string; copy: JsonObject } {
+  const flat = flatObject(value, maxLength, redactor, REDACTED)
+  const text = flat?.text ?? encodeDeep(value, maxLength, redactor)
+  try {
+    if (flat?.isVerbatim) return { text, copy: { ...(value as JsonObject) } }
+  } catch {
+    // A getter that throws at the second time.
+  }
+  return { text, copy: JSON.parse(text) }
+}
+
+function encodeDeep(value: unknown, maxLength: number, redactor: Redactor | undefined): string {
   if (value === undefined || value === null) return '{}'
-  const flat = flatObjectText(value, maxLength, redactor, REDACTED)
-  if (flat !== undefined) return flat
   const walk = {
     path: new Set<object>(),
     left: maxLength,
