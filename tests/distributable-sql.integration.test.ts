@@ -225,6 +225,17 @@ async function useTheCommandLine(): Promise<void> {
     run('running'),
   ])
   await Promise.all([run('dead', 'drop', '--all'), run('delete', '--execution', 'e-1'), run('migrate')])
+  // Late writes, and a month that is rewritten without some of them.
+  await using storage = new TraceStorage(postgres.url, { schema: SCHEMA })
+  for (const status of ['success', 'failed'] as const) {
+    const startedAt = new Date(Date.now() - 70 * DAY_MS)
+    await storage.finalizeTrace(
+      { traceId: newTraceId(Number(startedAt)), skillName: 'old', startedAt },
+      status,
+    )
+  }
+  await run('retention', 'plan', '--keep', 'success=2d')
+  await run('retention', 'apply', '--keep', 'success=2d')
 }
 
 /** Statements without which something was not seen. */
@@ -232,6 +243,9 @@ const SEEN: Record<string, RegExp> = {
   migration: /^create table execution_traces/,
   partition: /attach partition stepwell\.execution_traces_\d{4}_\d\d for values/,
   retention: /detach partition stepwell\.execution_traces_\d{4}_\d\d concurrently/,
+  'late write': /insert into stepwell\.execution_late_writes /,
+  rewrite: /^insert into stepwell\.execution_traces_\d{4}_\d\d_rewrite \(/,
+  swap: /^lock table only stepwell\.execution_traces in access exclusive mode/,
   upsert: /^insert into stepwell\.execution_traces as t .* where t\.version = excluded\.version - 1/,
   'marks of a write':
     /^begin; set local .*; insert into stepwell\.execution_rollup_marks \(due_at, minutes\) values/,

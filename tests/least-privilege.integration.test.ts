@@ -102,16 +102,18 @@ test('producer, worker and reader do their work with the rights of docs/security
         ['export'],
         ['doctor', '--audit'],
         ['dead', 'list'],
+        ['retention', 'plan', '--keep', 'success=2d'],
       ]
       await Promise.all(reads.map((args) => cli('reader', args)))
       await cli('producer', ['run', '--', 'true'])
       const line = `{"skill_name":"imported","started_at":"${new Date().toISOString()}","status":"success","steps":[]}`
-      await cli('worker', ['import', '-'], line)
+      await cli('worker', ['import', '-'], `${line}\n${line.replace(/"20\d\d/, '"2019')}`)
       for (const args of [
         ['migrate'],
         ['dead', 'replay'],
         ['dead', 'drop', '--all'],
         ['delete', '--execution', 'e-1'],
+        ['retention', 'apply', '--keep', 'success=2d'],
         ['doctor'],
       ])
         await cli('worker', args)

@@ -141,7 +141,7 @@ test('every question can be asked of a replica; one that stands in the way of a 
       (await onReplica.query("select from pg_stat_activity where wait_event_type = 'Lock'")).rowCount,
     { what: 'the query waits' },
   )
-  expect(await dropPartitionsBefore(database, monthBounds(older).toMs)).toEqual([partitionName(older)])
+  expect(await dropPartitionsBefore(database, monthBounds(older).toMs)).toMatchObject([{ month: older }])
   expect(await asking).toMatchObject({
     code: 1,
     stderr: expect.stringMatching(/conflict with recovery: the replica was asked while .* Ask again/),

@@ -6,7 +6,7 @@
 create role stepwell_owner nologin;
 create schema if not exists stepwell authorization stepwell_owner;
 
--- Workers, and the commands that write (`migrate`, `delete`, `dead replay`, `dead drop`): as members of the owner, for they make and drop partitions.
+-- Workers, and the commands that write (`migrate`, `delete`, `dead replay`, `dead drop`, `retention apply`): as members of the owner, for they make and drop partitions.
 create role stepwell_worker login password :'worker_password' in role stepwell_owner;
 alter role stepwell_worker set role stepwell_owner;
 

@@ -34,6 +34,17 @@ export const environmentSchema = z.object({
     .max(256)
     .default(1)
     .describe('Number of streams, as producers and workers have it'),
+  STEPWELL_RETENTION_MONTHS: z.coerce
+    .number('must be a whole number')
+    .int()
+    .min(0)
+    .max(1200)
+    .default(0)
+    .describe('Whole months to keep, as workers have it: what `stepwell retention` goes by'),
+  STEPWELL_RETENTION_CLASSES: z
+    .string()
+    .default('')
+    .describe('Days that finished runs are kept by class, as workers have it'),
   STEPWELL_TRACE_CONTEXT: z
     .string()
     .optional()
@@ -77,5 +88,6 @@ export function drillEnvironment(place: {
     STEPWELL_LOG_LEVEL: 'info',
     STEPWELL_CORRELATION: 'open',
     STEPWELL_RETENTION_MONTHS: '0',
+    STEPWELL_RETENTION_CLASSES: '',
   }
 }

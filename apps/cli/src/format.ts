@@ -49,8 +49,9 @@ export function counted(count: number, noun: string): string {
   return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`
 }
 
-/** Bytes as people read them: `0 B`, `12.3 KiB`, `1.5 MiB`. */
+/** Bytes as people read them: `0 B`, `12.3 KiB`, `1.5 MiB`, `310.2 GiB`. */
 export function sizeText(bytes: number): string {
   if (bytes < 1_024) return `${bytes} B`
-  return bytes < 2 ** 20 ? `${(bytes / 1_024).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`
+  if (bytes < 2 ** 20) return `${(bytes / 1_024).toFixed(1)} KiB`
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`
 }

@@ -19,12 +19,11 @@ import { listSkills } from './commands/skills.ts'
 import { tail } from './commands/tail.ts'
 import { listTraces } from './commands/traces.ts'
 import { UsageError } from './errors.ts'
+import { examples } from './help-examples.ts'
+import { addRetention } from './retention-commands.ts'
 
 /** Runs an action with the context, which is made for it alone; what it gives is the exit code. */
 export type WithContext = (action: (context: CommandContext) => Promise<unknown>) => Promise<void>
-
-const examples = (...lines: string[]): string =>
-  `\nExamples:\n${lines.map((line) => `  $ stepwell ${line}`).join('\n')}`
 
 const limit = (standard: number): [string, string, (text: string) => number, number] => [
   '--limit <n>',
@@ -53,6 +52,7 @@ Environment:
   STEPWELL_NAMESPACE  prefix of the Redis keys (stepwell)
   STEPWELL_SCHEMA     Postgres schema of the tables (the search path)
   STEPWELL_SHARDS     number of streams, as producers and workers have it (1)
+  STEPWELL_RETENTION_CLASSES, STEPWELL_RETENTION_MONTHS  what retention goes by, as workers have it
   NO_COLOR            no colour
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
@@ -237,6 +237,7 @@ ${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL
     .action((letters, options) => withContext((context) => dropLetters(context, letters, options)))
   dead.addHelpText('after', examples('dead list', 'dead replay --dry-run', 'dead drop --all')).exitOverride()
 
+  addRetention(program, withContext)
   return program
 }
 

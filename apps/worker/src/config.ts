@@ -1,8 +1,17 @@
 import { InvalidInputError, parseRedisUrl } from '@stepwell/protocol'
 import { explain } from '@stepwell/protocol/schema'
+import { parseRetentionRules } from '@stepwell/storage'
 import * as z from 'zod'
 
 const onOff = z.enum(['on', 'off']).transform((value) => value === 'on')
+const retentionRules = z.string().transform((text, context) => {
+  try {
+    return parseRetentionRules(text)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message })
+    return z.NEVER
+  }
+})
 const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 
 /** The worker's environment: every variable, its meaning and its default. The table in docs/OPERATIONS.md says the same. */
@@ -37,7 +46,14 @@ export const environmentSchema = z.object({
     .enum(['hour', 'open'])
     .default('hour')
     .describe('Keep correlation keys for an hour after their last use, or only while the trace is open'),
-  STEPWELL_RETENTION_MONTHS: wholeNumber(0, 1200).default(0).describe('Whole months to keep; 0 keeps all'),
+  STEPWELL_RETENTION_MONTHS: wholeNumber(0, 1200)
+    .default(0)
+    .describe('Whole months to keep, whatever the classes say; 0 keeps all'),
+  STEPWELL_RETENTION_CLASSES: retentionRules
+    .optional()
+    .describe(
+      'Days that finished runs are kept by status and skill, like `success=7d, failed=90d, docker-build/*=30d`; default: for ever',
+    ),
   STEPWELL_DEAD_LETTERS_MAX: wholeNumber(0, 10_000_000)
     .default(100_000)
     .describe('Dead letters that are kept; new ones beyond it are only counted, by reason'),

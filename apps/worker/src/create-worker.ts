@@ -6,6 +6,8 @@ import {
   type DeadLetterBounds,
   migrateToLatest,
   openDatabase,
+  type RetentionRule,
+  sortRules,
   TraceWriter,
 } from '@stepwell/storage'
 import { type Logger, pino } from 'pino'
@@ -48,8 +50,10 @@ export interface WorkerOptions {
   migrate?: boolean
   /** Keep correlation keys an hour from their last use, or only while the trace is open. Default: `hour`. */
   correlation?: 'hour' | 'open'
-  /** Whole months to keep; 0 (the default) keeps all. */
+  /** Whole months to keep, whatever `retentionRules` say; 0 (the default) keeps all. */
   retentionMonths?: number
+  /** How long finished traces are kept, by status and skill. Default: none is removed. Needs a pool of two connections at least. */
+  retentionRules?: readonly RetentionRule[]
   /** How much dead letters may take: new ones beyond it are counted only. Default: 100,000 letters with 1 GiB of payload. */
   deadLetterBounds?: DeadLetterBounds
   /** Milliseconds after which dead letters are removed; 0: never. Default: 90 days. */
@@ -89,6 +93,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   const log = options.log ?? pino({ level: 'warn' })
   const { redis, database: databaseConfig, namespace = 'stepwell', schema } = options
   const { silenceMs = 60_000, checkpointMs = 10_000, shutdownMs = 20_000, staleMs = 30_000 } = options
+  const retentionRules = sortRules(options.retentionRules ?? [])
   if (options.migrate ?? true) {
     await migrateToLatest({ connectionString: databaseConfig, ...(schema === undefined ? {} : { schema }) })
   }
@@ -187,7 +192,12 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     const running = startMaintenance(
       {
         ...context,
-        retentionMonths: options.retentionMonths ?? 0,
+        retention: { keepMonths: options.retentionMonths ?? 0, rules: retentionRules },
+        onRetention: ({ action, removed, bytesFreed }) => {
+          metrics.retentionTraces.inc({ action }, removed)
+          metrics.retentionBytes.inc({ action }, Math.max(0, bytesFreed))
+        },
+        stop,
         deadLetterMaxAgeMs: options.deadLetterMaxAgeMs ?? 90 * DAY_MS,
       },
       { namespace, redis: main, blocking: connections.extra(), onTrouble },

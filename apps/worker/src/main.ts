@@ -37,6 +37,7 @@ async function main(command: string | undefined): Promise<void> {
     migrate: env.STEPWELL_MIGRATE,
     correlation: env.STEPWELL_CORRELATION,
     retentionMonths: env.STEPWELL_RETENTION_MONTHS,
+    retentionRules: env.STEPWELL_RETENTION_CLASSES ?? [],
     deadLetterBounds: {
       maxLetters: env.STEPWELL_DEAD_LETTERS_MAX,
       maxBytes: env.STEPWELL_DEAD_LETTERS_MAX_MIB * 2 ** 20,

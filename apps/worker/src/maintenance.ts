@@ -1,12 +1,14 @@
-import { addMonths, monthBounds, monthOf } from '@stepwell/protocol'
+import { addMonths, monthBounds, monthOf, partitionName } from '@stepwell/protocol'
 import {
+  type AppliedMonth,
+  applyRetention,
   type Database,
-  dropPartitionsBefore,
   ensurePartitions,
   expireDeadLetters,
   listPartitions,
   MONTHS_AHEAD,
   monthsAround,
+  type RetentionPolicy,
   refreshRollups,
 } from '@stepwell/storage'
 import { Queue, Worker } from 'bullmq'
@@ -27,10 +29,12 @@ export interface MaintenanceContext {
   shards: readonly Shard[]
   reclaimer: Reclaimer
   silenceMs: number
-  /** Whole months to keep; 0 keeps all. */
-  retentionMonths: number
+  retention: RetentionPolicy
+  onRetention: (applied: Omit<AppliedMonth, 'month'>) => void
   /** Milliseconds that a dead letter is kept; 0: for ever. */
   deadLetterMaxAgeMs: number
+  /** Aborts when the worker stops. */
+  stop: AbortSignal
   log: Logger
 }
 
@@ -82,11 +86,16 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
   },
   retention: {
     everyMs: 3_600_000,
-    run: async ({ database, retentionMonths, log }) => {
-      if (retentionMonths === 0) return
-      const oldest = addMonths(monthOf(Date.now()), 1 - retentionMonths)
-      const dropped = await dropPartitionsBefore(database, monthBounds(oldest).fromMs)
-      if (dropped.length > 0) log.info({ dropped }, 'partitions dropped by retention')
+    run: async ({ database, retention, onRetention, stop, log }) => {
+      if (retention.keepMonths === 0 && retention.rules.length === 0) return
+      await applyRetention(database, retention, {
+        nowMs: Date.now(),
+        stop,
+        onMonth: ({ month, ...applied }) => {
+          log.info({ partition: partitionName(month), ...applied }, 'retention has removed traces')
+          onRetention(applied)
+        },
+      })
     },
   },
   'dead-letters': {
@@ -100,6 +109,8 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
   },
 }
 
+/** Two, so that a month which is rewritten for an hour holds up no timeouts. A job that runs twice at once does no harm. */
+const CONCURRENCY = 2
 /** A job this late is scheduled anew: what should have led to its next run was refused half-way. */
 const LATE_MS = 10_000
 
@@ -140,7 +151,7 @@ export function startMaintenance(
     {
       connection: options.blocking as never,
       prefix,
-      concurrency: 1,
+      concurrency: CONCURRENCY,
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 100 },
     },

@@ -10,6 +10,8 @@ export interface Metrics {
   entriesReclaimed: Counter
   entriesAcked: Counter<'outcome'>
   tracesStored: Counter<'path'>
+  retentionTraces: Counter<'action'>
+  retentionBytes: Counter<'action'>
   lettersWritten: Counter
   letters: Gauge
   lettersNotKept: Gauge<'reason' | 'why'>
@@ -88,6 +90,18 @@ export function createMetrics(): Metrics {
       name: 'stepwell_traces_stored_total',
       help: 'Trace writes committed: whole from the stream, or from the open state (checkpoints included)',
       labelNames: ['path'],
+      registers,
+    }),
+    retentionTraces: new Counter({
+      name: 'stepwell_retention_traces_removed_total',
+      help: 'Traces that this worker has removed by retention: of months rewritten, exactly; of months dropped, about',
+      labelNames: ['action'],
+      registers,
+    }),
+    retentionBytes: new Counter({
+      name: 'stepwell_retention_bytes_freed_total',
+      help: 'Bytes that those months take less, with their indexes',
+      labelNames: ['action'],
       registers,
     }),
     lettersWritten: counter(

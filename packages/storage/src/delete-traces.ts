@@ -1,6 +1,7 @@
 import { traceIdStart } from '@stepwell/protocol'
 import { CompiledQuery } from 'kysely'
 import { type Database, qualified } from './database.ts'
+import { lateWriteStatement } from './late-writes.ts'
 import { markStatement } from './rollup-marks.ts'
 
 /** Removes the trace with this id, or all with this execution id, and their dead letters; gives their ids. One transaction. */
@@ -22,6 +23,10 @@ export async function deleteTraces(
       const starts = rows.map((row) => new Date(row.started_at).getTime())
       const marks = qualified(database.schema, 'execution_rollup_marks')
       await trx.executeQuery(CompiledQuery.raw(markStatement(marks, starts, Date.now())))
+      const keys = rows.map((row, i) => ({ traceId: row.trace_id, startedAtMs: starts[i] as number }))
+      const notes = qualified(database.schema, 'execution_late_writes')
+      const note = lateWriteStatement(notes, keys, Date.now())
+      if (note !== undefined) await trx.executeQuery(CompiledQuery.raw(note))
     }
     const letters = 'traceId' in which ? [which.traceId, ...deleted] : deleted
     for (let i = 0; i < letters.length; i += 1_000) {

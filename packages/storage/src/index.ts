@@ -1,3 +1,5 @@
+export { type AppliedMonth, type ApplyOptions, applyRetention } from './apply-retention.ts'
+export type { RemovedTrace } from './copy-month.ts'
 export { type Database, type DatabaseConfig, openDatabase, type Patience } from './database.ts'
 export {
   countDeadLetters,
@@ -22,8 +24,11 @@ export {
 export type { TraceInput } from './delta-of-trace.ts'
 export { FailureCatalogue, type Occurrence } from './failure-catalogue.ts'
 export { type FailureMarks, failureMarks, type MessageMarks, messageMarks } from './failure-marks.ts'
+export { TraceGoneError } from './gone-traces.ts'
+export { lateWriteStatement, type TraceKey } from './late-writes.ts'
 export { checkMigrations, type MigrationReport, migrateToLatest, SchemaTooNewError } from './migrate.ts'
 export {
+  type DroppedMonth,
   dropPartitionsBefore,
   ensurePartitions,
   listPartitions,
@@ -32,6 +37,22 @@ export {
 } from './partitions.ts'
 export { type RebuildProgress, rebuildRollups } from './rebuild-rollups.ts'
 export { type RefreshReport, refreshRollups } from './refresh-rollups.ts'
+export {
+  type PlannedClass,
+  type PlannedMonth,
+  planRetention,
+  REWRITE_MIN_SHARE,
+} from './retention-plan.ts'
+export {
+  classOf,
+  classText,
+  KEEP_MIN_DAYS,
+  parseRetentionRules,
+  type RetentionPolicy,
+  type RetentionRule,
+  sortRules,
+} from './retention-policy.ts'
+export { OldSnapshotError, type RewriteStage } from './rewrite-month.ts'
 export type {
   DeadLettersNotKeptTable,
   DeadLettersTable,
@@ -39,6 +60,8 @@ export type {
   FailureNotesTable,
   FailurePatternsTable,
   FailureSignaturesTable,
+  LateWritesTable,
+  RetentionTable,
   Tables,
 } from './tables.ts'
 export { type FinalizedTrace, TraceStorage, type TraceStorageOptions } from './trace-storage.ts'

@@ -9,7 +9,9 @@ import {
 import { minuteOf } from '@stepwell/protocol/statistics'
 import { CompiledQuery, type Kysely, type RawBuilder, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
+import { recordRetention } from './retention-records.ts'
 import { insertMarks } from './rollup-marks.ts'
+import { withSettings } from './session.ts'
 import type { Tables } from './tables.ts'
 
 /** How many months ahead partitions are made. */
@@ -91,44 +93,86 @@ export async function listPartitions({ db, schema }: Database): Promise<Month[]>
   return rows.flatMap((row) => monthOfPartition(row.name) ?? [])
 }
 
+/** A month that was dropped. */
+export interface DroppedMonth {
+  month: Month
+  /** Traces, as Postgres last knew: about, and 0 where it never looked. */
+  traces: number
+  /** With its indexes. */
+  bytes: number
+}
+
 /**
- * Detaches and drops every partition that ended before `beforeMs`; returns their names. `detach … concurrently` blocks
- * neither readers nor writers. It waits for those that are there already: when that takes longer than `timeoutMs` (default:
- * 30,000) it throws (55P03 or 57014). Idempotent: what an earlier call began is ended now.
+ * Detaches and drops every partition that ended before `beforeMs`, but for those with traces that still run; returns them. `detach …
+ * concurrently` blocks neither readers nor writers. It waits for those that are there already: when that takes longer than
+ * `timeoutMs` (default: 30,000) it throws (55P03 or 57014). Idempotent: what an earlier call began is ended now.
  */
 export async function dropPartitionsBefore(
   database: Database,
   beforeMs: number,
-  { timeoutMs = DETACH_TIMEOUT_MS } = {},
-): Promise<string[]> {
+  { timeoutMs = DETACH_TIMEOUT_MS, nowMs = Date.now() } = {},
+): Promise<DroppedMonth[]> {
   const { db, schema } = database
-  const { rows } = await sql<{ name: string; attached: boolean; pending: boolean }>`
-    select c.relname as name, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending
-      from pg_class c left join pg_inherits i on i.inhrelid = c.oid
-     where c.relnamespace = (select relnamespace from pg_class where oid = to_regclass(${qualified(schema, 'execution_traces')}))
-       and c.relkind = 'r' and c.relname like 'execution\\_traces\\_____\\___'
-     order by pending desc, c.relname`.execute(db)
-  const dropped: string[] = []
-  for (const { name, attached, pending } of rows) {
+  const parent = sql.table(qualified(schema, 'execution_traces'))
+  const dropped: DroppedMonth[] = []
+  for (const { name, attached, pending, about, bytes } of await monthTables(database)) {
     const month = monthOfPartition(name)
     if (month === undefined || monthBounds(month).toMs > beforeMs) continue
     const partition = sql.table(qualified(schema, name))
-    const parent = sql.table(qualified(schema, 'execution_traces'))
+    // What is detached already is not seen by anybody: it cannot wait for its end.
+    if (attached && !pending && (await hasRunning(database, partition))) continue
     // Before it goes, so that nobody counts what is not there any more; and after.
-    await markMonth(database, month, Date.now() + WHILE_GOING_MS)
+    await markMonth(database, month, nowMs + WHILE_GOING_MS)
     if (attached) {
       const how = sql.raw(pending ? 'finalize' : 'concurrently')
-      await within(timeoutMs, database, sql`alter table ${parent} detach partition ${partition} ${how}`)
+      const bounds = { statement_timeout: `${timeoutMs}ms`, lock_timeout: `${timeoutMs}ms` }
+      await withSettings(database, bounds, (session) =>
+        sql`alter table ${parent} detach partition ${partition} ${how}`.execute(session),
+      )
     }
+    if (await hasRunning(database, partition)) {
+      // It came at the last moment.
+      await makePartition(database, month)
+      continue
+    }
+    const traces = Math.max(0, Math.round(about))
+    // That there were some is what matters: parts of them do not come back.
+    await recordRetention(db, month, { removed: Math.max(1, traces), lookedFor: 'dropped', nowMs })
     await sql`drop table ${partition}`.execute(db)
-    await markMonth(database, month, Date.now())
-    dropped.push(name)
+    await markMonth(database, month, nowMs)
+    dropped.push({ month, traces, bytes: Number(bytes) })
   }
   return dropped
 }
 
+interface MonthTable {
+  name: string
+  attached: boolean
+  pending: boolean
+  about: number
+  bytes: string
+}
+
+/** All tables that are named like a month, what is half detached first. */
+async function monthTables({ db, schema }: Database): Promise<MonthTable[]> {
+  const { rows } = await sql<MonthTable>`
+    select c.relname as name, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending,
+           c.reltuples::float8 as about, pg_total_relation_size(c.oid) as bytes
+      from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+     where c.relnamespace = (select relnamespace from pg_class where oid = to_regclass(${qualified(schema, 'execution_traces')}))
+       and c.relkind = 'r' and c.relname like 'execution\\_traces\\_____\\___'
+     order by pending desc, c.relname`.execute(db)
+  return rows
+}
+
+async function hasRunning({ db }: Database, partition: RawBuilder<unknown>): Promise<boolean> {
+  const { rows } = await sql<{ running: boolean }>`
+    select exists (select from ${partition} where status = 'running') as running`.execute(db)
+  return rows[0]?.running ?? false
+}
+
 /** Says that what is rolled up of a month is not what its traces are any more; to be called in the transaction that makes it so, or before. */
-async function markMonth(
+export async function markMonth(
   { db, schema }: { db: Kysely<Tables>; schema: string | undefined },
   month: Month,
   dueMs: number,
@@ -138,24 +182,4 @@ async function markMonth(
   await db.executeQuery(
     CompiledQuery.raw(insertMarks(qualified(schema, 'execution_rollup_marks'), [{ dueMs, ranges }])),
   )
-}
-
-/** Runs a statement that no transaction may be around, so that no `set local` could bound it. */
-async function within(timeoutMs: number, { db }: Database, statement: RawBuilder<unknown>): Promise<void> {
-  await db.connection().execute(async (connection) => {
-    const names = ['statement_timeout', 'lock_timeout']
-    const { rows } = await sql<Record<string, string>>`select ${sql.join(
-      names.map((name) => sql`current_setting(${name}) as ${sql.ref(name)}`),
-    )}`.execute(connection)
-    const set = (value: (name: string) => string | undefined): Promise<unknown> =>
-      sql`select ${sql.join(names.map((name) => sql`set_config(${name}, ${value(name)}, false)`))}`.execute(
-        connection,
-      )
-    await set(() => `${timeoutMs}ms`)
-    try {
-      await statement.execute(connection)
-    } finally {
-      await set((name) => rows[0]?.[name])
-    }
-  })
 }

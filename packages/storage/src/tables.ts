@@ -111,6 +111,25 @@ export interface RollupMarksTable {
   minutes: string
 }
 
+/** `execution_retention`: the months that retention has looked at. Days and counts come as text. */
+export interface RetentionTable {
+  /** Its first day. */
+  month: string
+  /** Traces removed so far; of a month that was dropped whole about as many as it had, at least 1. */
+  removed: ColumnType<string, number>
+  /** What was past its time when it was looked at. */
+  looked_for: string
+  looked_at: Date
+}
+
+/** `execution_late_writes`: writes to months that are over, by the keys of their rows. */
+export interface LateWritesTable {
+  entry_id: string
+  month: string
+  trace_ids: string[]
+  started_at: Date[]
+}
+
 /** The tables that the storage package knows. */
 export interface Tables {
   execution_traces: ExecutionTracesTable
@@ -122,4 +141,6 @@ export interface Tables {
   execution_rollups: RollupsTable
   execution_rollup_state: RollupStateTable
   execution_rollup_marks: RollupMarksTable
+  execution_retention: RetentionTable
+  execution_late_writes: LateWritesTable
 }

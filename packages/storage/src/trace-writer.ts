@@ -13,6 +13,8 @@ import { CompiledQuery, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
 import { FailureCatalogue } from './failure-catalogue.ts'
 import { type FailureMarks, failureMarks } from './failure-marks.ts'
+import { refuseTorsos } from './gone-traces.ts'
+import { isLate, lateWriteStatement } from './late-writes.ts'
 import { MonthCover } from './month-cover.ts'
 import { markStatement } from './rollup-marks.ts'
 import { isMissingPartition } from './transient-error.ts'
@@ -106,15 +108,18 @@ export class TraceWriter {
   /**
    * Stores at most WRITE_MAX_TRACES traces, each at most once in the list; resolves after the commit, with what is stored
    * then, in the order of the input. Idempotent. Missing partitions are made. Not atomic: on an error some traces may
-   * be stored. Throws what `pg` throws.
+   * be stored. Throws what `pg` throws, and TraceGoneError.
    */
   async write(traces: readonly TraceDeltas[]): Promise<Written[]> {
     if (traces.length > WRITE_MAX_TRACES) throw new RangeError(`at most ${WRITE_MAX_TRACES} traces a write`)
     for (const { startedAtMs } of traces)
       if (!this.#months.has(startedAtMs)) await this.#months.make(startedAtMs)
     const written = new Map<TraceDeltas, TraceState>()
-    let fresh = traces.filter((trace) => !trace.known)
-    let stored = traces.filter((trace) => trace.known)
+    const nowMs = Date.now()
+    // Of a month that is over a row may have been removed: whether it is there decides.
+    const isRead = ({ known, startedAtMs }: TraceDeltas): boolean => known || isLate(startedAtMs, nowMs)
+    let fresh = traces.filter((trace) => !isRead(trace))
+    let stored = traces.filter(isRead)
     for (let round = 0; fresh.length + stored.length > 0; round++) {
       if (round === MAX_ROUNDS) throw new Error(`a trace could not be stored in ${MAX_ROUNDS} rounds`)
       const rows = fresh.map((input) => this.#version(input, undefined))
@@ -190,9 +195,14 @@ export class TraceWriter {
   ): Promise<Versioned[]> {
     if (traces.length === 0) return []
     const rows = await this.#read(traces)
+    const keyed = (trace: TraceDeltas): string => keyOf(trace.traceId, trace.startedAtMs)
+    await refuseTorsos(
+      this.#database.db,
+      traces.filter((trace) => !rows.has(keyed(trace))),
+    )
     const changed: Versioned[] = []
     for (const input of traces) {
-      const stored = rows.get(keyOf(input.traceId, input.startedAtMs))
+      const stored = rows.get(keyed(input))
       const next = this.#version(input, stored)
       if (stored !== undefined && sameRow(next.row, stored.row)) written.set(input, next.state)
       else changed.push(next)
@@ -212,17 +222,18 @@ export class TraceWriter {
       marks?.message ? [{ marks: marks.message, startedAtMs }] : [],
     )
     if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
-    const now = new Date()
-    const query = upsertQuery(this.#table, rows, now.toISOString())
+    const nowMs = Date.now()
+    const query = upsertQuery(this.#table, rows, new Date(nowMs).toISOString())
+    const { schema } = this.#database
     const starts = rows.map(({ row }) => row.started_at.getTime())
-    const mark = markStatement(
-      qualified(this.#database.schema, 'execution_rollup_marks'),
-      starts,
-      now.getTime(),
-    )
+    const keys = rows.map(({ input }) => input)
+    const before = [
+      markStatement(qualified(schema, 'execution_rollup_marks'), starts, nowMs),
+      lateWriteStatement(qualified(schema, 'execution_late_writes'), keys, nowMs) ?? [],
+    ].flat()
     let stored: bigint | undefined
     try {
-      stored = await inOneTransaction(this.#database, mark, query)
+      stored = await inOneTransaction(this.#database, before.join('; '), query)
     } catch (error) {
       // Somebody dropped a month that was there: forget what we know, so that the next try makes it again.
       if (isMissingPartition(error)) this.#months.forget()

@@ -1,3 +1,5 @@
+import { StepwellError } from '@stepwell/protocol'
+
 // SQLSTATE classes and codes that pass by themselves: connections (08), resources (53), operator intervention and
 // time-outs (57), serialization (40001), deadlock (40P01), lock not available (55P03), read-only (25006), stood still in a transaction
 // (25P03), I/O (58030).
@@ -17,12 +19,13 @@ export function sqlState(error: unknown): string | undefined {
 
 /**
  * Whether the same statement can succeed later. Decided by code, never by text: errors without a SQLSTATE are the
- * connection's; programming errors (TypeError and its like) are nobody's outage.
+ * connection's; our own errors, and programming errors (TypeError and its like), are nobody's outage.
  */
 export function isTransient(error: unknown): boolean {
   const code = sqlState(error)
   if (code !== undefined) return TRANSIENT_CODES.has(code) || TRANSIENT_CLASSES.has(code.slice(0, 2))
   return !(
+    error instanceof StepwellError ||
     error instanceof TypeError ||
     error instanceof RangeError ||
     error instanceof SyntaxError ||

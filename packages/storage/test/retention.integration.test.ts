@@ -1,0 +1,258 @@
+import { newTraceId, type TraceStatus } from '@stepwell/protocol'
+import {
+  applyRetention,
+  classOf,
+  type Database,
+  openDatabase,
+  parseRetentionRules,
+  planRetention,
+  type RewriteStage,
+  TraceGoneError,
+  TraceStorage,
+  TraceWriter,
+} from '@stepwell/storage'
+import type { TestDatabase } from '@stepwell/testkit'
+import { createDatabase } from '@stepwell/testkit/vitest'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { allRows, fillMonth, type Row } from './month-of-traces.ts'
+
+const SKILLS = ['build', "o'dd, name/%", 'deploy']
+const STATUSES: TraceStatus[] = ['success', 'success', 'failed', 'timeout', 'running']
+const MONTH = { year: 2026, month: 3 }
+const nowMs = Date.UTC(2026, 3, 20)
+const rules = parseRetentionRules("success=7d, failed=90d, build/failed=10d, o'dd%2C%20name/%25/*=2d")
+const policy = { rules, keepMonths: 0 }
+/** The classes that are past their time. */
+const goes = rules.flatMap((rule, i) => (rule.keepDays < 20 ? [i] : []))
+const isKept = (row: Row): boolean => !goes.includes(classOf(rules, row))
+
+let testDatabase: TestDatabase
+let database: Database
+let rows: Row[]
+
+beforeAll(async () => {
+  testDatabase = await createDatabase()
+  database = openDatabase(testDatabase.url)
+})
+beforeEach(async () => {
+  await database.pool.query(
+    'truncate execution_traces, execution_retention, execution_late_writes; drop table if exists execution_traces_2026_03',
+  )
+  rows = await fillMonth(database, MONTH, { count: 300, skills: SKILLS, statuses: STATUSES })
+})
+afterAll(async () => {
+  await database.close()
+  await testDatabase.drop()
+})
+
+const tables = async (): Promise<string[]> =>
+  (
+    await database.pool.query(
+      "select relname as name from pg_class where relkind = 'r' and relname ~ '^execution_traces_2026_0[2-4]' order by 1",
+    )
+  ).rows.map(({ name }) => name)
+
+test('a month is rewritten once, and has exactly the rows that stay, untouched', async () => {
+  const before = await allRows(database)
+  const [plan] = await planRetention(database, policy, { nowMs, months: [MONTH] })
+  const kept = rows.filter(isKept)
+  expect(plan).toMatchObject({ action: 'rewrite', traces: 300, removedTraces: 300 - kept.length })
+  // By brute force.
+  for (const { name, traces } of plan?.classes ?? [])
+    expect([name, traces]).toEqual([
+      name,
+      rows.filter((row) => {
+        const at = classOf(rules, row)
+        return (
+          name ===
+            (at < 0
+              ? 'running'
+              : at === rules.length
+                ? 'others'
+                : plan?.classes.find((c) => c.name === name)?.name) && classNameOf(at) === name
+        )
+      }).length,
+    ])
+  expect(plan?.classes.reduce((sum, one) => sum + one.bytes, 0)).toBeCloseTo(plan?.bytes ?? 0, -1)
+  // A plan changes nothing.
+  expect(await allRows(database)).toEqual(before)
+
+  const applied = await applyRetention(database, policy, { nowMs })
+  expect(applied).toMatchObject([
+    {
+      month: MONTH,
+      action: 'rewritten',
+      removed: 300 - kept.length,
+      kept: kept.length,
+      bytesFreed: expect.any(Number),
+    },
+  ])
+  expect(await allRows(database)).toEqual(new Map(kept.map(({ traceId }) => [traceId, before.get(traceId)])))
+  expect(await tables()).toEqual(['execution_traces_2026_03'])
+  // What the partition has, the others have too: indexes, constraints, and no more.
+  const shapes = await database.pool.query(
+    `select c.relname as name, (select count(*) from pg_index i where i.indrelid = c.oid and indisvalid) as indexes,
+            (select count(*) from pg_inherits h join pg_index i on i.indexrelid = h.inhrelid where i.indrelid = c.oid) as attached,
+            (select string_agg(conname, ' ' order by conname) from pg_constraint k where k.conrelid = c.oid and contype = 'c') as checks,
+            c.reltuples >= 0 as analyzed
+       from pg_inherits p join pg_class c on c.oid = p.inhrelid where p.inhparent = 'execution_traces'::regclass order by 1`,
+  )
+  const [first, ...others] = shapes.rows.map(({ name, analyzed, ...shape }) => ({ ...shape }))
+  expect(first.indexes).toBe(first.attached)
+  expect(others).toEqual(others.map(() => first))
+  // There is nothing more to do.
+  expect(await applyRetention(database, policy, { nowMs })).toEqual([])
+  expect(await applyRetention(database, policy, { nowMs, again: true })).toEqual([])
+})
+
+const classNameOf = (at: number): string =>
+  at < 0 ? 'running' : at === rules.length ? 'others' : (CLASS_NAMES[at] as string)
+const CLASS_NAMES = rules.map(
+  ({ skill, status }) =>
+    `${skill === undefined ? '' : `${skill.replace(/[%, ]/g, encodeURIComponent)}/`}${status ?? '*'}`,
+)
+
+test('months past all keeping are dropped, but for traces that run', async () => {
+  const old = { year: 2026, month: 2 }
+  await fillMonth(database, old, { count: 9, skills: ['a'], statuses: ['success', 'failed'] })
+  const applied = await applyRetention(database, { rules: [], keepMonths: 1 }, { nowMs })
+  expect(applied).toMatchObject([
+    { month: old, action: 'dropped' },
+    { month: MONTH, action: 'rewritten', kept: 60, removed: 240 },
+  ])
+  expect(await tables()).toEqual(['execution_traces_2026_03'])
+  const running = rows.filter(({ status }) => status === 'running').map(({ traceId }) => traceId)
+  expect(new Set((await allRows(database)).keys())).toEqual(new Set(running))
+})
+
+test('what is written to a month while it is rewritten is all there afterwards, and no older than it was', async () => {
+  const writer = new TraceWriter(database)
+  const storage = new TraceStorage(database.pool)
+  const at = (row: Row): number => Number.parseInt(row.traceId.replaceAll('-', '').slice(0, 12), 16)
+  const write = async (row: Row, delta: object): Promise<void> => {
+    const said = { producer: '', delta: { t: row.traceId, n: [0, 0], ...delta } as never }
+    await writer.write([{ traceId: row.traceId, startedAtMs: at(row), said: [said], known: true }])
+  }
+  const pick = (status: TraceStatus): Row[] =>
+    rows.filter((row) => row.status === status && row.skillName === 'deploy')
+  /** One of each at each stage: a new row, a running one that ends, a kept one and a going one that get a step, and one deleted. */
+  const written: { traceId: string; steps?: number; status?: string }[] = []
+  const deleted: string[] = []
+  let n = 0
+  const onStage = async (_: unknown, stage: RewriteStage): Promise<void> => {
+    const fresh: Row = { traceId: newTraceId(Date.UTC(2026, 2, 10)), skillName: 'deploy', status: 'success' }
+    await write(fresh, { b: 1, k: `at ${stage}`, e: ['s', 5, 5], n: [1, 1], s: [[1, 'a', 0, 1]] })
+    written.push({ traceId: fresh.traceId, steps: 1, status: 'success' })
+    const [running, failed, success, gone] = [
+      pick('running')[n],
+      pick('failed')[n],
+      pick('success')[n],
+      pick('timeout')[n],
+    ] as Row[]
+    await write(running as Row, { k: 'deploy', e: ['s', 5, 5] })
+    written.push({ traceId: (running as Row).traceId, status: 'success' })
+    for (const row of [failed, success] as Row[]) {
+      await write(row, { k: 'deploy', s: [[2, 'late', 3, 4]], n: [2, 2] })
+      written.push({ traceId: row.traceId, steps: 2 })
+    }
+    expect(await storage.deleteTrace((gone as Row).traceId)).toBe(true)
+    deleted.push((gone as Row).traceId)
+    n += 1
+  }
+  const [applied] = (await applyRetention(database, policy, { nowMs, onStage })) ?? []
+  expect(n).toBe(5)
+  expect(applied).toMatchObject({ action: 'rewritten' })
+  const after = (await allRows(database)) as Map<string, { step_count: number; status: string }>
+  for (const { traceId, steps, status } of written) {
+    const row = after.get(traceId)
+    expect(row, traceId).toBeDefined()
+    if (steps !== undefined) expect(row?.step_count).toBe(steps)
+    if (status !== undefined) expect(row?.status).toBe(status)
+  }
+  for (const traceId of deleted) expect(after.has(traceId)).toBe(false)
+  const touched = new Set([...written.map(({ traceId }) => traceId), ...deleted])
+  for (const row of rows) if (!touched.has(row.traceId)) expect(after.has(row.traceId)).toBe(isKept(row))
+})
+
+const STAGES: RewriteStage[] = ['copy', 'index', 'freeze', 'catch up', 'swap']
+test.each(STAGES)(
+  'whoever loses its connections before "%s" leaves the month as it was; the next one ends it',
+  async (stage) => {
+    const before = await allRows(database)
+    const victim = openDatabase({ connectionString: testDatabase.url, application_name: 'victim' })
+    const onStage = async (_: unknown, at: RewriteStage): Promise<void> => {
+      if (at === stage)
+        await database.pool.query(
+          "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'victim'",
+        )
+    }
+    await expect(applyRetention(victim, policy, { nowMs, onStage })).rejects.toThrow()
+    await victim.close()
+    expect(await allRows(database)).toEqual(before)
+    expect((await tables()).length).toBe(stage === 'copy' ? 1 : 2)
+    expect(await applyRetention(database, policy, { nowMs })).toMatchObject([{ action: 'rewritten' }])
+    expect(await tables()).toEqual(['execution_traces_2026_03'])
+    expect((await allRows(database)).size).toBe(rows.filter(isKept).length)
+  },
+)
+
+test('of two at once one does it, the other nothing', async () => {
+  let other: unknown = 'not asked'
+  const onStage = async (_: unknown, stage: RewriteStage): Promise<void> => {
+    if (stage === 'swap') other = await applyRetention(database, policy, { nowMs })
+  }
+  expect(await applyRetention(database, policy, { nowMs, onStage })).toHaveLength(1)
+  expect(other).toBeUndefined()
+})
+
+test('a part of a removed trace does not come back as a torso; a whole one does', async () => {
+  const writer = new TraceWriter(database)
+  await applyRetention(database, policy, { nowMs })
+  const write = (delta: object, atMs = Date.UTC(2026, 2, 10)): Promise<unknown> => {
+    const traceId = newTraceId(atMs)
+    const said = { producer: '', delta: { t: traceId, n: [3, 3], ...delta } as never }
+    return writer.write([{ traceId, startedAtMs: atMs, said: [said], known: false }])
+  }
+  const parts = [{ k: 'a', e: ['s', 5, 5] }, { b: 1, k: 'a' }, { s: [['g.1', 'step', 0, 1]] }]
+  for (const part of parts) await expect(write(part)).rejects.toThrow(TraceGoneError)
+  await write({ b: 1, k: 'a', e: ['s', 5, 5] })
+  // Nothing was removed from this one.
+  await write({ k: 'a', e: ['s', 5, 5] }, Date.UTC(2026, 1, 10))
+  // Of what is there a part is welcome.
+  const failed = rows.find(({ status, skillName }) => status === 'failed' && skillName === 'deploy') as Row
+  const startedAtMs = Number.parseInt(failed.traceId.replaceAll('-', '').slice(0, 12), 16)
+  const said = {
+    producer: '',
+    delta: { t: failed.traceId, k: 'deploy', n: [2, 2], s: [[2, 'late', 1, 1]] } as never,
+  }
+  await writer.write([{ traceId: failed.traceId, startedAtMs, said: [said], known: false }])
+})
+
+test('a reader from before the copy is waited for: it finds all that it could find', async () => {
+  const reader = await database.pool.connect()
+  await reader.query('begin isolation level repeatable read; select from execution_retention')
+  let seen: number | undefined
+  const onStage = async (_: unknown, stage: RewriteStage): Promise<void> => {
+    if (stage !== 'freeze') return
+    // It comes to the traces only now, and is in nobody's way until then.
+    setTimeout(async () => {
+      seen = (await reader.query('select from execution_traces')).rowCount ?? 0
+      await reader.query('commit')
+    }, 0)
+  }
+  expect(await applyRetention(database, policy, { nowMs, onStage })).toHaveLength(1)
+  expect(seen).toBe(300)
+  reader.release()
+})
+
+test('too little is left for later, until more goes', async () => {
+  const few = { rules: parseRetentionRules('build/timeout=2d'), keepMonths: 0 }
+  const options = { nowMs, minShare: 0.1 }
+  expect(await planRetention(database, few, { ...options, months: [MONTH] })).toMatchObject([
+    { action: 'wait', removedTraces: 20 },
+  ])
+  expect(await applyRetention(database, few, options)).toEqual([])
+  expect(await applyRetention(database, few, { ...options, again: true, minShare: 0 })).toMatchObject([
+    { removed: 20 },
+  ])
+})
