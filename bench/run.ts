@@ -12,6 +12,7 @@ import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { query } from './query.ts'
 import { redaction } from './redaction.ts'
+import { similar } from './similar.ts'
 import { singleCalls } from './single-calls.ts'
 import { statedSpeeds } from './stated-speeds.ts'
 import { storageForm } from './storage-form.ts'
@@ -27,6 +28,7 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   memory,
   growth,
   query,
+  similar,
   stated: statedSpeeds,
   redaction,
   storage_form: storageForm,

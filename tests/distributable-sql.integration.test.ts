@@ -264,7 +264,8 @@ const SEEN: Record<string, RegExp> = {
   'marks that stay': /^insert into stepwell\.execution_rollup_marks/,
   'state of the rollups': /^update stepwell\.execution_rollup_state set/,
   'statistics from rollups': /cross join lateral \(select \* from stepwell\.execution_rollups as r where/,
-  'similar failures': /^declare messages/,
+  'similar failures': /^select similarity, count/,
+  'a new message': /^insert into stepwell\.failure_signatures as s /,
   'a page': /\(started_at, trace_id\) < /,
 }
 

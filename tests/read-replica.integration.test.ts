@@ -1,7 +1,13 @@
 import { ExecutionTracer } from '@stepwell/client'
 import { addMonths, monthBounds, monthOf, partitionName } from '@stepwell/protocol'
 import { TraceQuery } from '@stepwell/query'
-import { dropPartitionsBefore, ensurePartitions, migrateToLatest, openDatabase } from '@stepwell/storage'
+import {
+  dropPartitionsBefore,
+  ensurePartitions,
+  migrateToLatest,
+  openDatabase,
+  rebuildFailures,
+} from '@stepwell/storage'
 import { caughtUp, type PrivateServer, startPostgres, startPostgresReplica, waitFor } from '@stepwell/testkit'
 import { redisForFile, services } from '@stepwell/testkit/vitest'
 import { createWorker, type StepwellWorker } from '@stepwell/worker'
@@ -113,6 +119,7 @@ test('every question can be asked of a replica; one that stands in the way of a 
      select gen_random_uuid(), now(), now(), 5, 'broken', 'failed', 'e-' || i, 'connect refused by host ' || i
        from generate_series(1, 200) i returning trace_id`,
   )
+  await rebuildFailures(database)
   await caughtUp(replica, primary)
   const id = rows[0]?.trace_id as string
   await using query = new TraceQuery(replica.url)

@@ -19,19 +19,14 @@ import { listSkills } from './commands/skills.ts'
 import { tail } from './commands/tail.ts'
 import { listTraces } from './commands/traces.ts'
 import { UsageError } from './errors.ts'
+
+import { addFailureCommands } from './failure-commands.ts'
 import { examples } from './help-examples.ts'
 import { addRetention } from './retention-commands.ts'
+import { JSON_OPTION, limit } from './usual-options.ts'
 
 /** Runs an action with the context, which is made for it alone; what it gives is the exit code. */
 export type WithContext = (action: (context: CommandContext) => Promise<unknown>) => Promise<void>
-
-const limit = (standard: number): [string, string, (text: string) => number, number] => [
-  '--limit <n>',
-  'at most this many, up to 1000',
-  (text) => parseCount(text),
-  standard,
-]
-const JSON_OPTION: [string, string] = ['--json', 'one JSON document on stdout']
 
 /** The command line: names, options, help. What a command does is in its own file. */
 export function makeProgram(withContext: WithContext, version: string): Command {
@@ -106,6 +101,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
       examples('similar "connection timeout redis"', 'similar "exit code 3" --since 7d --threshold 0.6'),
     )
     .action((text, options) => withContext((context) => findSimilar(context, text, options)))
+
+  addFailureCommands(program, withContext)
 
   command('skills', 'list skills: runs, failures, durations')
     .option('--since <time>', 'started since: a date, or 10m, 2h, 7d ago', (text) => parseTime(text))

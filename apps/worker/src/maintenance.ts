@@ -10,6 +10,7 @@ import {
   monthsAround,
   type RetentionPolicy,
   refreshRollups,
+  regroupFailures,
 } from '@stepwell/storage'
 import { Queue, Worker } from 'bullmq'
 import type { Logger } from 'pino'
@@ -96,6 +97,13 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
           onRetention(applied)
         },
       })
+    },
+  },
+  'failure-groups': {
+    everyMs: 300_000,
+    run: async ({ database, log }) => {
+      const grouped = await regroupFailures(database)
+      if (grouped !== undefined && grouped.moved > 0) log.info(grouped, 'failure groups joined')
     },
   },
   'dead-letters': {

@@ -1,7 +1,10 @@
-import { wordsOf } from '@stepwell/protocol/failures'
-import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
-import { BestMessages, jaccard, type ScoredMessage } from './similarity.ts'
-import { millisecondsOf, type Tables } from './tables.ts'
+import { wordHashes, wordsOf } from '@stepwell/protocol/failures'
+import { type Kysely, sql, type Transaction } from 'kysely'
+import { type FailureRow, newestOf, newestWithout } from './newest-failures.ts'
+import { roundsFor } from './prefix-filter.ts'
+import { findSignatures, type Likeness, type WordStatistics } from './similar-signatures.ts'
+import { jaccard } from './similarity.ts'
+import type { Tables } from './tables.ts'
 
 /** A failed trace whose message is like the one asked for. */
 export interface SimilarFailure {
@@ -24,93 +27,85 @@ export interface SimilarRequest {
   until?: Date | undefined
 }
 
-// A message has at most 16 KiB, so a batch at most 80 MiB; commonly it is half a MiB.
-const BATCH = 5_000
-
-interface MessageRow {
-  message: string
-  newest_us: string
-}
-
-interface FailureRow {
-  trace_id: string
-  skill_name: string
-  started_ms: string
-  execution_id: string | null
-  error_message: string
-  score: string
+/** Where it is looked. */
+export interface SimilarTables {
+  /** The table of traces, with its schema. */
+  traces: string
+  words: WordStatistics
 }
 
 /**
- * Exact, over all failures: the distinct messages come by a cursor, in batches, and are scored here; then the newest traces of the
- * best messages are fetched, from the same snapshot. Costs two passes over the failures of the window; memory holds a batch, the
- * best messages and the answer.
+ * Exact, over all failures that have a signature (docs/adr/0008-similar-failures.md). Similarity belongs to signatures, of which there is one a
+ * set of words; they are found in rounds, from high similarity to low, until their traces are enough. All in one snapshot.
  */
 export function findSimilar(
   db: Kysely<Tables>,
-  table: RawBuilder<unknown>,
+  tables: SimilarTables,
   request: SimilarRequest,
 ): Promise<SimilarFailure[]> {
+  const words = wordsOf(request.pattern)
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (trx) => {
-      const best = await rankMessages(trx, table, request)
-      return best.length === 0 ? [] : fetchTraces(trx, table, request, best)
+      // Without: from a tenth of the signatures on all are read from end to end, 3 µs each, and statements are compiled first.
+      await sql`select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`.execute(trx)
+      // Signatures of which words share a hash with others, and how similar they are.
+      const corrected = new Map<string, number>()
+      for (;;) {
+        const rows = await rank(trx, tables, request, words, corrected)
+        const before = corrected.size
+        for (const { error_message, error_signature, score } of rows) {
+          const similarity = jaccard(words, wordsOf(error_message))
+          if (similarity !== Number(score)) corrected.set(error_signature, similarity)
+        }
+        if (corrected.size === before) return rows.map(failureOf)
+      }
     })
 }
 
-function failuresOf({ skill, since, until }: SimilarRequest): RawBuilder<unknown> {
-  const conditions = [
-    sql`status = 'failed' and error_message is not null`,
-    ...(skill === undefined ? [] : [sql`skill_name = ${skill}`]),
-    ...(since === undefined ? [] : [sql`started_at >= ${since}`]),
-    ...(until === undefined ? [] : [sql`started_at <= ${until}`]),
-  ]
-  return sql.join(conditions, sql` and `)
-}
-
-async function rankMessages(
+async function rank(
   trx: Transaction<Tables>,
-  table: RawBuilder<unknown>,
-  request: SimilarRequest,
-): Promise<ScoredMessage[]> {
-  const wanted = wordsOf(request.pattern)
-  const best = new BestMessages(request.limit)
-  await sql`declare messages no scroll cursor for
-    select error_message as message, (extract(epoch from max(started_at)) * 1000000)::bigint::text as newest_us
-      from ${table} where ${failuresOf(request)} group by error_message`.execute(trx)
-  for (;;) {
-    const { rows } = await sql<MessageRow>`fetch ${sql.lit(BATCH)} from messages`.execute(trx)
-    for (const { message, newest_us } of rows) {
-      const similarity = jaccard(wanted, wordsOf(message))
-      if (similarity >= request.threshold) best.add({ message, similarity, newestUs: Number(newest_us) })
-    }
-    if (rows.length < BATCH) return best.list()
+  tables: SimilarTables,
+  { limit, threshold, ...window }: SimilarRequest,
+  words: ReadonlySet<string>,
+  corrected: ReadonlyMap<string, number>,
+): Promise<FailureRow[]> {
+  const table = sql.table(tables.traces)
+  const hashes = wordHashes(words)
+  const { shares, hasIntarray } = await tables.words.read(trx)
+  const search = {
+    wordCount: words.size,
+    hashes,
+    hasIntarray,
+    since: window.since,
+    without: [...corrected.keys()],
   }
+  const found: FailureRow[] = []
+  const passed: Likeness[] = []
+  if (words.size > 0) {
+    for (const round of roundsFor(words.size, hashes, threshold, shares)) {
+      const alike = await findSignatures(trx, tables.words.table, round, search)
+      for (const [signature, similarity] of corrected)
+        if (similarity > 0 && similarity >= round.least && similarity < round.below)
+          alike.push({ similarity, count: 1, signatures: `{${signature}}`, seenUntil: undefined })
+      alike.sort((a, b) => b.similarity - a.similarity)
+      found.push(...(await newestOf(trx, table, alike, window, limit - found.length)))
+      if (found.length >= limit) return found
+      passed.push(...alike)
+    }
+  }
+  if (threshold > 0) return found
+  const all = `{${passed.map(({ signatures }) => signatures.slice(1, -1)).join()}}`
+  return [...found, ...(await newestWithout(trx, table, all, window, limit - found.length))]
 }
 
-async function fetchTraces(
-  trx: Transaction<Tables>,
-  table: RawBuilder<unknown>,
-  request: SimilarRequest,
-  best: readonly ScoredMessage[],
-): Promise<SimilarFailure[]> {
-  const messages = best.map(({ message }) => message)
-  const scores = best.map(({ similarity }) => similarity)
-  const { rows } = await sql<FailureRow>`
-    select trace_id, skill_name, ${millisecondsOf(sql.ref('started_at'))} as started_ms, execution_id, error_message, score
-      from ${table} join unnest(${messages}::text[], ${scores}::float8[]) as best (message, score) on error_message = message
-     where ${failuresOf(request)}
-     order by score desc, started_at desc, trace_id desc
-     limit ${request.limit}`.execute(trx)
-  return rows.map((row) => ({
-    traceId: row.trace_id,
-    similarityScore: Number(row.score),
-    errorMessage: row.error_message,
-    skillName: row.skill_name,
-    startedAt: new Date(Number(row.started_ms)),
-    ...(row.execution_id === null ? {} : { executionId: row.execution_id }),
-  }))
-}
+const failureOf = (row: FailureRow): SimilarFailure => ({
+  traceId: row.trace_id,
+  similarityScore: Number(row.score),
+  errorMessage: row.error_message,
+  skillName: row.skill_name,
+  startedAt: new Date(Number(row.started_ms)),
+  ...(row.execution_id === null ? {} : { executionId: row.execution_id }),
+})

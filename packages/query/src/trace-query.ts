@@ -17,7 +17,8 @@ import {
   traceIds,
 } from './input.ts'
 import { readExecution, readTrace } from './read-trace.ts'
-import { findSimilar, type SimilarFailure } from './similar-failures.ts'
+import { findSimilar, type SimilarFailure, type SimilarTables } from './similar-failures.ts'
+import { WordStatistics } from './similar-signatures.ts'
 import { type SkillStatistics, skillStats } from './skill-stats.ts'
 import { type SkillStepStatistics, stepStats } from './step-stats.ts'
 import { millisecondsOf, SUMMARY_COLUMNS, summaryOf } from './tables.ts'
@@ -84,10 +85,14 @@ export class TraceQuery implements AsyncDisposable {
   readonly #database: ReadDatabase
   /** With its schema. */
   readonly #table: string
+  readonly #similar: SimilarTables
 
   constructor(database: DatabaseConfig, options: QueryOptions = {}) {
     this.#database = openForReading(database, options)
-    this.#table = options.schema === undefined ? 'execution_traces' : `${options.schema}.execution_traces`
+    const named = (name: string): string =>
+      options.schema === undefined ? name : `${options.schema}.${name}`
+    this.#table = named('execution_traces')
+    this.#similar = { traces: this.#table, words: new WordStatistics(named('failure_signatures')) }
   }
 
   /**
@@ -132,7 +137,8 @@ export class TraceQuery implements AsyncDisposable {
   /**
    * Failed traces whose error message is like the text, most similar first, then newest: Jaccard similarity of the sets of
    * words (separated by white space, in lower case), exact, over all failures of the window. `threshold` (default: 0.3) is
-   * inclusive; at most `limit` (default: 10). Costs a pass over those failures.
+   * inclusive; at most `limit` (default: 10). Costs a look into an index of distinct messages, less with the extension `intarray`.
+   * Failures that were stored before migration 0003 are found once `stepwell failures rebuild` has run.
    */
   async findSimilarFailures(
     errorPattern: string,
@@ -144,7 +150,7 @@ export class TraceQuery implements AsyncDisposable {
       typeof options === 'number' ? { limit: options } : options,
       'options',
     )
-    return findSimilar(this.#database.db, sql.table(this.#table), { pattern, ...parsed })
+    return findSimilar(this.#database.db, this.#similar, { pattern, ...parsed })
   }
 
   /** The trace with its steps, or undefined. For ids that Stepwell made one partition is looked at; for others the current month, then all. */

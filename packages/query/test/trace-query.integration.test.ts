@@ -3,7 +3,6 @@ import { TraceQuery } from '@stepwell/query'
 import { TraceStorage } from '@stepwell/storage'
 import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
-import fc from 'fast-check'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { HOUR, now, type Stored, store as storeIn } from './stored-traces.ts'
@@ -121,48 +120,6 @@ describe('findSimilarFailures', () => {
     ).toEqual([similar[0], similar[2]])
     expect(await query.findSimilarFailures('connection timeout redis', { skill: 'other' })).toEqual([])
     expect(await query.findSimilarFailures('   ')).toEqual([])
-  })
-
-  test('equals brute force over all failures, order and all', { timeout: 60_000 }, async () => {
-    const words = fc.array(fc.constantFrom('a', 'b', 'C', 'd', 'é', 'redis', 'Timeout', '17'), {
-      minLength: 1,
-      maxLength: 6,
-    })
-    const failure = fc.record({ error: words.map((w) => w.join(' ')), at: fc.integer({ min: 0, max: 4 }) })
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(failure, { minLength: 1, maxLength: 25 }),
-        words,
-        fc.integer({ min: 1, max: 8 }),
-        fc.constantFrom(0, 0.25, 0.3, 0.5, 1),
-        async (failures, pattern, limit, threshold) => {
-          await pool.query('truncate execution_traces')
-          const all = await Promise.all(
-            failures.map(async ({ error, at }) => ({
-              error,
-              at,
-              id: await store({ status: 'failed', error, at: now - at }),
-            })),
-          )
-          const set = (text: string): Set<string> => new Set(text.toLowerCase().split(' '))
-          const wanted = set(pattern.join(' '))
-          const expected = all
-            .map(({ error, at, id }) => {
-              const other = set(error)
-              const common = [...wanted].filter((w) => other.has(w)).length
-              return { id, at, score: common / new Set([...wanted, ...other]).size }
-            })
-            .filter(({ score }) => score >= threshold)
-            .sort((a, b) => b.score - a.score || a.at - b.at || (a.id < b.id ? 1 : -1))
-            .slice(0, limit)
-          const found = await query.findSimilarFailures(pattern.join(' '), { limit, threshold })
-          expect(found.map((f) => [f.traceId, f.similarityScore])).toEqual(
-            expected.map((e) => [e.id, e.score]),
-          )
-        },
-      ),
-      { numRuns: 30 },
-    )
   })
 
   test.each([[{ limit: -1 }], [{ threshold: 2 }], [{ since: 'x' }], [0], ['all']])(

@@ -35,8 +35,10 @@ export {
   MONTHS_AHEAD,
   monthsAround,
 } from './partitions.ts'
+export { type RebuildOptions, type RebuiltFailures, rebuildFailures } from './rebuild-failures.ts'
 export { type RebuildProgress, rebuildRollups } from './rebuild-rollups.ts'
 export { type RefreshReport, refreshRollups } from './refresh-rollups.ts'
+export { type RegroupedFailures, regroupFailures } from './regroup-failures.ts'
 export {
   type PlannedClass,
   type PlannedMonth,

@@ -1,0 +1,91 @@
+import { TraceQuery } from '@stepwell/query'
+import pg from 'pg'
+import { seededRandom } from '../tests/faults/seeded-random.ts'
+import { type Benchmark, type Figure, percentile, round, scaled } from './harness.ts'
+import { planOf } from './query/plan.ts'
+import { recordingClient, type Statement } from './recorded-statements.ts'
+import { buildFailures } from './similar/build-failures.ts'
+import { similarQuestions } from './similar/questions.ts'
+
+const FAILURES = 1_000_000
+const MESSAGES = 100_000
+const DAYS = 90
+const TIMES = 300
+
+/** How long it takes to find similar failures among a million of a hundred thousand messages, on a server without extensions and with `intarray`. */
+export const similar: Benchmark = async ({ databaseUrl, pool, scale, note }) => {
+  const failures = scaled(FAILURES, scale, 1_000)
+  const startMs = performance.now()
+  const messages = await buildFailures(databaseUrl, Date.now(), {
+    failures,
+    messages: scaled(MESSAGES, scale, 100),
+    days: DAYS,
+  })
+  const seconds = (performance.now() - startMs) / 1_000
+  const figures: Figure[] = [
+    { name: 'similar.failures', value: failures, unit: 'traces' },
+    { name: 'similar.messages', value: messages.length, unit: 'messages' },
+    { name: 'similar.build', value: round(seconds), unit: 's' },
+    ...(await sizes(pool, failures)),
+  ]
+  figures.push(...(await askAll('similar.plain', databaseUrl, messages, pool, note)))
+  await pool.query('create extension intarray')
+  figures.push(...(await askAll('similar.intarray', databaseUrl, messages, pool, note)))
+  return figures
+}
+
+async function sizes(pool: pg.Pool, failures: number): Promise<Figure[]> {
+  const { rows } = await pool.query<{ name: string; bytes: string }>(
+    `select relname as name, pg_total_relation_size(oid) as bytes from pg_class where relname in ('failure_signatures', 'failure_patterns')
+     union all
+     select p.relname, sum(pg_relation_size(i.inhrelid)) from pg_class p join pg_inherits i on i.inhparent = p.oid
+      where p.relkind = 'I' and p.relname ~ 'failure|signature|pattern|failed' group by p.relname order by 1`,
+  )
+  return rows.map(({ name, bytes }) => ({
+    name: `similar.${name}`,
+    value: round(Number(bytes) / failures),
+    unit: 'bytes/failure',
+  }))
+}
+
+async function askAll(
+  name: string,
+  databaseUrl: string,
+  messages: readonly string[],
+  pool: pg.Pool,
+  note: (text: string) => void,
+): Promise<Figure[]> {
+  const statements: Statement[] = []
+  const own = new pg.Pool({
+    connectionString: databaseUrl,
+    max: 1,
+    Client: recordingClient(statements),
+  } as pg.PoolConfig)
+  await using query = new TraceQuery(own)
+  const asked = similarQuestions(query, messages, seededRandom(7))
+  const samples = new Map(asked.map((question) => [question.name, [] as number[]]))
+  // The first times find nothing in memory.
+  for (let i = -10; i < TIMES; i++) {
+    for (const question of asked) {
+      statements.length = 0
+      const startMs = performance.now()
+      await question.ask(i + 10)
+      if (i >= 0) samples.get(question.name)?.push(performance.now() - startMs)
+    }
+  }
+  for (const question of asked) {
+    statements.length = 0
+    await question.ask(5)
+    for (const statement of statements.filter(({ text }) => /^\s*(select|with)\b/i.test(text)))
+      note(`${name}.${question.name}: ${await planOf(pool, statement)}`)
+  }
+  await own.end()
+  const all = [...samples.values()].flat()
+  return [...samples, ['all', all] as const].flatMap(([question, times]) =>
+    [0.5, 0.95, 0.99].map((share) => ({
+      name: `${name}.${question}.p${share * 100}`,
+      value: round(percentile(times, share)),
+      unit: 'ms',
+    })),
+  )
+}
