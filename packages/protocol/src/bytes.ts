@@ -14,7 +14,11 @@ export class ByteWriter {
   }
 
   text(value: string): void {
-    const bytes = encoder.encode(value)
+    this.block(encoder.encode(value))
+  }
+
+  /** Bytes, after their length. */
+  block(bytes: Uint8Array): void {
     this.number(bytes.length)
     this.#reserve(bytes.length)
     this.#bytes.set(bytes, this.#length)
@@ -37,16 +41,21 @@ export class ByteWriter {
 /** Reads what a ByteWriter wrote, in the same order. Throws RangeError where the bytes end too soon. */
 export class ByteReader {
   readonly #bytes: Uint8Array
-  #at = 0
+  /** The place of the next byte. */
+  at = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
   }
 
+  get isAtEnd(): boolean {
+    return this.at >= this.#bytes.length
+  }
+
   number(): number {
     let value = 0
     for (let factor = 1; ; factor *= 128) {
-      const byte = this.#bytes[this.#at++]
+      const byte = this.#bytes[this.at++]
       if (byte === undefined) throw new RangeError('the bytes end too soon')
       if (byte < 128) return value + byte * factor
       value += (byte - 128) * factor
@@ -55,9 +64,9 @@ export class ByteReader {
 
   text(): string {
     const length = this.number()
-    if (this.#at + length > this.#bytes.length) throw new RangeError('the bytes end too soon')
-    const text = decoder.decode(this.#bytes.subarray(this.#at, this.#at + length))
-    this.#at += length
+    if (this.at + length > this.#bytes.length) throw new RangeError('the bytes end too soon')
+    const text = decoder.decode(this.#bytes.subarray(this.at, this.at + length))
+    this.at += length
     return text
   }
 }

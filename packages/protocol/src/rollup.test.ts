@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { ByteWriter } from './bytes.ts'
 import type { StepTuple } from './delta.ts'
 import { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX } from './rollup.ts'
+import { RunRollup } from './run-rollup.ts'
+import { addOverview, OverviewWriter } from './skill-overview.ts'
 import { STEP_STATUSES, TRACE_STATUSES } from './trace.ts'
 
 const ms = fc.integer({ min: 0, max: 1e7 }).map((us) => us / 1_000)
@@ -20,32 +23,29 @@ const rollupOf = (list: readonly CountedTrace[]): Rollup => {
   for (const one of list) rollup.add(one)
   return rollup
 }
-const formOf = (rollup: Rollup) => ({
-  counts: rollup.counts,
-  sumUs: rollup.durations.sumUs,
-  maxUs: rollup.durations.maxUs,
-  durations: rollup.encodeDurations(),
-  steps: rollup.encodeSteps(),
-})
+const formOf = (rollup: Rollup) => {
+  const writer = new ByteWriter()
+  rollup.runs.encode(writer)
+  return { runs: writer.bytes(), steps: rollup.encodeSteps() }
+}
 
 it('counts what is there', () => {
   fc.assert(
     fc.property(traces, (list) => {
       const rollup = rollupOf(list)
       for (const status of TRACE_STATUSES)
-        expect(rollup.counts[status]).toBe(list.filter((one) => one.status === status).length)
+        expect(rollup.runs.counts[status]).toBe(list.filter((one) => one.status === status).length)
       const all = list.flatMap((one) => one.steps)
       expect([...rollup.steps.keys()].sort()).toEqual([...new Set(all.map(([, name]) => name))].sort())
-      for (const [name, { counts, durations, traces, failedTraces }] of rollup.steps) {
+      for (const [name, { runs, traces, failedTraces }] of rollup.steps) {
+        const { counts, sumUs } = runs
         const own = all.filter((one) => one[1] === name)
         const done = own.filter((one) => one[3] !== null)
         expect(counts.running).toBe(own.length - done.length)
         STEP_STATUSES.forEach((status, i) => {
           expect(counts[status]).toBe(done.filter((one) => (one[4] ?? 0) === i).length)
         })
-        expect(durations.sumUs).toBe(
-          done.reduce((sum, one) => sum + Math.round((one[3] as number) * 1_000), 0),
-        )
+        expect(sumUs).toBe(done.reduce((sum, one) => sum + Math.round((one[3] as number) * 1_000), 0))
         const having = list.filter((one) => one.steps.some((s) => s[1] === name))
         expect(traces).toBe(having.length)
         const blamed = having.filter(
@@ -83,8 +83,30 @@ it('tells a thousand names of steps apart, and counts the others together', () =
   const rollup = rollupOf([{ status: 'success', durationMs: 1, steps }])
   rollup.merge(rollupOf([{ status: 'success', durationMs: 1, steps: steps.toReversed() }]))
   expect(rollup.steps.size).toBe(STEP_NAMES_MAX + 1)
-  expect([...rollup.steps.values()].reduce((sum, { counts }) => sum + counts.success, 0)).toBe(
-    2 * steps.length,
+  expect([...rollup.steps.values()].reduce((sum, { runs }) => sum + runs.count, 0)).toBe(2 * steps.length)
+  expect(rollup.steps.get(OTHER_STEPS)?.runs.count).toBeGreaterThanOrEqual(5)
+})
+
+it('keeps what skills came to apart in an overview, and passes over those that are not wanted', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), traces), fc.string(), (bySkill, wanted) => {
+      const writer = new OverviewWriter()
+      const rollups = new Map(Object.entries(bySkill).map(([skill, list]) => [skill, rollupOf(list).runs]))
+      for (const [skill, runs] of rollups) writer.add(skill, runs)
+      const read = new Map<string, RunRollup>()
+      addOverview(writer.bytes(), (skill) => {
+        const runs = new RunRollup()
+        read.set(skill, runs)
+        return skill === wanted ? [] : [runs]
+      })
+      if (read.has(wanted)) rollups.set(wanted, new RunRollup())
+      const bytesOf = (runs: RunRollup | undefined) => {
+        const bytes = new ByteWriter()
+        runs?.encode(bytes)
+        return bytes.bytes()
+      }
+      expect([...read.keys()]).toEqual([...rollups.keys()])
+      for (const [skill, runs] of rollups) expect(bytesOf(read.get(skill))).toEqual(bytesOf(runs))
+    }),
   )
-  expect(rollup.steps.get(OTHER_STEPS)?.counts.success).toBeGreaterThanOrEqual(5)
 })

@@ -1,36 +1,11 @@
 import { ByteReader, ByteWriter } from './bytes.ts'
 import type { StepTuple } from './delta.ts'
-import { DurationSketch } from './duration-sketch.ts'
+import { RunRollup } from './run-rollup.ts'
 import { STEP_STATUSES, type TraceStatus } from './trace.ts'
-
-/** How often something was in each status. */
-export type StatusCounts = Record<TraceStatus, number>
-
-/** Durations of something that happened many times: how they are spread, their sum and the longest, to the microsecond. */
-export class DurationRollup {
-  readonly sketch = new DurationSketch()
-  /** Whole microseconds, so that the order of adding does not show. */
-  sumUs = 0
-  maxUs = 0
-
-  add(ms: number): void {
-    const us = Math.round(ms * 1_000)
-    this.sketch.add(ms)
-    this.sumUs += us
-    if (us > this.maxUs) this.maxUs = us
-  }
-
-  merge(other: DurationRollup): void {
-    this.sketch.merge(other.sketch)
-    this.sumUs += other.sumUs
-    this.maxUs = Math.max(this.maxUs, other.maxUs)
-  }
-}
 
 /** What the steps of one name came to. */
 export class StepRollup {
-  readonly counts: StatusCounts = { running: 0, success: 0, failed: 0, timeout: 0 }
-  readonly durations = new DurationRollup()
+  readonly runs = new RunRollup()
   /** Traces that have such a step. */
   traces = 0
   /** Traces that failed or timed out, and in which such a step failed, timed out, or was left open. */
@@ -40,8 +15,7 @@ export class StepRollup {
   countedFailure = 0
 
   merge(other: StepRollup): void {
-    addCounts(this.counts, other.counts)
-    this.durations.merge(other.durations)
+    this.runs.merge(other.runs)
     this.traces += other.traces
     this.failedTraces += other.failedTraces
   }
@@ -61,45 +35,33 @@ export const STEP_NAMES_MAX = 1_000
 export const OTHER_STEPS = '\0'
 
 /**
- * What many traces of one skill came to. Rollups of parts merge into that of the whole, in any order; only with more than
- * STEP_NAMES_MAX names of steps it depends on the order which of them are told apart.
+ * What many traces of one skill came to, and their steps. Rollups of parts merge into that of the whole, in any order; only with more
+ * than STEP_NAMES_MAX names of steps it depends on the order which of them are told apart.
  */
 export class Rollup {
-  readonly counts: StatusCounts = { running: 0, success: 0, failed: 0, timeout: 0 }
-  readonly durations = new DurationRollup()
+  readonly runs = new RunRollup()
   readonly steps = new Map<string, StepRollup>()
   #added = 0
 
   add({ status, durationMs, steps }: CountedTrace): void {
-    this.counts[status] += 1
-    if (durationMs !== null) this.durations.add(durationMs)
+    this.runs.add(status, durationMs)
     const number = ++this.#added
     const hasFailed = status === 'failed' || status === 'timeout'
-    for (const step of steps) {
-      const rollup = this.#step(step[1])
-      if (rollup.countedTrace !== number) rollup.traces += 1
-      rollup.countedTrace = number
-      const ms = step[3]
-      const outcome = ms === undefined || ms === null ? 'running' : (STEP_STATUSES[step[4] ?? 0] ?? 'failed')
-      rollup.counts[outcome] += 1
-      if (outcome !== 'running') rollup.durations.add(ms as number)
-      if (!hasFailed || outcome === 'success' || rollup.countedFailure === number) continue
-      rollup.countedFailure = number
-      rollup.failedTraces += 1
+    for (const [, name, , ms = null, result] of steps) {
+      const step = this.#step(name)
+      if (step.countedTrace !== number) step.traces += 1
+      step.countedTrace = number
+      const outcome = ms === null ? 'running' : (STEP_STATUSES[result ?? 0] ?? 'failed')
+      step.runs.add(outcome, ms)
+      if (!hasFailed || outcome === 'success' || step.countedFailure === number) continue
+      step.countedFailure = number
+      step.failedTraces += 1
     }
   }
 
   merge(other: Rollup): void {
-    addCounts(this.counts, other.counts)
-    this.durations.merge(other.durations)
+    this.runs.merge(other.runs)
     for (const [name, step] of other.steps) this.#step(name).merge(step)
-  }
-
-  /** The sketch of its durations as bytes. */
-  encodeDurations(): Uint8Array {
-    const writer = new ByteWriter()
-    this.durations.sketch.encode(writer)
-    return writer.bytes()
   }
 
   /** Its steps as bytes, by name: equal steps give equal bytes. */
@@ -107,20 +69,11 @@ export class Rollup {
     const writer = new ByteWriter()
     writer.number(this.steps.size)
     for (const name of [...this.steps.keys()].sort()) {
-      const { counts, durations, traces, failedTraces } = this.steps.get(name) as StepRollup
+      const { runs, traces, failedTraces } = this.steps.get(name) as StepRollup
       writer.text(name)
-      for (const value of [
-        traces,
-        failedTraces,
-        counts.running,
-        counts.success,
-        counts.failed,
-        counts.timeout,
-      ])
-        writer.number(value)
-      writer.number(Math.min(durations.sumUs, Number.MAX_SAFE_INTEGER))
-      writer.number(Math.min(durations.maxUs, Number.MAX_SAFE_INTEGER))
-      durations.sketch.encode(writer)
+      writer.number(traces)
+      writer.number(failedTraces)
+      runs.encode(writer)
     }
     return writer.bytes()
   }
@@ -132,11 +85,7 @@ export class Rollup {
       const step = this.#step(reader.text())
       step.traces += reader.number()
       step.failedTraces += reader.number()
-      for (const status of ['running', 'success', 'failed', 'timeout'] as const)
-        step.counts[status] += reader.number()
-      step.durations.sumUs += reader.number()
-      step.durations.maxUs = Math.max(step.durations.maxUs, reader.number())
-      step.durations.sketch.addEncoded(reader)
+      step.runs.addEncoded(reader)
     }
   }
 
@@ -148,11 +97,4 @@ export class Rollup {
     this.steps.set(name, made)
     return made
   }
-}
-
-function addCounts(counts: StatusCounts, more: StatusCounts): void {
-  counts.running += more.running
-  counts.success += more.success
-  counts.failed += more.failed
-  counts.timeout += more.timeout
 }

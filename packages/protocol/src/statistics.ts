@@ -1,4 +1,4 @@
-export { ByteReader } from './bytes.ts'
+export { ByteReader, ByteWriter } from './bytes.ts'
 export { DurationSketch, SKETCH_RELATIVE_ERROR } from './duration-sketch.ts'
 export {
   clipped,
@@ -11,12 +11,6 @@ export {
   widened,
   without,
 } from './minute-ranges.ts'
-export {
-  type CountedTrace,
-  DurationRollup,
-  OTHER_STEPS,
-  Rollup,
-  STEP_NAMES_MAX,
-  type StatusCounts,
-  StepRollup,
-} from './rollup.ts'
+export { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX, StepRollup } from './rollup.ts'
+export { RunRollup, type StatusCounts } from './run-rollup.ts'
+export { addOverview, OverviewWriter } from './skill-overview.ts'

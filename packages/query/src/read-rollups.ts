@@ -1,21 +1,24 @@
 import type { StepTuple, TraceStatus } from '@stepwell/protocol'
-import { ByteReader, type CountedTrace, parseRanges, type Rollup } from '@stepwell/protocol/statistics'
+import {
+  addOverview,
+  ByteReader,
+  type CountedTrace,
+  parseRanges,
+  type Rollup,
+  type RunRollup,
+} from '@stepwell/protocol/statistics'
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { type Cover, coverOf, type RollupExtent, type Span, type Width } from './rollup-cover.ts'
 import { millisecondsOf, type Tables } from './tables.ts'
 
-/** What statistics are asked of. */
+/** Which traces are added up. */
 export interface RollupRequest {
   window: Span
   /** One skill; undefined: all. */
   skill: string | undefined
-  hasSteps: boolean
   /** Minutes of the widest rollups that can be used. */
   widest: Width
 }
-
-/** Where the traces of a skill that started at a time are to be added: to each of these. */
-export type TargetsOf = (skill: string, startedMs: number) => readonly Rollup[]
 
 /** Rows of traces that memory holds at once. */
 const BATCH = 2_000
@@ -24,19 +27,63 @@ const SPANS_MAX = 100
 
 /**
  * Adds up what the traces of the window came to: rollups where they are what the traces are, else the traces, all from one snapshot.
- * So it is exactly what is stored, whether rollups are kept up or not.
+ * So it is exactly what is stored, whether rollups are kept up or not. `targetsOf` gives what the traces of a skill that started at a
+ * time are to be added to.
  */
-export function readRollups(db: Kysely<Tables>, request: RollupRequest, targetsOf: TargetsOf): Promise<void> {
+export async function addUpRuns(
+  db: Kysely<Tables>,
+  request: RollupRequest,
+  targetsOf: (skill: string, startedMs: number) => readonly RunRollup[],
+): Promise<void> {
+  const { skill } = request
+  await inSnapshot(db, async (trx, extent) => {
+    // Of all skills together there are minutes from the beginning.
+    const cover = coverOf(request.window, { ...extent, minutesFrom: extent.rolledFrom }, request.widest)
+    const together = skill === undefined ? cover.rollups : cover.rollups.filter(({ width }) => width === 1)
+    for (const row of await readOverviews(trx, together)) {
+      addOverview(bytesOf(row.skills), (name) =>
+        skill === undefined || name === skill ? targetsOf(name, Number(row.started_ms)) : [],
+      )
+    }
+    if (skill !== undefined) {
+      const apart = cover.rollups.filter(({ width }) => width > 1)
+      for (const row of await readSkillRollups(trx, apart, skill, false))
+        for (const runs of targetsOf(skill, Number(row.started_ms))) addStored(runs, row)
+    }
+    await eachTrace(trx, request, cover.traces, false, (name, startedMs, { status, durationMs }) => {
+      for (const runs of targetsOf(name, startedMs)) runs.add(status, durationMs)
+    })
+  })
+}
+
+/** The same of one skill, with its steps. */
+export async function addUpSteps(
+  db: Kysely<Tables>,
+  request: RollupRequest & { skill: string },
+  targetOf: (startedMs: number) => Rollup,
+): Promise<void> {
+  await inSnapshot(db, async (trx, extent) => {
+    const cover = coverOf(request.window, extent, request.widest)
+    for (const row of await readSkillRollups(trx, cover.rollups, request.skill, true)) {
+      const rollup = targetOf(Number(row.started_ms))
+      addStored(rollup.runs, row)
+      rollup.addEncodedSteps(bytesOf(row.steps as Uint8Array))
+    }
+    await eachTrace(trx, request, cover.traces, true, (_, startedMs, trace) => {
+      targetOf(startedMs).add(trace)
+    })
+  })
+}
+
+function inSnapshot(
+  db: Kysely<Tables>,
+  read: (trx: Transaction<Tables>, extent: RollupExtent) => Promise<void>,
+): Promise<void> {
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
-    .execute(async (trx) => {
-      const cover = coverOf(request.window, await readExtent(trx), request.widest)
-      if (cover.rollups.length > 0) await addRollups(trx, request, cover.rollups, targetsOf)
-      for (let i = 0; i < cover.traces.length; i += SPANS_MAX)
-        await addTraces(trx, request, cover.traces.slice(i, i + SPANS_MAX), targetsOf)
-    })
+    .execute(async (trx) => read(trx, await readExtent(trx)))
 }
 
 async function readExtent(trx: Transaction<Tables>): Promise<RollupExtent> {
@@ -66,89 +113,108 @@ async function readExtent(trx: Transaction<Tables>): Promise<RollupExtent> {
   }
 }
 
-const STATUSES = ['running', 'success', 'failed', 'timeout'] as const
-
-async function addRollups(
-  trx: Transaction<Tables>,
-  { skill, hasSteps }: RollupRequest,
-  parts: Cover['rollups'],
-  targetsOf: TargetsOf,
-): Promise<void> {
+/** Width and bounds of each part, as a table. */
+function partsTable(parts: Cover['rollups']): RawBuilder<unknown> {
   const time = (minute: number): string => new Date(minute * 60_000).toISOString()
-  const table = trx
-    .selectFrom('execution_rollups as r')
-    .selectAll()
-    .whereRef('r.width_s', '=', sql.ref('part.width_s'))
-    .whereRef('r.bucket', '>=', sql.ref('part.from_time'))
-    .whereRef('r.bucket', '<', sql.ref('part.to_time'))
-    // Else the planner may join the other way round, and read all that there is.
-    .modifyEnd(sql`offset 0`)
-  const { rows } = await sql<Record<TraceStatus, string> & StoredRollup>`
-    select r.skill_name, ${sql.join(STATUSES.map((status) => sql.ref(`r.${status}`)))}, r.duration_sum_ms, r.duration_max_ms, r.durations,
-           ${hasSteps ? sql`r.steps` : sql`null`} as steps, ${millisecondsOf(sql`r.bucket`)} as started_ms
-      from unnest(${parts.map(({ width }) => width * 60)}::integer[],
-                  ${parts.map(({ range }) => time(range[0]))}::timestamptz[],
-                  ${parts.map(({ range }) => time(range[1]))}::timestamptz[]) as part(width_s, from_time, to_time)
-     cross join lateral ${skill === undefined ? table : table.where('r.skill_name', '=', skill)} as r`.execute(
-    trx,
-  )
-  for (const row of rows) {
-    for (const rollup of targetsOf(row.skill_name, Number(row.started_ms))) addStored(rollup, row)
-  }
+  return sql`unnest(${parts.map(({ width }) => width * 60)}::integer[],
+                    ${parts.map(({ range }) => time(range[0]))}::timestamptz[],
+                    ${parts.map(({ range }) => time(range[1]))}::timestamptz[]) as part(width_s, from_time, to_time)`
 }
 
-interface StoredRollup {
-  skill_name: string
+const startedMs = millisecondsOf(sql`r.bucket`)
+
+async function readOverviews(
+  trx: Transaction<Tables>,
+  parts: Cover['rollups'],
+): Promise<{ skills: Uint8Array; started_ms: string }[]> {
+  if (parts.length === 0) return []
+  const table = trx
+    .selectFrom('execution_rollup_overviews as r')
+    .select(['r.bucket', 'r.skills'])
+    .where(partOf('r'))
+    // Else the planner may join the other way round, and read all that there is.
+    .modifyEnd(sql`offset 0`)
+  const { rows } = await sql<{ skills: Uint8Array; started_ms: string }>`
+    select r.skills, ${startedMs} as started_ms from ${partsTable(parts)} cross join lateral ${table} as r`.execute(
+    trx,
+  )
+  return rows
+}
+
+const partOf = (table: string): RawBuilder<boolean> =>
+  sql<boolean>`${sql.ref(`${table}.width_s`)} = part.width_s
+    and ${sql.ref(`${table}.bucket`)} >= part.from_time and ${sql.ref(`${table}.bucket`)} < part.to_time`
+
+interface StoredRollup extends Record<TraceStatus, string> {
   duration_sum_ms: number
   duration_max_ms: number
-  durations: Uint8Array | string
-  steps: Uint8Array | string | null
+  durations: Uint8Array
+  steps: Uint8Array | null
   started_ms: string
 }
 
-function addStored(rollup: Rollup, row: StoredRollup & Record<TraceStatus, string>): void {
-  for (const status of STATUSES) rollup.counts[status] += Number(row[status])
-  const { durations } = rollup
-  durations.sumUs += Math.round(Number(row.duration_sum_ms) * 1_000)
-  durations.maxUs = Math.max(durations.maxUs, Math.round(Number(row.duration_max_ms) * 1_000))
-  durations.sketch.addEncoded(new ByteReader(bytesOf(row.durations)))
-  if (row.steps !== null) rollup.addEncodedSteps(bytesOf(row.steps))
+async function readSkillRollups(
+  trx: Transaction<Tables>,
+  parts: Cover['rollups'],
+  skill: string,
+  hasSteps: boolean,
+): Promise<StoredRollup[]> {
+  if (parts.length === 0) return []
+  const table = trx
+    .selectFrom('execution_rollups as r')
+    .selectAll()
+    .where('r.skill_name', '=', skill)
+    .where(partOf('r'))
+    .modifyEnd(sql`offset 0`)
+  const { rows } = await sql<StoredRollup>`
+    select r.running, r.success, r.failed, r.timeout, r.duration_sum_ms, r.duration_max_ms, r.durations,
+           ${hasSteps ? sql`r.steps` : sql`null`} as steps, ${startedMs} as started_ms
+      from ${partsTable(parts)} cross join lateral ${table} as r`.execute(trx)
+  return rows
+}
+
+function addStored(runs: RunRollup, row: StoredRollup): void {
+  const us = (ms: number): number => Math.round(Number(ms) * 1_000)
+  const counts = {
+    running: Number(row.running),
+    success: Number(row.success),
+    failed: Number(row.failed),
+    timeout: Number(row.timeout),
+  }
+  runs.addCounts(counts, us(row.duration_sum_ms), us(row.duration_max_ms))
+  runs.sketch.addEncoded(new ByteReader(bytesOf(row.durations)))
 }
 
 /** A lent pool may leave bytea as the text that Postgres sends. */
 const bytesOf = (value: Uint8Array | string): Uint8Array =>
   typeof value === 'string' ? Buffer.from(value.slice(2), 'hex') : value
 
-async function addTraces(
+async function eachTrace(
   trx: Transaction<Tables>,
-  { skill, hasSteps }: RollupRequest,
-  spans: readonly Span[],
-  targetsOf: TargetsOf,
+  { skill }: RollupRequest,
+  all: readonly Span[],
+  hasSteps: boolean,
+  visit: (skill: string, startedMs: number, trace: CountedTrace) => void,
 ): Promise<void> {
-  const parts = spans.map(({ fromMs, toMs }) => {
-    const select = trx
-      .selectFrom('execution_traces')
-      .select([
-        'skill_name',
-        'status',
-        'total_duration_ms',
-        millisecondsOf(sql.ref('started_at')).as('started_ms'),
-      ])
-      .select(hasSteps ? sql`steps`.as('steps') : sql`'[]'::json`.as('steps'))
-      .where('started_at', '>=', new Date(fromMs))
-      .where('started_at', '<', new Date(toMs))
-    return sql`${skill === undefined ? select : select.where('skill_name', '=', skill)}`
-  })
-  await sql`declare counted no scroll cursor for ${sql.join(parts, sql` union all `)}`.execute(trx)
-  for (;;) {
-    const { rows } = await sql<TraceRow>`fetch ${sql.lit(BATCH)} from counted`.execute(trx)
-    for (const row of rows) {
-      const counted = countedOf(row)
-      for (const rollup of targetsOf(row.skill_name, Number(row.started_ms))) rollup.add(counted)
+  for (let i = 0; i < all.length; i += SPANS_MAX) {
+    const parts = all.slice(i, i + SPANS_MAX).map(({ fromMs, toMs }) => {
+      const select = trx
+        .selectFrom('execution_traces')
+        .select(['skill_name', 'status', 'total_duration_ms'])
+        .select(millisecondsOf(sql.ref('started_at')).as('started_ms'))
+        .select(hasSteps ? sql`steps`.as('steps') : sql`null`.as('steps'))
+        .where('started_at', '>=', new Date(fromMs))
+        .where('started_at', '<', new Date(toMs))
+      return sql`${skill === undefined ? select : select.where('skill_name', '=', skill)}`
+    })
+    await sql`declare counted no scroll cursor for ${sql.join(parts, sql` union all `)}`.execute(trx)
+    for (;;) {
+      const { rows } = await sql<TraceRow>`fetch ${sql.lit(BATCH)} from counted`.execute(trx)
+      for (const row of rows) visit(row.skill_name, Number(row.started_ms), countedOf(row))
+      if (rows.length < BATCH) break
     }
-    if (rows.length < BATCH) break
+    await sql`close counted`.execute(trx)
   }
-  await sql`close counted`.execute(trx)
 }
 
 interface TraceRow {
@@ -162,5 +228,5 @@ interface TraceRow {
 const countedOf = (row: TraceRow): CountedTrace => ({
   status: row.status,
   durationMs: row.total_duration_ms === null ? null : Number(row.total_duration_ms),
-  steps: (typeof row.steps === 'string' ? JSON.parse(row.steps) : row.steps) as StepTuple[],
+  steps: (typeof row.steps === 'string' ? JSON.parse(row.steps) : (row.steps ?? [])) as StepTuple[],
 })

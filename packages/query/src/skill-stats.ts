@@ -1,8 +1,8 @@
-import { Rollup } from '@stepwell/protocol/statistics'
+import { RunRollup } from '@stepwell/protocol/statistics'
 import type { Kysely } from 'kysely'
-import { readRollups } from './read-rollups.ts'
+import { addUpRuns } from './read-rollups.ts'
 import type { Span } from './rollup-cover.ts'
-import { type RunStatistics, type StatisticsWindow, statisticsOf, totalOf } from './statistics.ts'
+import { type RunStatistics, type StatisticsWindow, statisticsOf } from './statistics.ts'
 import type { Tables } from './tables.ts'
 import { cutWindow, widestWithin } from './time-buckets.ts'
 
@@ -46,25 +46,25 @@ export async function skillStats(
   { skill, window, bucketMs, limit, nowMs }: SkillStatsRequest,
 ): Promise<SkillStatistics> {
   const pieces = bucketMs === undefined ? undefined : cutWindow(window, bucketMs)
-  const bySkill = new Map<string, Rollup>()
-  const byPiece = pieces?.spans.map(() => new Rollup())
-  await readRollups(db, { window, skill, hasSteps: false, widest: widestWithin(bucketMs) }, (name, ms) => {
+  const bySkill = new Map<string, RunRollup>()
+  const byPiece = pieces?.spans.map(() => new RunRollup())
+  await addUpRuns(db, { window, skill, widest: widestWithin(bucketMs) }, (name, ms) => {
     let rollup = bySkill.get(name)
     if (rollup === undefined) {
-      rollup = new Rollup()
+      rollup = new RunRollup()
       bySkill.set(name, rollup)
     }
-    return pieces === undefined ? [rollup] : [rollup, byPiece?.[pieces.indexOf(ms)] as Rollup]
+    return pieces === undefined ? [rollup] : [rollup, byPiece?.[pieces.indexOf(ms)] as RunRollup]
   })
-  const total = new Rollup()
+  const total = new RunRollup()
   for (const rollup of bySkill.values()) total.merge(rollup)
   const named = [...bySkill].filter(([name]) => name !== '')
   const sorted = named
-    .map(([skillName, rollup]) => ({ skillName, rollup, count: totalOf(rollup.counts) }))
+    .map(([skillName, rollup]) => ({ skillName, rollup, count: rollup.count }))
     .sort((a, b) => b.count - a.count || (a.skillName < b.skillName ? -1 : 1))
-  const of = (rollup: Rollup, span: Span): TraceStatistics => ({
-    traceCount: totalOf(rollup.counts),
-    ...statisticsOf(rollup.counts, rollup.durations, secondsOf(span, nowMs)),
+  const of = (runs: RunRollup, span: Span): TraceStatistics => ({
+    traceCount: runs.count,
+    ...statisticsOf(runs, secondsOf(span, nowMs)),
   })
   return {
     since: new Date(window.fromMs),
@@ -78,7 +78,7 @@ export async function skillStats(
           buckets: pieces.spans.map((span, i) => ({
             start: new Date(span.fromMs),
             end: new Date(span.toMs),
-            ...of(byPiece?.[i] as Rollup, span),
+            ...of(byPiece?.[i] as RunRollup, span),
           })),
         }),
   }

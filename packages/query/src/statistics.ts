@@ -1,4 +1,4 @@
-import type { DurationRollup, StatusCounts } from '@stepwell/protocol/statistics'
+import type { RunRollup } from '@stepwell/protocol/statistics'
 
 /** How often something ran, what came of it and how long it took. Counts are exact; quantiles are within 1 % of the exact ones. */
 export interface RunStatistics {
@@ -26,16 +26,8 @@ export interface StatisticsWindow {
   until: Date
 }
 
-/** How many there were, whatever came of them. */
-export const totalOf = ({ running, success, failed, timeout }: StatusCounts): number =>
-  running + success + failed + timeout
-
 /** Statistics of what was counted in so many seconds. */
-export function statisticsOf(
-  counts: StatusCounts,
-  { sketch, sumUs, maxUs }: DurationRollup,
-  seconds: number,
-): RunStatistics {
+export function statisticsOf({ counts, sketch, sumUs, maxUs }: RunRollup, seconds: number): RunStatistics {
   const { running, success, failed, timeout } = counts
   const ended = success + failed + timeout
   const count = sketch.count

@@ -1,9 +1,9 @@
 import { OTHER_STEPS, Rollup, type StepRollup } from '@stepwell/protocol/statistics'
 import type { Kysely } from 'kysely'
-import { readRollups } from './read-rollups.ts'
+import { addUpSteps } from './read-rollups.ts'
 import type { Span } from './rollup-cover.ts'
 import { secondsOf, type TraceStatistics } from './skill-stats.ts'
-import { type RunStatistics, type StatisticsWindow, statisticsOf, totalOf } from './statistics.ts'
+import { type RunStatistics, type StatisticsWindow, statisticsOf } from './statistics.ts'
 import type { Tables } from './tables.ts'
 import { cutWindow, widestWithin } from './time-buckets.ts'
 
@@ -55,20 +55,20 @@ export async function stepStats(
   const pieces = bucketMs === undefined ? undefined : cutWindow(window, bucketMs)
   const whole = new Rollup()
   const byPiece = pieces?.spans.map(() => new Rollup())
-  await readRollups(db, { window, skill, hasSteps: true, widest: widestWithin(bucketMs) }, (_, ms) => [
-    pieces === undefined ? whole : (byPiece?.[pieces.indexOf(ms)] as Rollup),
-  ])
+  await addUpSteps(db, { window, skill, widest: widestWithin(bucketMs) }, (startedMs) =>
+    pieces === undefined ? whole : (byPiece?.[pieces.indexOf(startedMs)] as Rollup),
+  )
   for (const piece of byPiece ?? []) whole.merge(piece)
   const sorted = [...whole.steps]
     .filter(([name]) => name !== OTHER_STEPS)
-    .sort(([a, x], [b, y]) => y.durations.sumUs - x.durations.sumUs || (a < b ? -1 : 1))
+    .sort(([a, x], [b, y]) => y.runs.sumUs - x.runs.sumUs || (a < b ? -1 : 1))
   return {
     skillName: skill,
     since: new Date(window.fromMs),
     until: new Date(window.toMs - 1),
     total: {
-      traceCount: totalOf(whole.counts),
-      ...statisticsOf(whole.counts, whole.durations, secondsOf(window, nowMs)),
+      traceCount: whole.runs.count,
+      ...statisticsOf(whole.runs, secondsOf(window, nowMs)),
     },
     steps: sorted.slice(0, limit).map(([stepName, step]) => ({
       stepName,
@@ -89,14 +89,14 @@ export async function stepStats(
   }
 }
 
-function numbersOf(step: StepRollup, { counts, durations }: Rollup, seconds: number): StepNumbers {
-  const failed = counts.failed + counts.timeout
+function numbersOf({ runs, traces, failedTraces }: StepRollup, of: Rollup, seconds: number): StepNumbers {
+  const failed = of.runs.counts.failed + of.runs.counts.timeout
   return {
-    stepCount: totalOf(step.counts),
-    traceCount: step.traces,
-    ...statisticsOf(step.counts, step.durations, seconds),
-    totalDurationMs: step.durations.sumUs / 1_000,
-    ...(durations.sumUs === 0 ? {} : { timeShare: step.durations.sumUs / durations.sumUs }),
-    ...(failed === 0 ? {} : { failureShare: step.failedTraces / failed }),
+    stepCount: runs.count,
+    traceCount: traces,
+    ...statisticsOf(runs, seconds),
+    totalDurationMs: runs.sumUs / 1_000,
+    ...(of.runs.sumUs === 0 ? {} : { timeShare: runs.sumUs / of.runs.sumUs }),
+    ...(failed === 0 ? {} : { failureShare: failedTraces / failed }),
   }
 }

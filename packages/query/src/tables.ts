@@ -30,10 +30,18 @@ export interface RollupsTable {
   steps: Uint8Array
 }
 
+/** `execution_rollup_overviews`: what all skills came to in a minute, an hour or a day. */
+export interface RollupOverviewsTable {
+  width_s: number
+  bucket: Date
+  skills: Uint8Array
+}
+
 /** The tables that the query package knows. */
 export interface Tables {
   execution_traces: ExecutionTracesTable
   execution_rollups: RollupsTable
+  execution_rollup_overviews: RollupOverviewsTable
   execution_rollup_marks: { due_at: Date; minutes: string }
   execution_rollup_state: { rolled_from: Date; minutes_from: Date; hours_until: Date; days_until: Date }
 }

@@ -50,6 +50,7 @@ async function forgetRollups({ db }: Database, nowMs: number): Promise<void> {
     // Marks that are seen here are of traces that are read later. Those that are not seen stay.
     await trx.deleteFrom('execution_rollup_marks').execute()
     await trx.deleteFrom('execution_rollups').execute()
+    await trx.deleteFrom('execution_rollup_overviews').execute()
     const { latest } = await trx
       .selectFrom('execution_traces')
       .select(sql<number | null>`floor(extract(epoch from max(started_at)) / 60)::integer`.as('latest'))

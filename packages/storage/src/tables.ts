@@ -95,6 +95,14 @@ export interface RollupsTable {
   steps: Uint8Array
 }
 
+/** `execution_rollup_overviews`: what all skills came to in a minute, an hour or a day. */
+export interface RollupOverviewsTable {
+  width_s: number
+  bucket: Date
+  /** Skill by skill, encoded. */
+  skills: Uint8Array
+}
+
 /** `execution_rollup_state`, a single row: of what there are rollups. Before `rolled_from` there are none. */
 export interface RollupStateTable {
   only_row: Generated<boolean>
@@ -139,6 +147,7 @@ export interface Tables {
   failure_patterns: FailurePatternsTable
   failure_notes: FailureNotesTable
   execution_rollups: RollupsTable
+  execution_rollup_overviews: RollupOverviewsTable
   execution_rollup_state: RollupStateTable
   execution_rollup_marks: RollupMarksTable
   execution_retention: RetentionTable

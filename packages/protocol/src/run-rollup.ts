@@ -1,0 +1,66 @@
+import type { ByteReader, ByteWriter } from './bytes.ts'
+import { DurationSketch } from './duration-sketch.ts'
+import type { TraceStatus } from './trace.ts'
+
+/** How often something was in each status. */
+export type StatusCounts = Record<TraceStatus, number>
+
+/** What something that ran many times came to: how often it ended how, and how long it took. Merges, in any order, to that of the whole. */
+export class RunRollup {
+  readonly counts: StatusCounts = { running: 0, success: 0, failed: 0, timeout: 0 }
+  readonly sketch = new DurationSketch()
+  /** Of the durations, in whole microseconds, so that the order of adding does not show. */
+  sumUs = 0
+  maxUs = 0
+
+  /** How many there were, whatever came of them. */
+  get count(): number {
+    const { running, success, failed, timeout } = this.counts
+    return running + success + failed + timeout
+  }
+
+  /** Adds a run; its milliseconds, null where nobody said. */
+  add(status: TraceStatus, ms: number | null): void {
+    this.counts[status] += 1
+    if (ms === null) return
+    const us = Math.round(ms * 1_000)
+    this.sketch.add(ms)
+    this.sumUs += us
+    if (us > this.maxUs) this.maxUs = us
+  }
+
+  merge(other: RunRollup): void {
+    this.addCounts(other.counts, other.sumUs, other.maxUs)
+    this.sketch.merge(other.sketch)
+  }
+
+  /** Adds all but the sketch. */
+  addCounts({ running, success, failed, timeout }: StatusCounts, sumUs: number, maxUs: number): void {
+    this.counts.running += running
+    this.counts.success += success
+    this.counts.failed += failed
+    this.counts.timeout += timeout
+    this.sumUs += sumUs
+    this.maxUs = Math.max(this.maxUs, maxUs)
+  }
+
+  encode(writer: ByteWriter): void {
+    const { running, success, failed, timeout } = this.counts
+    for (const count of [running, success, failed, timeout]) writer.number(count)
+    writer.number(Math.min(this.sumUs, Number.MAX_SAFE_INTEGER))
+    writer.number(Math.min(this.maxUs, Number.MAX_SAFE_INTEGER))
+    this.sketch.encode(writer)
+  }
+
+  /** Adds what `encode` wrote. */
+  addEncoded(reader: ByteReader): void {
+    const { counts } = this
+    counts.running += reader.number()
+    counts.success += reader.number()
+    counts.failed += reader.number()
+    counts.timeout += reader.number()
+    this.sumUs += reader.number()
+    this.maxUs = Math.max(this.maxUs, reader.number())
+    this.sketch.addEncoded(reader)
+  }
+}
