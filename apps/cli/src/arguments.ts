@@ -13,6 +13,12 @@ export function parseDuration(text: string): number {
   return Number(number) * (UNITS[unit as string] as number)
 }
 
+/** How long the pieces of a window are: minute, hour, day, week, or a duration. Throws UsageError. */
+export function parseBucket(text: string): 'minute' | 'hour' | 'day' | 'week' | number {
+  if (text === 'minute' || text === 'hour' || text === 'day' || text === 'week') return text
+  return parseDuration(text)
+}
+
 /** A time: ISO 8601 (without an offset: UTC), or a duration ago. Throws UsageError. */
 export function parseTime(text: string, nowMs = Date.now()): Date {
   const trimmed = text.trim()

@@ -55,3 +55,24 @@ export function sizeText(bytes: number): string {
   if (bytes < 2 ** 20) return `${(bytes / 1_024).toFixed(1)} KiB`
   return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`
 }
+
+/** A share of 0 to 1 in per cent: `12.5`, `0.03`; `–` where there is none. */
+export function shareText(share: number | undefined): string {
+  if (share === undefined) return '–'
+  const percent = share * 100
+  return percent === 0 ? '0' : percent < 0.095 ? percent.toPrecision(1) : percent.toFixed(1)
+}
+
+/** How often, in the unit that suits: `12.5/s`, `3.1/min`, `2/h`, `1.5/d`. */
+export function rateText(perSecond: number): string {
+  if (perSecond === 0) return '–'
+  const [factor, unit] = (
+    [
+      [1, 's'],
+      [60, 'min'],
+      [3_600, 'h'],
+    ] as const
+  ).find(([seconds]) => perSecond * seconds >= 0.995) ?? [86_400, 'd']
+  const value = perSecond * factor
+  return `${value < 99.95 ? Number(value.toFixed(1)) : Math.round(value).toLocaleString('en-US')}/${unit}`
+}

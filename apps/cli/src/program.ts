@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { parseCount, parseDuration, parseTime, withFilters } from './arguments.ts'
+import { parseBucket, parseCount, parseDuration, parseTime, withFilters } from './arguments.ts'
 import type { CommandContext } from './command.ts'
 import { audit } from './commands/audit.ts'
 import { compare } from './commands/compare.ts'
@@ -11,11 +11,13 @@ import { drill } from './commands/drill.ts'
 import { exportTraces } from './commands/export.ts'
 import { importFile } from './commands/import.ts'
 import { migrate } from './commands/migrate.ts'
+import { rebuildStats } from './commands/rebuild-stats.ts'
 import { runCommand } from './commands/run-command.ts'
 import { listRunning } from './commands/running.ts'
 import { showTrace } from './commands/show-trace.ts'
 import { findSimilar } from './commands/similar.ts'
 import { listSkills } from './commands/skills.ts'
+import { showStats, showSteps } from './commands/stats.ts'
 import { tail } from './commands/tail.ts'
 import { listTraces } from './commands/traces.ts'
 import { UsageError } from './errors.ts'
@@ -111,6 +113,36 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
     .option(...JSON_OPTION)
     .addHelpText('after', examples('skills', 'skills --since 24h --json'))
     .action((options) => withContext((context) => listSkills(context, options)))
+
+  const withWindow = (stats: Command): Command =>
+    stats
+      .option('--since <time>', 'started since: a date, or 10m, 2h, 7d ago (24h)', (text) => parseTime(text))
+      .option('--until <time>', 'started until (now)', (text) => parseTime(text))
+      .option(...limit(100))
+      .option(...JSON_OPTION)
+
+  withWindow(
+    command('stats [skill]', 'show how often skills run and fail, and how long they take; of one, or of all'),
+  )
+    .option('--bucket <length>', 'over time: minute, hour, day, week, or 5m, 6h, 2d', parseBucket)
+    .addHelpText(
+      'after',
+      examples('stats', 'stats docker-build --since 30d --bucket day', 'stats --since 2026-11-01 --json'),
+    )
+    .action((skill, options) => withContext((context) => showStats(context, skill, options)))
+
+  withWindow(command('steps <skill>', 'show which steps of a skill take the time, and which fail'))
+    .option('--bucket <length>', 'with --json also over time: minute, hour, day, week, or 5m', parseBucket)
+    .addHelpText(
+      'after',
+      examples('steps docker-build', 'steps docker-build --since 30d --bucket day --json'),
+    )
+    .action((skill, options) => withContext((context) => showSteps(context, skill, options)))
+
+  command('rebuild-stats', 'make statistics anew from the traces; they stay exact meanwhile')
+    .option('--resume', 'throw nothing away, only go on with what is missing')
+    .addHelpText('after', examples('rebuild-stats', 'rebuild-stats --resume'))
+    .action((options) => withContext((context) => rebuildStats(context, options)))
 
   command('running', 'list what runs now, and in which step')
     .option(...limit(100))

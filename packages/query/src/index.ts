@@ -21,6 +21,7 @@ export { present, skewJson, stepJson, summaryJson, traceJson } from './json-form
 export type { SimilarFailure } from './similar-failures.ts'
 export type { SkillStatistics, TraceBucket, TraceStatistics } from './skill-stats.ts'
 export type { RunStatistics, StatisticsWindow } from './statistics.ts'
+export { skillStatsJson, stepStatsJson } from './statistics-json.ts'
 export type { SkillStepStatistics, StepNumbers, StepStatistics } from './step-stats.ts'
 export {
   type SkillSummary,

@@ -185,15 +185,17 @@ export const skillsSchema = z
 /** Most pieces that statistics are cut into. */
 const BUCKETS_MAX = 2_000
 
+const BUCKET_RULE = `must be one of ${Object.keys(BUCKET_LENGTHS).join(', ')}, or milliseconds: whole minutes`
+
 const bucket = z
   .union(
     [
       z
         .enum(Object.keys(BUCKET_LENGTHS) as (keyof typeof BUCKET_LENGTHS)[])
         .transform((unit) => BUCKET_LENGTHS[unit]),
-      z.int().positive().multipleOf(60_000),
+      z.int(BUCKET_RULE).positive(BUCKET_RULE).multipleOf(60_000, BUCKET_RULE),
     ],
-    `must be one of ${Object.keys(BUCKET_LENGTHS).join(', ')}, or milliseconds: whole minutes`,
+    BUCKET_RULE,
   )
   .optional()
 
