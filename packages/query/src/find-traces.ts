@@ -4,7 +4,8 @@ import { type Direction, decodeCursor, encodeCursor } from './cursor.ts'
 import type { TracePage } from './found-traces.ts'
 import { summaryOf, type Tables } from './tables.ts'
 import type { Filters } from './trace-conditions.ts'
-import { type FoundRow, searchTraces } from './trace-search.ts'
+import type { FoundRow } from './trace-list.ts'
+import { searchTraces } from './trace-search.ts'
 
 /** One page of the traces that match all filters, newest first, by keyset on (started_at, trace_id). */
 export async function findPage(

@@ -2,7 +2,8 @@ import type { Trace } from '@stepwell/protocol'
 import { type Kysely, sql } from 'kysely'
 import { type SelectedSummary, type Tables, traceOf } from './tables.ts'
 import type { Filters } from './trace-conditions.ts'
-import { FOUND_COLUMNS, type FoundRow, searchTraces, timeOf } from './trace-search.ts'
+import { FOUND_COLUMNS, type FoundRow, timeOf } from './trace-list.ts'
+import { searchTraces } from './trace-search.ts'
 
 /** A stored trace as it was recorded. */
 export interface WholeTrace extends Trace {

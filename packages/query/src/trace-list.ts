@@ -1,0 +1,87 @@
+import { type Kysely, type RawBuilder, sql } from 'kysely'
+import type { Direction, Position } from './cursor.ts'
+import { type SelectedSummary, SUMMARY_COLUMNS, type Tables } from './tables.ts'
+import type { Filters, TraceConditions } from './trace-conditions.ts'
+
+/** A row of a list, with its place in it. */
+export type FoundRow = SelectedSummary & { started_us: string }
+
+/** What to find: the traces that match, from a place on (itself not among them) or from the end of the list. */
+export interface Search {
+  /** The table, with its schema. */
+  table: string
+  filters: Omit<Filters, 'cursor' | 'limit'>
+  from?: Position | undefined
+  direction: Direction
+  /** Rows at most. */
+  count: number
+}
+
+/** What a row of a list is made of. */
+export const FOUND_COLUMNS = [
+  ...SUMMARY_COLUMNS.map((column) => (typeof column === 'string' ? sql.ref(column) : column)),
+  sql`(extract(epoch from started_at) * 1000000)::bigint::text`.as('started_us'),
+]
+
+/** Summaries of those of the traces that fulfil the conditions, the first ones. */
+export async function selectRows<Row extends FoundRow = FoundRow>(
+  db: Kysely<Tables>,
+  traces: RawBuilder<unknown>,
+  { direction, count }: Pick<Search, 'direction' | 'count'>,
+  {
+    conditions = [],
+    more = [],
+  }: { conditions?: readonly RawBuilder<boolean>[]; more?: readonly unknown[] } = {},
+): Promise<Row[]> {
+  const { rows } = await sql<Row>`
+    select ${sql.join([...FOUND_COLUMNS, ...more])} from (${traces}) as t
+     where ${allOf(conditions)} ${orderOf(direction)} limit ${count}`.execute(db)
+  return rows
+}
+
+/** The first traces that fulfil the conditions for which there are indexes by time. */
+export function inTime(
+  { inOrder, statuses }: TraceConditions,
+  search: Search,
+  count: number,
+): RawBuilder<unknown> {
+  const list = sql`${orderOf(search.direction)} limit ${count}`
+  // One by one each status has an index in the order of time; several at once would have to be sorted, all of them.
+  const each = (statuses ?? [undefined]).map((status) => {
+    const conditions = [...inOrder, ...windowOf(search), ...beyond(search)]
+    if (status !== undefined) conditions.push(sql`status = ${status}`)
+    return sql`(select * from ${sql.table(search.table)} where ${allOf(conditions)} ${list})`
+  })
+  return sql`select * from (${sql.join(each, sql` union all `)}) as found ${list}`
+}
+
+/** What lies in the window of time that is asked for. */
+export function windowOf({ filters: { since, until } }: Search): RawBuilder<boolean>[] {
+  const bounds: RawBuilder<boolean>[] = []
+  if (since !== undefined) bounds.push(sql`started_at >= ${since}`)
+  if (until !== undefined) bounds.push(sql`started_at <= ${until}`)
+  return bounds
+}
+
+/** What lies beyond the place that a search goes on from. */
+export function beyond({ from, direction }: Search): RawBuilder<boolean>[] {
+  if (from === undefined) return []
+  const startedAt = timeOf(from.startedUs)
+  const [before, upTo] = direction === 'older' ? [sql`<`, sql`<=`] : [sql`>`, sql`>=`]
+  return [
+    sql`(started_at, trace_id) ${before} (${startedAt}, ${from.traceId}::uuid)`,
+    // Says nothing new, but only by a single column partitions are left out.
+    sql`started_at ${upTo} ${startedAt}`,
+  ]
+}
+
+/** A time of so many microseconds since 1970. */
+export const timeOf = (us: string): RawBuilder<Date> =>
+  sql`(timestamptz 'epoch' + ${us}::bigint * interval '1 microsecond')`
+
+const orderOf = (direction: Direction): RawBuilder<unknown> =>
+  direction === 'older' ? sql`order by started_at desc, trace_id desc` : sql`order by started_at, trace_id`
+
+/** All of the conditions at once. */
+export const allOf = (conditions: readonly RawBuilder<boolean>[]): RawBuilder<boolean> =>
+  conditions.length === 0 ? sql`true` : sql`${sql.join(conditions, sql` and `)}`
