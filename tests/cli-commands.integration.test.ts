@@ -1,6 +1,7 @@
 import { ExecutionTracer } from '@stepwell/client'
 import { waitFor } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
+import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type CliBench, type Document, makeCliBench } from './cli-bench.ts'
 
@@ -30,6 +31,13 @@ afterAll(async () => {
   await tracer.close()
   await bench[Symbol.asyncDispose]()
 })
+
+async function sql(text: string, values: unknown[] = []): Promise<void> {
+  const client = new pg.Client({ connectionString: bench.database.url })
+  await client.connect()
+  await client.query(text, values)
+  await client.end()
+}
 
 test('traces: a table, or one JSON document; filters; pages', async () => {
   const { code, stdout, stderr } = await bench.stepwell(['traces'])
@@ -163,6 +171,7 @@ test('running and trace show a run that only Redis knows, and the step it is in'
     current_step: { name: 'roll-out', status: 'running' },
   })
   expect((await bench.stepwell(['running'])).stdout).toMatch(/deploy .*roll-out/)
+  expect(await bench.json('running')).toMatchObject({ truncated: false })
   expect((await bench.stepwell(['trace', traceId])).stdout).toMatch(/^… roll-out .*running$/m)
   // Deleted while it runs, it is gone from Redis; what still comes of it would begin it anew.
   tracer.startTrace('short', { executionId: 'short-1' })
@@ -177,6 +186,73 @@ test('running and trace show a run that only Redis knows, and the step it is in'
   tracer.endTrace('success', { traceId })
   await tracer.flush()
   await waitFor(async () => (await bench.json('running')).running.length === 0, { what: 'it has ended' })
+})
+
+test('stuck: a stored run that takes longer than its skill does, and the step that Redis says it is in', async () => {
+  const startMs = Date.now() - 2 * 3_600_000
+  const traceId = tracer.startTrace('hanging', { startedAt: startMs })
+  const step = tracer.attach({ traceId }).startStep('wait-for-lock')
+  await tracer.flush()
+  // As a checkpoint has stored it, before the step that it is in now.
+  await sql(
+    `insert into execution_traces (trace_id, started_at, skill_name, steps, step_count)
+     values ($1, to_timestamp($2 / 1000.0), 'hanging', '[[1, "prepare", 0]]', 1)`,
+    [traceId, startMs],
+  )
+  const { stuck, truncated } = await bench.json('stuck')
+  expect(truncated).toBe(false)
+  expect(stuck[0]).toMatchObject({
+    trace_id: traceId,
+    skill_name: 'hanging',
+    status: 'running',
+    current_step: { name: 'wait-for-lock' },
+    running_ms: expect.any(Number),
+    limit_ms: 3_600_000,
+    history_count: 0,
+  })
+  const { stdout, stderr } = await bench.stepwell(['stuck', '--skill', 'hanging'])
+  expect(stdout).toMatch(
+    /^TRACE +SKILL +FOR +USUALLY UNDER +IN STEP.*\n\S+ +hanging +2h 00m +1h 00m \? +wait-for-lock /,
+  )
+  expect(stderr).toMatch(/too few runs/)
+  expect((await bench.json('stuck', '--fallback', '3h')).stuck).toEqual([])
+  step.end()
+  tracer.endTrace('success', { traceId })
+  await tracer.flush()
+  await waitFor(async () => (await bench.json('stuck')).stuck.length === 0, { what: 'it has ended' })
+})
+
+test('explain: what sets failing runs apart, of how many', async () => {
+  await sql(`insert into execution_traces (trace_id, started_at, skill_name, status, metadata, steps, step_count)
+    select gen_random_uuid(), now() - i * interval '1 second', 'shaky', case when i % 5 = 0 then 'failed' else 'success' end,
+           jsonb_build_object('env', case when i % 5 = 0 or i % 7 = 0 then 'canary' else 'prod' end),
+           json_build_array(json_build_array(1, 'load', 0, case when i % 5 = 0 then 900 else 100 end + i % 50)), 1
+      from generate_series(1, 300) i`)
+  const report = await bench.json('explain', '--skill', 'shaky', '--since', '1h')
+  expect(report).toMatchObject({
+    failing: { looked: 60, of: 60, of_truncated: false, since: expect.stringMatching(/Z$/) },
+    good: { looked: 240, of: 240 },
+    findings: [
+      {
+        kind: 'metadata',
+        path: ['env'],
+        value: 'canary',
+        failing: { count: 60, of: 60 },
+        lift: expect.closeTo(7, 0),
+        p_value: expect.any(Number),
+      },
+      { kind: 'step_duration', step_name: 'load', superiority: 1 },
+    ],
+    findings_truncated: false,
+  })
+  const { stdout } = await bench.stepwell(['explain', '--skill', 'shaky'])
+  expect(stdout).toMatch(
+    /^60 failing runs against 240 good runs; \d+ things looked at\n\nWHAT +FAILING +GOOD +HOW MUCH +P\n/,
+  )
+  expect(stdout).toMatch(/\nenv = "canary" +60 of 60 \(100 %\) +3\d of 240 \(1\d %\) +\d[.\d]* × /)
+  expect(stdout).toMatch(/\nstep load takes longer +92\d ms +12\d ms +in 100 % of pairs /)
+  expect((await bench.stepwell(['explain', '--skill', 'nobody'])).stdout).toMatch(/nothing failed/)
+  await sql("delete from execution_traces where skill_name = 'shaky'")
 })
 
 test('tail: starts, steps and ends as they happen; what was before with --since; JSON a line', async () => {
@@ -265,6 +341,8 @@ test('wrong usage is 2, failures are 1, and each says what to do', async () => {
     [['traces', '--unknown'], 2, /unknown option/],
     [['trace'], 2, /missing required argument/],
     [['similar', 'x', '--threshold', '2'], 2, /from 0 to 1/],
+    [['stuck', '--quantile', '1'], 2, /quantile must be between 0 and 1/],
+    [['explain', '--sample', '5'], 2, /sample must be a whole number from 10/],
     [['skills'], 2, /DATABASE_URL is not set/, { DATABASE_URL: '' }],
     [['tail'], 2, /REDIS_URL is not set/, { REDIS_URL: '' }],
     [['skills'], 2, /DATABASE_URL must be a URL/, { DATABASE_URL: 'localhost' }],

@@ -192,6 +192,17 @@ async function useStorageAndQuery(): Promise<void> {
       for await (const _ of query.findWholeTraces());
       for await (const _ of query.findWholeTraces(filters));
     },
+    explainFailures: async () => [
+      await query.explainFailures(),
+      await query.explainFailures({
+        skill: 'open',
+        sample: 10,
+        baseline: { since: filters.since, until: filters.until },
+        ...window,
+      }),
+    ],
+    listRunning: () => query.listRunning({ skill: 'open' }),
+    findStuck: () => query.findStuck({ skill: 'open' }),
     listSkills: async () => [await query.listSkills(), await query.listSkills(window)],
     skillStats: async () => [
       await query.skillStats(),

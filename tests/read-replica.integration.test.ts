@@ -134,6 +134,10 @@ test('every question can be asked of a replica; one that stands in the way of a 
   expect(await query.listSkills()).toContainEqual(
     expect.objectContaining({ skillName: 'broken', traceCount: 200 }),
   )
+  expect((await query.findTraces({ metadata: { env: 'none' }, minDurationMs: 1 })).traces).toEqual([])
+  expect((await query.explainFailures({ skill: 'broken' })).failing).toMatchObject({ looked: 200, of: 200 })
+  expect(await query.listRunning()).toEqual({ running: [], truncated: false })
+  expect(await query.findStuck()).toEqual({ stuck: [], truncated: false })
   const whole = query.findWholeTraces({ skill: 'broken' })[Symbol.asyncIterator]()
   expect((await whole.next()).value.skillName).toBe('broken')
 

@@ -18,7 +18,7 @@ export const environmentSchema = z.object({
       }
     })
     .optional()
-    .describe('Redis that producers write to, a cluster or sentinels too: tail, running, import, run'),
+    .describe('Redis that producers write to, a cluster or sentinels too: tail, running, stuck, import, run'),
   DATABASE_URL: postgresUrl.optional().describe('Postgres that the traces are in'),
   DATABASE_REPLICA_URL: postgresUrl.optional().describe('A replica of it that reading commands ask instead'),
   STEPWELL_NAMESPACE: z

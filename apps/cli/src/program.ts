@@ -8,6 +8,7 @@ import { replayLetters } from './commands/dead-replay.ts'
 import { deleteTraces } from './commands/delete.ts'
 import { doctor } from './commands/doctor.ts'
 import { drill } from './commands/drill.ts'
+import { explain } from './commands/explain.ts'
 import { exportTraces } from './commands/export.ts'
 import { importFile } from './commands/import.ts'
 import { migrate } from './commands/migrate.ts'
@@ -18,6 +19,7 @@ import { showTrace } from './commands/show-trace.ts'
 import { findSimilar } from './commands/similar.ts'
 import { listSkills } from './commands/skills.ts'
 import { showStats, showSteps } from './commands/stats.ts'
+import { listStuck } from './commands/stuck.ts'
 import { tail } from './commands/tail.ts'
 import { listTraces } from './commands/traces.ts'
 import { UsageError } from './errors.ts'
@@ -45,7 +47,7 @@ export function makeProgram(withContext: WithContext, version: string): Command 
 Environment:
   DATABASE_URL        Postgres that the traces are in
   DATABASE_REPLICA_URL  a replica of it that reading commands ask instead
-  REDIS_URL           Redis that producers write to: tail, running, import, run
+  REDIS_URL           Redis that producers write to: tail, running, stuck, import, run
   STEPWELL_NAMESPACE  prefix of the Redis keys (stepwell)
   STEPWELL_SCHEMA     Postgres schema of the tables (the search path)
   STEPWELL_SHARDS     number of streams, as producers and workers have it (1)
@@ -93,7 +95,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
 
   command('similar <text>', 'find failures whose message is like this one')
     .option(...limit(10))
-    .option('--threshold <0..1>', 'how much alike at least (0.3)', parseThreshold)
+    .option('--threshold <0..1>', 'how much alike at least (0.3)', (text) => parseShare('--threshold', text))
     .option('--skill <name>', 'of this skill')
     .option('--since <time>', 'started since: a date, or 10m, 2h, 7d ago', (text) => parseTime(text))
     .option('--until <time>', 'started until', (text) => parseTime(text))
@@ -105,6 +107,27 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
     .action((text, options) => withContext((context) => findSimilar(context, text, options)))
 
   addFailureCommands(program, withContext)
+
+  command('explain', 'show what sets failing runs apart from good ones: metadata, steps, durations')
+    .option('--skill <name>', 'runs of this skill')
+    .option('--since <time>', 'started since: a date, or 10m, 2h, 7d ago (7d)', (text) => parseTime(text))
+    .option('--until <time>', 'started until (now)', (text) => parseTime(text))
+    .option('--baseline-since <time>', 'good runs of another time: since', (text) => parseTime(text))
+    .option('--baseline-until <time>', 'good runs of another time: until (--since)', (text) =>
+      parseTime(text),
+    )
+    .option('--sample <n>', 'runs a side that are looked at, up to 10000', (text) => parseCount(text), 1_000)
+    .option(...limit(30))
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      examples(
+        'explain --skill docker-build',
+        'explain --skill docker-build --since 1h --baseline-since 7d',
+        'explain --since 24h --json',
+      ),
+    )
+    .action((options) => withContext((context) => explain(context, options)))
 
   command('skills', 'list skills: runs, failures, durations')
     .option('--since <time>', 'started since: a date, or 10m, 2h, 7d ago', (text) => parseTime(text))
@@ -149,6 +172,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
     .option(...JSON_OPTION)
     .addHelpText('after', examples('running', 'running --json'))
     .action((options) => withContext((context) => listRunning(context, options)))
+
+  command('stuck', 'list what runs for longer than such runs take, and the step it hangs in')
+    .option('--skill <name>', 'of this skill')
+    .option('--quantile <0..1>', 'longer than this share of the runs of its skill took (0.99)', (text) =>
+      parseShare('--quantile', text),
+    )
+    .option('--fallback <duration>', 'of a skill with too few runs: longer than this (1h)', parseDuration)
+    .option(...limit(100))
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('stuck', 'stuck --skill docker-build --quantile 0.95', 'stuck --json'))
+    .action((options) => withContext((context) => listStuck(context, options)))
 
   command('tail', 'follow starts, steps and ends as they happen, until Ctrl-C')
     .option('--since <time>', 'begin in the past: 30s, 10m, a time', (text) => parseTime(text))
@@ -270,9 +304,9 @@ ${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL
   return program
 }
 
-function parseThreshold(text: string): number {
-  const threshold = Number(text)
-  if (text.trim() === '' || !(threshold >= 0 && threshold <= 1))
-    throw new UsageError('--threshold is a number from 0 to 1')
-  return threshold
+function parseShare(option: string, text: string): number {
+  const share = Number(text)
+  if (text.trim() === '' || !(share >= 0 && share <= 1))
+    throw new UsageError(`${option} is a number from 0 to 1`)
+  return share
 }

@@ -16,13 +16,17 @@ export {
   type NumberFinding,
   type RunFacts,
 } from './explain-failures.ts'
+export type { FailureReport, RunsLookedAt } from './explain-window.ts'
+export { explanationJson } from './explanation-json.ts'
 export type { FoundTraces, TracePage } from './found-traces.ts'
 export { present, skewJson, stepJson, summaryJson, traceJson } from './json-form.ts'
+export type { RunningList, RunningTrace } from './running-traces.ts'
 export type { SimilarFailure } from './similar-failures.ts'
 export type { SkillStatistics, TraceBucket, TraceStatistics } from './skill-stats.ts'
 export type { RunStatistics, StatisticsWindow } from './statistics.ts'
 export { skillStatsJson, stepStatsJson } from './statistics-json.ts'
 export type { SkillStepStatistics, StepNumbers, StepStatistics } from './step-stats.ts'
+export type { StuckList, StuckTrace } from './stuck-traces.ts'
 export {
   type SkillSummary,
   type StatsOptions,

@@ -177,6 +177,46 @@ export const findSchema = z
     },
   )
 
+/** Options of `explainFailures`: the window ends now and is seven days long; good runs are those of the same window. */
+export const explainSchema = z
+  .strictObject({
+    skill: name.optional(),
+    since: time.optional(),
+    until: time.default(() => new Date()),
+    baseline: z.strictObject({ since: time, until: time }).refine(inOrder, OUT_OF_ORDER).optional(),
+    sample: z
+      .int('must be a whole number from 10 to 10000')
+      .min(10, 'must be a whole number from 10 to 10000')
+      .max(10_000, 'must be a whole number from 10 to 10000')
+      .default(1_000),
+    rate: z
+      .number('must be a number from 0 to 1')
+      .min(0, 'must be from 0 to 1')
+      .max(1, 'must be from 0 to 1')
+      .default(0.05),
+    limit: limit.default(100),
+  })
+  .transform(({ since, until, baseline, ...rest }) => {
+    const window = { since: since ?? new Date(until.getTime() - 7 * DAY_MS), until }
+    return { ...rest, ...window, baseline: baseline ?? window }
+  })
+  .refine(inOrder, OUT_OF_ORDER)
+
+/** Options of `listRunning`. */
+export const runningSchema = z.strictObject({ skill: name.optional(), limit: limit.default(100) })
+
+/** Options of `findStuck`. */
+export const stuckSchema = z.strictObject({
+  skill: name.optional(),
+  quantile: z
+    .number('must be a number between 0 and 1')
+    .gt(0, 'must be between 0 and 1')
+    .lt(1, 'must be between 0 and 1')
+    .default(0.99),
+  fallbackMs: milliseconds.default(3_600_000),
+  limit: limit.default(100),
+})
+
 /** Options of `listSkills`. */
 export const skillsSchema = z
   .strictObject({ since: time.optional(), until: time.optional(), limit: limit.default(100) })

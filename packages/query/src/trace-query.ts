@@ -1,26 +1,32 @@
 import { type Trace, type TraceStatus, type TraceSummary, traceIdStart } from '@stepwell/protocol'
 import { sql } from 'kysely'
 import { type DatabaseConfig, openForReading, type QueryOptions, type ReadDatabase } from './database.ts'
+import { explainWindow, type FailureReport } from './explain-window.ts'
 import { findPage } from './find-traces.ts'
 import { FoundTraces } from './found-traces.ts'
 import {
   bySkillSchema,
+  explainSchema,
   findSchema,
   nameSchema,
   parseInput,
   plainText,
+  runningSchema,
   similarSchema,
   skillStatsSchema,
   skillsSchema,
   stepStatsSchema,
+  stuckSchema,
   traceId,
   traceIds,
 } from './input.ts'
 import { readExecution, readTrace } from './read-trace.ts'
+import { type RunningList, runningTraces } from './running-traces.ts'
 import { findSimilar, type SimilarFailure, type SimilarTables } from './similar-failures.ts'
 import { WordStatistics } from './similar-signatures.ts'
 import { type SkillStatistics, skillStats } from './skill-stats.ts'
 import { type SkillStepStatistics, stepStats } from './step-stats.ts'
+import { type StuckList, stuckTraces } from './stuck-traces.ts'
 import { millisecondsOf, SUMMARY_COLUMNS, summaryOf } from './tables.ts'
 import { type WholeTrace, wholeTraces } from './whole-traces.ts'
 
@@ -226,6 +232,49 @@ export class TraceQuery implements AsyncDisposable {
   findWholeTraces(filters: Omit<TraceFilters, 'limit' | 'cursor'> = {}): AsyncIterable<WholeTrace> {
     const { cursor, limit, ...asked } = parseInput(findSchema, { ...filters }, 'filters')
     return wholeTraces(this.#database.db, this.#table, asked)
+  }
+
+  /**
+   * What sets failing runs (failed, timed out) apart from good ones: metadata values, steps and durations that are over-represented,
+   * most significant first, with counts, lift and a p-value that is corrected for all that was looked at (see the function
+   * `explainFailures`). The window is `since` to `until` (default: the last 7 days); good runs come from `baseline`, or the same window.
+   * Looks at `sample` runs a side (default: 1,000; 10 to 10,000), evenly over the window, and says of how many; findings over `rate`
+   * (default: 0.05) are left out, and over `limit` (default: 100) cut. Costs the sample, whatever the window holds. Association, not cause.
+   */
+  async explainFailures(
+    options: {
+      skill?: string
+      since?: Time
+      until?: Time
+      baseline?: { since: Time; until: Time }
+      sample?: number
+      rate?: number
+      limit?: number
+    } = {},
+  ): Promise<FailureReport> {
+    const asked = parseInput(explainSchema, options, 'options')
+    return explainWindow(this.#database.db, this.#table, asked)
+  }
+
+  /**
+   * Traces that run, as far as they are stored (a worker stores one within ten seconds of its start), oldest first, and the step that
+   * each is in; at most `limit` (default: 100), and whether there are more. Reads an index.
+   */
+  async listRunning(options: { skill?: string; limit?: number } = {}): Promise<RunningList> {
+    return runningTraces(this.#database.db, this.#table, parseInput(runningSchema, options, 'options'))
+  }
+
+  /**
+   * Traces that have been running for longer than the p99 (`quantile`, default: 0.99) of their skill's newest runs that ended by
+   * themselves, and the step that each hangs in, since when. Of a skill with fewer than 20 such runs those over `fallbackMs` (default:
+   * 3,600,000, an hour). Those first that are over it by the greatest factor; at most `limit` (default: 100), and whether there are more.
+   * Costs a few hundred rows for each skill with running traces, of which at most 500 are looked at.
+   */
+  async findStuck(
+    options: { skill?: string; quantile?: number; fallbackMs?: number; limit?: number } = {},
+  ): Promise<StuckList> {
+    const asked = parseInput(stuckSchema, options, 'options')
+    return stuckTraces(this.#database.db, this.#table, asked, Date.now())
   }
 
   /** The skills that ran, by number of runs, then by name; at most `limit` (default: 100). Counts the traces of the window. */

@@ -1,17 +1,11 @@
-import type { Step, Trace, TraceSummary } from '@stepwell/protocol'
-import { present, stepJson, summaryJson, type TraceQuery } from '@stepwell/query'
+import type { JsonObject, Step, Trace } from '@stepwell/protocol'
+import { present, type RunningTrace, stepJson, summaryJson, type TraceQuery } from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
-import { durationText } from '../format.ts'
+import { counted, durationText } from '../format.ts'
 import { openTraces } from '../open-traces.ts'
 import { type Column, tableLines } from '../terminal.ts'
 
 const IDS_A_QUERY = 1_000
-
-interface RunningTrace {
-  trace: TraceSummary
-  /** The step that it is in: of the open ones the one that started last. */
-  step: Step | undefined
-}
 
 const columns = (nowMs: number): Column<RunningTrace>[] => [
   { title: 'TRACE', text: ({ trace }) => trace.traceId },
@@ -42,24 +36,27 @@ export async function listRunning(
   const running = new Map<string, RunningTrace>()
   const redis = await context.connections.redisIfSet()
   if (redis !== undefined) {
-    for await (const trace of openTraces(redis, context.env, limit))
+    for await (const trace of openTraces(redis, context.env, limit + 1))
       if (trace.status === 'running') running.set(trace.traceId, entryOf(trace))
     await countStored(query, running)
   }
-  for await (const trace of query.findWholeTraces({ status: 'running' })) {
-    if (running.size >= limit) break
-    if (!running.has(trace.traceId)) running.set(trace.traceId, entryOf(trace))
-  }
-  const rows = [...running.values()].sort((a, b) => a.trace.startedAt.getTime() - b.trace.startedAt.getTime())
+  const stored = await query.listRunning({ limit })
+  for (const one of stored.running) if (!running.has(one.trace.traceId)) running.set(one.trace.traceId, one)
+  const all = [...running.values()].sort((a, b) => a.trace.startedAt.getTime() - b.trace.startedAt.getTime())
+  const rows = all.slice(0, limit)
+  const truncated = stored.truncated || all.length > limit
   if (json) {
-    await writeJson(context, {
-      running: rows.map(({ trace, step }) => ({
-        ...summaryJson(trace),
-        ...present({ current_step: step && stepJson(step) }),
-      })),
-    })
-  } else if (rows.length === 0) context.terminal.note('nothing is running')
+    await writeJson(context, { running: rows.map(runningJson), truncated })
+    return
+  }
+  if (rows.length === 0) context.terminal.note('nothing is running')
   else await writeLines(context, tableLines(rows, columns(Date.now()), context.terminal))
+  if (truncated) context.terminal.note(`only the ${counted(rows.length, 'oldest one')}: --limit shows more`)
+}
+
+/** A running trace in JSON, with the step that it is in. */
+export function runningJson({ trace, step }: RunningTrace): JsonObject {
+  return { ...summaryJson(trace), ...present({ current_step: step && stepJson(step) }) }
 }
 
 /** Counts the steps that Redis knows of and does not hold any more: they are stored. */
@@ -78,11 +75,12 @@ async function countStored(query: TraceQuery, running: Map<string, RunningTrace>
   }
 }
 
-function entryOf({ steps, ...trace }: Trace): RunningTrace {
+/** A running trace of which all steps are known. */
+export function entryOf({ steps, ...trace }: Trace): RunningTrace {
   let step: Step | undefined
   for (const one of steps) {
     const isLater = (one.timestamp?.getTime() ?? 0) >= (step?.timestamp?.getTime() ?? 0)
     if (one.status === 'running' && (step === undefined || isLater)) step = one
   }
-  return { trace, step }
+  return step === undefined ? { trace } : { trace, step }
 }

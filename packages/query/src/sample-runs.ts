@@ -1,0 +1,178 @@
+import type { JsonObject, StepTuple, TraceStatus } from '@stepwell/protocol'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
+import type { RunFacts } from './explain-failures.ts'
+import type { Tables } from './tables.ts'
+import { allOf, timeOf } from './trace-list.ts'
+
+/** Which runs to take a sample of. */
+export interface SampleRequest {
+  /** The table, with its schema. */
+  table: string
+  skill?: string | undefined
+  since: Date
+  until: Date
+  /** Those that failed or timed out, or those that went well. */
+  ended: 'badly' | 'well'
+  /** Runs at most. */
+  size: number
+}
+
+/** Runs that stand for all of a window. */
+export interface RunSample {
+  runs: RunFacts[]
+  /** How many there are in the window. */
+  of: number
+  /** There are more: they were not counted to the end. */
+  ofTruncated: boolean
+}
+
+/** Spans of equal length that a window is cut into. */
+const SLICES = 200
+/** Runs of any end that are looked at for one that went well. */
+const LOOK_MAX = 20
+const COUNT_MAX = 100_000
+const STEPS_MAX = 500_000
+const STEPS_A_FETCH = 20_000
+const ROUNDS = 4
+
+const BAD: readonly TraceStatus[] = ['failed', 'timeout']
+
+interface Picked {
+  slice: number
+  trace_id: string
+  started_us: string
+  step_count: number
+}
+
+/**
+ * A sample of the runs of a window, evenly over its time: all if there are not more than wanted; else as many of each of 200 slices,
+ * and more of those that have more where others have too few. Costs so many rows, whatever the window holds. Steps are read in
+ * parts, and 500,000 at most: of runs with very many, fewer runs are taken.
+ */
+export async function sampleRuns(db: Kysely<Tables>, request: SampleRequest): Promise<RunSample> {
+  const picked = await pickRuns(db, request)
+  const steps = picked.reduce((sum, { step_count }) => sum + Number(step_count), 0)
+  const taken = evenly(picked, Math.max(1, Math.floor((picked.length * STEPS_MAX) / Math.max(1, steps))))
+  const runs: RunFacts[] = []
+  for (let at = 0; at < taken.length; ) {
+    const part: Picked[] = []
+    for (let left = STEPS_A_FETCH; at < taken.length && left > 0; at++) {
+      const one = taken[at] as Picked
+      part.push(one)
+      left -= Number(one.step_count)
+    }
+    runs.push(...(await factsOf(db, request.table, part)))
+  }
+  const { of, ofTruncated } = await countRuns(db, request)
+  return { runs, of: Math.max(of, picked.length), ofTruncated }
+}
+
+async function pickRuns(db: Kysely<Tables>, request: SampleRequest): Promise<Picked[]> {
+  const all = await firstOfSlices(db, request, [0], 1, request.size + 1)
+  if (all.length <= request.size) return all
+  const count = Math.min(SLICES, request.size)
+  const bySlice = new Map<number, Picked[]>()
+  let slices = Array.from({ length: count }, (_, i) => i)
+  let quota = Math.floor(request.size / count)
+  for (let round = 0; round < ROUNDS; round++) {
+    const rows = await firstOfSlices(db, request, slices, count, quota)
+    for (const slice of slices) bySlice.set(slice, [])
+    for (const row of rows) bySlice.get(row.slice)?.push(row)
+    slices = slices.filter((slice) => bySlice.get(slice)?.length === quota)
+    const lacking = request.size - [...bySlice.values()].reduce((sum, { length }) => sum + length, 0)
+    if (lacking <= 0 || slices.length === 0) break
+    quota += Math.max(1, Math.floor(lacking / slices.length))
+    slices = evenly(slices, lacking)
+  }
+  return [...bySlice].sort(([a], [b]) => a - b).flatMap(([, runs]) => runs)
+}
+
+/** At most so many of a list, evenly over it. */
+function evenly<T>(list: readonly T[], most: number): T[] {
+  const before = (i: number): number => Math.floor((i * Math.min(most, list.length)) / list.length)
+  return list.filter((_, i) => before(i) < before(i + 1))
+}
+
+/** The first runs of each of these slices of the window. */
+async function firstOfSlices(
+  db: Kysely<Tables>,
+  request: SampleRequest,
+  slices: readonly number[],
+  ofSlices: number,
+  quota: number,
+): Promise<Picked[]> {
+  const { table, since, until, ended } = request
+  const sliceMs = (until.getTime() - since.getTime() + 1) / ofSlices
+  const at = (i: RawBuilder<unknown>): RawBuilder<Date> =>
+    sql`${since}::timestamptz + ${i} * ${sliceMs}::float8 * interval '1 millisecond'`
+  const conditions = [
+    ...conditionsOf(request),
+    sql<boolean>`started_at >= ${at(sql`slice`)}`,
+    sql<boolean>`started_at < ${at(sql`(slice + 1)`)}`,
+  ]
+  const first = (more: readonly RawBuilder<boolean>[], count: number): RawBuilder<unknown> =>
+    sql`(select trace_id, started_at, step_count, status from ${sql.table(table)}
+          where ${allOf([...conditions, ...more])} order by started_at limit ${count})`
+  const runs =
+    ended === 'badly'
+      ? sql`${sql.join(
+          BAD.map((status) => first([sql`status = ${status}`], quota)),
+          sql` union all `,
+        )}`
+      : sql`select * from ${first([], quota * LOOK_MAX)} as looked where status = 'success'`
+  const { rows } = await sql<Picked>`
+    select slice, trace_id, (extract(epoch from started_at) * 1000000)::bigint::text as started_us, step_count
+      from unnest(${slices}::integer[]) as slice cross join lateral
+           (select * from (${runs}) as ended order by started_at limit ${quota}) as run
+     order by slice, run.started_at`.execute(db)
+  return rows
+}
+
+function conditionsOf({ skill, since, until }: SampleRequest): RawBuilder<boolean>[] {
+  const window = sql<boolean>`started_at >= ${since} and started_at <= ${until}`
+  return skill === undefined ? [window] : [sql`skill_name = ${skill}`, window]
+}
+
+async function factsOf(db: Kysely<Tables>, table: string, part: readonly Picked[]): Promise<RunFacts[]> {
+  const [first, last] = [part[0] as Picked, part.at(-1) as Picked]
+  const { rows } = await sql<{ skill_name: string; metadata: unknown; steps: unknown }>`
+    select skill_name, metadata, steps from ${sql.table(table)}
+     where trace_id = any(${part.map(({ trace_id }) => trace_id)}::uuid[])
+       and started_at >= ${timeOf(first.started_us)} and started_at <= ${timeOf(last.started_us)}`.execute(db)
+  return rows.map(({ skill_name: skillName, metadata, steps }) => ({
+    skillName,
+    metadata: parsed(metadata) as JsonObject,
+    steps: stepsOf(parsed(steps) as StepTuple[]),
+  }))
+}
+
+/** A name once, with all that its runs took: loops of thousands of steps become one. */
+function stepsOf(tuples: readonly StepTuple[]): RunFacts['steps'] {
+  const took = new Map<string, number | undefined>()
+  for (const [, name, , durationMs] of tuples) {
+    const before = took.get(name)
+    took.set(name, durationMs == null ? before : (before ?? 0) + durationMs)
+  }
+  return [...took].map(([name, durationMs]) => ({ name, durationMs }))
+}
+
+const parsed = (json: unknown): unknown => (typeof json === 'string' ? JSON.parse(json) : json)
+
+/** Counts by indexes alone: runs that went well are what is left of all. */
+async function countRuns(
+  db: Kysely<Tables>,
+  request: SampleRequest,
+): Promise<{ of: number; ofTruncated: boolean }> {
+  const count = async (more: readonly RawBuilder<boolean>[]): Promise<number> => {
+    const some = sql`select from ${sql.table(request.table)} where ${allOf([...conditionsOf(request), ...more])} limit ${COUNT_MAX + 1}`
+    const { rows } = await sql<{ n: string }>`select count(*) as n from (${some}) as counted`.execute(db)
+    return Number(rows[0]?.n)
+  }
+  const ofStatus = (status: TraceStatus): Promise<number> => count([sql`status = ${status}`])
+  let bad = 0
+  for (const status of BAD) bad += await ofStatus(status)
+  if (request.ended === 'badly') return { of: Math.min(bad, COUNT_MAX), ofTruncated: bad > COUNT_MAX }
+  const all = await count([])
+  if (all > COUNT_MAX) return { of: COUNT_MAX, ofTruncated: true }
+  return { of: all - bad - (await ofStatus('running')), ofTruncated: false }
+}
