@@ -28,7 +28,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       first_seen      timestamptz not null,
       seen_until      timestamptz not null,
       pattern_version integer     not null,
-      pattern         text        not null
+      pattern         text        not null,
+      general         text
     )`.execute(db)
   await sql`create index failure_patterns_group on failure_patterns (group_id)`.execute(db)
 

@@ -180,6 +180,19 @@ async function useStorageAndQuery(): Promise<void> {
       await query.findSimilarFailures('connect refused')
       await query.findSimilarFailures('connect refused', { ...window, skill: 'open' })
     },
+    listFailureGroups: async () => {
+      const { nextCursor } = await query.listFailureGroups({
+        ...window,
+        limit: 1,
+        skill: 'open',
+        newSince: 0,
+      })
+      if (nextCursor !== undefined) await query.listFailureGroups({ cursor: nextCursor })
+    },
+    getFailureGroup: async () => {
+      const { groups } = await query.listFailureGroups()
+      await query.getFailureGroup(groups[0]?.groupId as string, { skill: 'open' })
+    },
     getTrace: async () => [await query.getTrace(first.traceId), await query.getTrace(foreign)],
     getSummaries: () => query.getSummaries([first.traceId, foreign]),
     getTraceByExecutionId: () => query.getTraceByExecutionId('e-1'),
@@ -235,6 +248,10 @@ async function useTheCommandLine(): Promise<void> {
     run('dead', 'replay'),
     run('running'),
   ])
+  const group = await own.query(
+    `select lpad(to_hex(pattern_id), 16, '0') as id from ${SCHEMA}.failure_patterns limit 1`,
+  )
+  await Promise.all([run('failures', 'rebuild', '--all'), run('failures', 'note', group.rows[0].id, 'x')])
   await Promise.all([run('dead', 'drop', '--all'), run('delete', '--execution', 'e-1'), run('migrate')])
   // Late writes, and a month that is rewritten without some of them.
   await using storage = new TraceStorage(postgres.url, { schema: SCHEMA })
@@ -276,6 +293,8 @@ const SEEN: Record<string, RegExp> = {
   'state of the rollups': /^update stepwell\.execution_rollup_state set/,
   'statistics from rollups': /cross join lateral \(select \* from stepwell\.execution_rollups as r where/,
   'similar failures': /^select similarity, count/,
+  'a note': /^insert into stepwell\.failure_notes/,
+  'groups of failures': /group by grouping sets/,
   'a new message': /^insert into stepwell\.failure_signatures as s /,
   'a page': /\(started_at, trace_id\) < /,
 }

@@ -27,7 +27,7 @@ export function encodeCursor({ startedUs, traceId, direction }: PageStart, filte
 
 /** The place in a cursor. Throws InvalidInputError for what is none, and for one of other filters. */
 export function decodeCursor(cursor: string, filters: Json): PageStart {
-  const [version, print, startedUs, traceId, way] = parse(cursor)
+  const [version, print, startedUs, traceId, way] = parseCursor(cursor)
   const isOurs =
     version === VERSION &&
     typeof startedUs === 'string' &&
@@ -46,7 +46,8 @@ export function decodeCursor(cursor: string, filters: Json): PageStart {
   return { startedUs, traceId, direction: way === NEWER ? 'newer' : 'older' }
 }
 
-function parse(cursor: string): unknown[] {
+/** The parts of a cursor; none where it is not one. */
+export function parseCursor(cursor: string): unknown[] {
   try {
     const value: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
     return Array.isArray(value) ? value : []
@@ -55,5 +56,6 @@ function parse(cursor: string): unknown[] {
   }
 }
 
-const fingerprint = (filters: Json): string =>
+/** What tells filters apart. */
+export const fingerprint = (filters: Json): string =>
   createHash('sha256').update(canonicalJson(filters)).digest('base64url').slice(0, 12)

@@ -18,6 +18,13 @@ export {
 } from './explain-failures.ts'
 export type { FailureReport, RunsLookedAt } from './explain-window.ts'
 export { explanationJson } from './explanation-json.ts'
+export type { FailureGroup } from './failure-group.ts'
+export type {
+  FailureExample,
+  FailureGroupPage,
+  FailureGroupSummary,
+  FailureNote,
+} from './failure-groups.ts'
 export type { FoundTraces, TracePage } from './found-traces.ts'
 export { present, skewJson, stepJson, summaryJson, traceJson } from './json-form.ts'
 export type { RunningList, RunningTrace } from './running-traces.ts'

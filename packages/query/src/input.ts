@@ -116,6 +116,50 @@ export const similarSchema = z
   })
   .refine(inOrder, OUT_OF_ORDER)
 
+/** The window of groups, with its ends in it: 30 days up to now, unless said otherwise. */
+const withGroupWindow = <T extends { since?: Date | undefined; until?: Date | undefined }>({
+  since,
+  until,
+  ...rest
+}: T) => {
+  const end = until ?? new Date()
+  return {
+    ...rest,
+    since: since ?? new Date(end.getTime() - 30 * DAY_MS),
+    until: end,
+  }
+}
+
+/** Options of `listFailureGroups`. */
+export const failureGroupsSchema = z
+  .strictObject({
+    skill: name.optional(),
+    since: time.optional(),
+    until: time.optional(),
+    newSince: time.optional(),
+    limit: limit.default(20),
+    cursor: z.string('must be the nextCursor of a page').max(1_000).optional(),
+  })
+  .refine(inOrder, OUT_OF_ORDER)
+  .transform(withGroupWindow)
+
+/** Options of `getFailureGroup`. */
+export const failureGroupSchema = z
+  .strictObject({
+    skill: name.optional(),
+    since: time.optional(),
+    until: time.optional(),
+    limit: limit.default(10),
+  })
+  .refine(inOrder, OUT_OF_ORDER)
+  .transform(withGroupWindow)
+
+/** The id of a failure group, or of one of its patterns, as tables have it. */
+export const failureGroupId = z
+  .string('must be text')
+  .regex(/^[0-9a-f]{16}$/i, 'must be 16 hexadecimal digits')
+  .transform((id) => BigInt.asIntN(64, BigInt(`0x${id}`)))
+
 const status = z.enum(TRACE_STATUSES, `must be one of ${TRACE_STATUSES.join(', ')}`)
 
 /** As deep as metadata may nest on the wire: nothing deeper is stored. */

@@ -1,5 +1,6 @@
 import { wordHashes, wordsOf } from '@stepwell/protocol/failures'
 import { type Kysely, sql, type Transaction } from 'kysely'
+import { type FailureNote, groupIdText, notesOf } from './failure-groups.ts'
 import { type FailureRow, newestOf, newestWithout } from './newest-failures.ts'
 import { roundsFor } from './prefix-filter.ts'
 import { findSignatures, type Likeness, type WordStatistics } from './similar-signatures.ts'
@@ -15,6 +16,10 @@ export interface SimilarFailure {
   skillName: string
   startedAt: Date
   executionId?: string
+  /** The group that it belongs to. */
+  groupId?: string
+  /** What people wrote to that group, the newest first. */
+  notes: FailureNote[]
 }
 
 /** What is looked for. */
@@ -29,8 +34,8 @@ export interface SimilarRequest {
 
 /** Where it is looked. */
 export interface SimilarTables {
-  /** The table of traces, with its schema. */
-  traces: string
+  /** The name of a table, with its schema. */
+  named: (table: string) => string
   words: WordStatistics
 }
 
@@ -60,7 +65,7 @@ export function findSimilar(
           const similarity = jaccard(words, wordsOf(error_message))
           if (similarity !== Number(score)) corrected.set(error_signature, similarity)
         }
-        if (corrected.size === before) return rows.map(failureOf)
+        if (corrected.size === before) return withGroups(trx, tables.named, rows)
       }
     })
 }
@@ -72,7 +77,7 @@ async function rank(
   words: ReadonlySet<string>,
   corrected: ReadonlyMap<string, number>,
 ): Promise<FailureRow[]> {
-  const table = sql.table(tables.traces)
+  const table = sql.table(tables.named('execution_traces'))
   const hashes = wordHashes(words)
   const { shares, hasIntarray } = await tables.words.read(trx)
   const search = {
@@ -101,11 +106,30 @@ async function rank(
   return [...found, ...(await newestWithout(trx, table, all, window, limit - found.length))]
 }
 
-const failureOf = (row: FailureRow): SimilarFailure => ({
-  traceId: row.trace_id,
-  similarityScore: Number(row.score),
-  errorMessage: row.error_message,
-  skillName: row.skill_name,
-  startedAt: new Date(Number(row.started_ms)),
-  ...(row.execution_id === null ? {} : { executionId: row.execution_id }),
-})
+async function withGroups(
+  trx: Transaction<Tables>,
+  named: (table: string) => string,
+  rows: readonly FailureRow[],
+): Promise<SimilarFailure[]> {
+  if (rows.length === 0) return []
+  const patterns = [...new Set(rows.map((row) => row.failure_pattern))]
+  const { rows: known } = await sql<{ pattern_id: string; group_id: string }>`
+    select pattern_id, group_id from ${sql.table(named('failure_patterns'))} where pattern_id = any(${patterns}::bigint[])`.execute(
+    trx,
+  )
+  const groups = new Map(known.map(({ pattern_id, group_id }) => [pattern_id, group_id]))
+  const notes = await notesOf(trx, named, [...new Set(groups.values())])
+  return rows.map((row) => {
+    const group = groups.get(row.failure_pattern ?? '')
+    return {
+      traceId: row.trace_id,
+      similarityScore: Number(row.score),
+      errorMessage: row.error_message,
+      skillName: row.skill_name,
+      startedAt: new Date(Number(row.started_ms)),
+      ...(row.execution_id === null ? {} : { executionId: row.execution_id }),
+      ...(group === undefined ? {} : { groupId: groupIdText(group) }),
+      notes: notes.get(group ?? '') ?? [],
+    }
+  })
+}

@@ -109,6 +109,8 @@ describe('findSimilarFailures', () => {
       skillName: 'skill',
       startedAt: new Date(now - 3 * HOUR),
       executionId: 'exec',
+      groupId: expect.stringMatching(/^[0-9a-f]{16}$/),
+      notes: [],
     })
     expect(await query.findSimilarFailures('connection timeout redis', 2)).toEqual(similar.slice(0, 2))
     expect(

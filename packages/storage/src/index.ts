@@ -24,6 +24,7 @@ export {
 export type { TraceInput } from './delta-of-trace.ts'
 export { FailureCatalogue, type Occurrence } from './failure-catalogue.ts'
 export { type FailureMarks, failureMarks, type MessageMarks, messageMarks } from './failure-marks.ts'
+export { NOTE_MAX_LENGTH, setFailureGroupNote } from './failure-notes.ts'
 export { TraceGoneError } from './gone-traces.ts'
 export { lateWriteStatement, type TraceKey } from './late-writes.ts'
 export { checkMigrations, type MigrationReport, migrateToLatest, SchemaTooNewError } from './migrate.ts'

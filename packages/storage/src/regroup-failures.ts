@@ -1,4 +1,4 @@
-import { groupPatterns } from '@stepwell/protocol/failures'
+import { groupPatterns, type PatternGroup } from '@stepwell/protocol/failures'
 import { sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
 
@@ -9,6 +9,7 @@ interface StoredPattern {
   pattern_id: string
   group_id: string
   pattern: string
+  general: string | null
 }
 
 /** What grouping did. */
@@ -31,26 +32,54 @@ export function regroupFailures({ db, schema }: Database): Promise<RegroupedFail
       select pg_try_advisory_xact_lock(hashtext('stepwell.failure_groups')) as free`.execute(trx)
     if (!locks[0]?.free) return undefined
     const { rows: patterns } = await sql<StoredPattern>`
-      select pattern_id, group_id, pattern from (select * from ${table} order by seen_until desc, pattern_id limit ${PATTERNS_MAX}) newest
+      select pattern_id, group_id, pattern, general
+        from (select * from ${table} order by seen_until desc, pattern_id limit ${PATTERNS_MAX}) newest
        order by first_seen, pattern_id`.execute(trx)
-    const groupOf = newGroups(patterns)
-    const moved = patterns.filter(({ pattern_id, group_id }) => groupOf.get(pattern_id) !== group_id)
-    if (moved.length > 0)
+    const computed = groupPatterns(patterns.map(({ pattern }) => pattern))
+    const groupOf = newGroups(patterns, computed)
+    const names = namesOf(patterns, computed, groupOf)
+    const isMoved = (one: StoredPattern): boolean => groupOf.get(one.pattern_id) !== one.group_id
+    const nameOf = (one: StoredPattern): string | null => names.get(one.pattern_id) ?? null
+    const changed = patterns.filter((one) => isMoved(one) || nameOf(one) !== one.general)
+    if (changed.length > 0)
       await sql`
-        with moved as (
-          select * from unnest(${moved.map((one) => one.pattern_id)}::bigint[], ${moved.map((one) => groupOf.get(one.pattern_id))}::bigint[]) as m (pattern_id, group_id)
+        with changed as (
+          select * from unnest(${changed.map((one) => one.pattern_id)}::bigint[], ${changed.map((one) => groupOf.get(one.pattern_id))}::bigint[],
+                               ${changed.map(nameOf)}::text[]) as c (pattern_id, group_id, general)
         ), locked as (
-          select p.pattern_id, m.group_id from ${table} p join moved m on m.pattern_id = p.pattern_id order by p.pattern_id for update of p
+          select p.pattern_id, c.group_id, c.general from ${table} p join changed c on c.pattern_id = p.pattern_id order by p.pattern_id for update of p
         )
-        update ${table} p set group_id = l.group_id from locked l where l.pattern_id = p.pattern_id`.execute(
+        update ${table} p set group_id = l.group_id, general = l.general from locked l where l.pattern_id = p.pattern_id`.execute(
         trx,
       )
-    return { patterns: patterns.length, groups: new Set(groupOf.values()).size, moved: moved.length }
+    const groups = new Set(groupOf.values()).size
+    return { patterns: patterns.length, groups, moved: changed.filter(isMoved).length }
   })
 }
 
+/** What the groups have in common, by their ids, where that is not the pattern that has the id. */
+function namesOf(
+  patterns: readonly StoredPattern[],
+  computed: readonly PatternGroup[],
+  groupOf: ReadonlyMap<string, string>,
+): Map<string, string> {
+  const nameOf = new Map(
+    computed.flatMap(({ pattern, members }) => members.map((member) => [member, pattern])),
+  )
+  const names = new Map<string, string>()
+  for (const { pattern_id, pattern } of patterns) {
+    const name = nameOf.get(pattern)
+    if (groupOf.get(pattern_id) === pattern_id && name !== undefined && name !== pattern)
+      names.set(pattern_id, name)
+  }
+  return names
+}
+
 /** The group of each pattern. Given the oldest first. */
-function newGroups(patterns: readonly StoredPattern[]): Map<string, string> {
+function newGroups(
+  patterns: readonly StoredPattern[],
+  computed: readonly PatternGroup[],
+): Map<string, string> {
   const leaders = new Map<string, string>()
   const leaderOf = (id: string): string => {
     let leader = id
@@ -73,7 +102,7 @@ function newGroups(patterns: readonly StoredPattern[]): Map<string, string> {
     leaders.set(follower, leader)
   }
   const groups = new Map(patterns.map(({ pattern, group_id }) => [pattern, group_id]))
-  for (const { members } of groupPatterns(groups.keys())) {
+  for (const { members } of computed) {
     const [first, ...others] = members.map((member) => groups.get(member) as string)
     for (const other of others) unite(first as string, other)
   }

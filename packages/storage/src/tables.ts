@@ -44,6 +44,8 @@ export interface FailurePatternsTable {
   seen_until: Date
   pattern_version: number
   pattern: string
+  /** On the row of a group's own id: what its patterns have in common; null where that is the pattern. */
+  general: string | null
 }
 
 /** `failure_notes`: what people wrote to a group, kept under one of its patterns. */

@@ -1,7 +1,8 @@
-import { present } from '@stepwell/query'
+import { present, type SimilarFailure } from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { agoText } from '../format.ts'
-import { tableLines } from '../terminal.ts'
+import { type Style, tableLines } from '../terminal.ts'
+import { notesJson, noteText } from './failures.ts'
 
 /** Failures whose message is like the text. */
 export async function findSimilar(
@@ -21,6 +22,8 @@ export async function findSimilar(
           skill_name: failure.skillName,
           execution_id: failure.executionId,
           started_at: failure.startedAt,
+          group_id: failure.groupId,
+          notes: notesJson(failure.notes),
         }),
       ),
     })
@@ -31,7 +34,7 @@ export async function findSimilar(
     return
   }
   const nowMs = Date.now()
-  const lines = tableLines(
+  const lines = tableLines<SimilarFailure>(
     failures,
     [
       { title: 'LIKE', text: (one) => `${Math.round(one.similarityScore * 100)} %`, right: true },
@@ -39,6 +42,9 @@ export async function findSimilar(
       { title: 'SKILL', text: (one) => one.skillName, flexible: 10, optional: 1 },
       { title: 'ERROR', text: (one) => one.errorMessage, flexible: 20, style: () => 'red' },
       { title: 'TRACE', text: (one) => one.traceId },
+      ...(failures.some(({ notes }) => notes.length > 0)
+        ? [{ title: 'NOTE', text: noteText, flexible: 16, style: (): Style => 'green' }]
+        : []),
     ],
     context.terminal,
   )
