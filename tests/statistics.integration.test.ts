@@ -226,7 +226,7 @@ test('whatever is written, changed, deleted, dropped and rolled up, in whatever 
     'later',
     'later',
   ]
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 40; round++) {
     const what = random() < 0.1 ? pick(['rebuild', 'drop']) : pick(often)
     await doing[what]?.()
     const sinceMs = pick([startMs - 45 * DAY, someTime(), Math.floor(someTime() / DAY) * DAY])
