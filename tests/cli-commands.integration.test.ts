@@ -66,6 +66,10 @@ test('traces: a table, or one JSON document; filters; pages', async () => {
   })
   const prod = await bench.json('traces', '--metadata', 'env=prod', '--metadata', 'n=0')
   expect(prod.traces.map((t: Document) => t.execution_id)).toEqual(['build-0'])
+  expect(
+    (await bench.json('traces', '--failed-step', 'compile', '--error', 'Code exit')).traces,
+  ).toHaveLength(1)
+  expect((await bench.json('traces', '--failed-step', 'load')).traces).toEqual([])
   const first = await bench.json('traces', '--limit', '2')
   const rest = await bench.json('traces', '--limit', '2', '--cursor', first.next_cursor)
   expect([...first.traces, ...rest.traces].map((t: Document) => t.execution_id)).toEqual([

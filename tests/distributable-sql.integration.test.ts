@@ -169,6 +169,8 @@ async function useStorageAndQuery(): Promise<void> {
     maxDurationMs: 1e9,
     metadata: { env: 'prod' },
     stepName: 'work',
+    failedStep: 'work',
+    errorText: 'refused',
     executionId: 'e-1',
     parentTraceId: foreign,
     rootTraceId: foreign,

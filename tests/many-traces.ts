@@ -1,5 +1,5 @@
 import { addMonths, type Month, monthBounds, monthOf } from '@stepwell/protocol'
-import { ensurePartitions, openDatabase } from '@stepwell/storage'
+import { ensurePartitions, openDatabase, rebuildFailures } from '@stepwell/storage'
 import pg from 'pg'
 
 /** A trace as this file makes it: enough of it to find by hand what a search should. */
@@ -10,7 +10,7 @@ export interface MadeTrace {
   status: string
   total_duration_ms: number | null
   metadata: Record<string, unknown>
-  steps: [number, string][]
+  steps: [number, string, number, number, number][]
   error_message: string | null
   parent_trace_id: string | null
   root_trace_id: string | null
@@ -28,7 +28,6 @@ export const TO_MS = monthBounds(MONTHS[2] as Month).toMs
 export async function makeTraces(url: string, count: number): Promise<MadeTrace[]> {
   const database = openDatabase(url)
   await ensurePartitions(database, MONTHS)
-  await database.close()
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   await client.query(
@@ -36,7 +35,8 @@ export async function makeTraces(url: string, count: number): Promise<MadeTrace[
                                    error_message, parent_trace_id, root_trace_id)
      select ${idOf('i')}, started_at, case when status <> 'running' then started_at end,
             case when status <> 'running' then exp(i % 991 / 80.0) end, skill, status, 2,
-            json_build_array(json_build_array(1, 'load'), json_build_array(2, case i % 12007 when 0 then 'rare-step' else 'step-' || i % 7 end)),
+            json_build_array(json_build_array(1, 'load', 0, 1, 0),
+                             json_build_array(2, case i % 12007 when 0 then 'rare-step' else 'step-' || i % 7 end, 1, 1, (status = 'failed')::int)),
             jsonb_build_object('env', case i % 2 when 0 then 'prod' else 'dev' end, 'user', 'user-' || i % 9001, 'n', i % 3,
                                'git', jsonb_build_object('branch', 'b-' || i % 50))
             || case i % 13001 when 0 then '{"flag": true}'::jsonb else '{}' end,
@@ -50,7 +50,11 @@ export async function makeTraces(url: string, count: number): Promise<MadeTrace[
                from generate_series(1, $3) i) made`,
     [FROM_MS, TO_MS - FROM_MS - 1, count],
   )
+  // Signatures and failing steps.
+  await rebuildFailures(database)
+  await database.close()
   await client.query('vacuum analyze execution_traces')
+  await client.query('analyze failure_signatures')
   const { rows } = await client.query<MadeTrace>(
     `select trace_id, (extract(epoch from started_at) * 1000000)::bigint::text as started_us, skill_name, status, total_duration_ms,
             metadata, steps, error_message, parent_trace_id, root_trace_id

@@ -57,6 +57,12 @@ function matches(trace: MadeTrace, f: Filters): boolean {
     (f.maxDurationMs === undefined || (duration !== null && duration <= f.maxDurationMs)) &&
     (f.metadata === undefined || holds(trace.metadata, f.metadata)) &&
     (f.stepName === undefined || trace.steps.some(([, name]) => name === f.stepName)) &&
+    (f.failedStep === undefined ||
+      (trace.status === 'failed' &&
+        trace.steps.some(([, name, , , bad]) => bad === 1 && name === f.failedStep))) &&
+    (f.errorText === undefined ||
+      (trace.status === 'failed' &&
+        f.errorText.split(' ').every((word) => trace.error_message?.split(' ').includes(word)))) &&
     (f.parentTraceId === undefined || trace.parent_trace_id === f.parentTraceId) &&
     (f.rootTraceId === undefined || trace.root_trace_id === f.rootTraceId)
   )
@@ -91,6 +97,8 @@ const anyFilters = (): fc.Arbitrary<Filters> =>
         { user: 'nobody' },
       ),
       stepName: fc.constantFrom('load', 'step-3', 'rare-step', 'none'),
+      failedStep: fc.constantFrom('step-3', 'rare-step', 'load'),
+      errorText: fc.constantFrom('refused', 'host refused', '17', 'refused 3', 'nothing'),
       parentTraceId: fc.constant(child().parent_trace_id as string),
       rootTraceId: fc.constant(child().root_trace_id as string),
     },
@@ -175,6 +183,12 @@ test.each<[name: string, filters: Filters]>([
   ['metadata and a skill that do not go together', { skill: 'skill-7', metadata: { env: 'prod' } }],
   ['a step that all have', { stepName: 'load' }],
   ['a step of a skill', { skill: 'rare', stepName: 'load' }],
+  ['a failing step', { failedStep: 'step-3' }],
+  ['a failing step that none fails in', { failedStep: 'load' }],
+  ['a word that all messages have', { errorText: 'refused' }],
+  ['words that few messages have', { errorText: 'host 17' }],
+  ['words that no message has', { errorText: 'refused nothing' }],
+  ['words and a skill', { errorText: 'refused 17', skill: 'skill-7' }],
   ['a parent', { parentTraceId: '0' }],
   ['a root', { rootTraceId: '0' }],
   [

@@ -75,6 +75,8 @@ export interface FilterOptions {
   execution?: string
   parent?: string
   root?: string
+  failedStep?: string
+  error?: string
 }
 
 /** Gives a command the options that choose traces. */
@@ -93,12 +95,14 @@ export function withFilters(command: Command): Command {
     .option('--execution <id>', 'with this execution id')
     .option('--parent <id>', 'started from this trace')
     .option('--root <id>', 'of the tree that this trace began')
+    .option('--failed-step <name>', 'that failed or timed out in this step')
+    .option('--error <words>', 'that failed with all these words in the message')
 }
 
 /** The filters that the options say. */
 export function filtersOf(options: FilterOptions): Omit<TraceFilters, 'limit' | 'cursor'> {
   const { skill, status, since, until, minDuration, maxDuration, metadata, step, execution } = options
-  const { parent, root } = options
+  const { parent, root, failedStep, error } = options
   return {
     ...(skill === undefined ? {} : { skill }),
     ...(status === undefined ? {} : { status }),
@@ -111,5 +115,7 @@ export function filtersOf(options: FilterOptions): Omit<TraceFilters, 'limit' | 
     ...(execution === undefined ? {} : { executionId: execution }),
     ...(parent === undefined ? {} : { parentTraceId: parent }),
     ...(root === undefined ? {} : { rootTraceId: root }),
+    ...(failedStep === undefined ? {} : { failedStep }),
+    ...(error === undefined ? {} : { errorText: error }),
   }
 }

@@ -73,6 +73,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
         'traces --status failed --since 1h',
         'traces --skill docker-build --min-duration 5s',
         'traces --metadata env=prod --step push --json',
+        'traces --failed-step push --error "connection refused"',
       ),
     )
     .action((options) => withContext((context) => listTraces(context, options)))

@@ -1,4 +1,4 @@
-import type { Step, Trace } from '@stepwell/protocol'
+import { canonicalJson, type Json, type Step, type Trace } from '@stepwell/protocol'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { compareTraces } from './compare-traces.ts'
@@ -165,6 +165,140 @@ test('whatever the steps, each has one place; turned round, what was added is mi
       })
     }),
     { numRuns: 300 },
+  )
+})
+
+/** The key of the place of each step, by looking at all others: the same as in the sentence that says what a place is. */
+function placesByHand(steps: readonly Step[]): Map<string, Step> {
+  const order = steps.every(({ timestamp }) => timestamp !== undefined)
+    ? steps.toSorted((x, y) => Number(x.timestamp) - Number(y.timestamp))
+    : steps
+  const keyOf = (step: Step): string => {
+    const siblings = order.filter((one) => one.parentId === step.parentId && one.name === step.name)
+    const parent = steps.find(({ id }) => id === step.parentId)
+    return `${parent === undefined ? '' : `${keyOf(parent)}/`}${step.name}#${siblings.indexOf(step) + 1}`
+  }
+  return new Map(order.map((step) => [keyOf(step), step]))
+}
+
+const forest = fc
+  .array(
+    fc.record({
+      name: fc.constantFrom('a', 'b', 'c'),
+      parent: fc.nat(),
+      startMs: fc.nat(50),
+      durationMs: fc.option(fc.nat(100), { nil: undefined }),
+      status: fc.constantFrom<Step['status']>('success', 'failed'),
+    }),
+    { maxLength: 14 },
+  )
+  .chain((given) => fc.tuple(fc.constant(given), fc.boolean()))
+  .map(([given, hasTimes]) =>
+    given.map(({ name, parent, startMs, durationMs, status }, i): Step => {
+      const step: Step = { id: i + 1, name, status }
+      if (durationMs !== undefined) step.durationMs = durationMs
+      if (hasTimes) step.timestamp = new Date(START + startMs)
+      // One before it, or none.
+      if (parent % (i + 1) > 0) step.parentId = parent % (i + 1)
+      return step
+    }),
+  )
+
+test('steps by their places, as looking at each pair finds them: what matches, durations and statuses side by side, what is missing or added, and what differs first', () => {
+  fc.assert(
+    fc.property(forest, forest, (stepsOfA, stepsOfB) => {
+      const compared = compareTraces({ ...traceOf([]), steps: stepsOfA }, { ...traceOf([]), steps: stepsOfB })
+      const [a, b] = [placesByHand(stepsOfA), placesByHand(stepsOfB)]
+      const found = new Map(compared.steps.map((step) => [`${step.a?.id}/${step.b?.id}`, step]))
+      for (const key of new Set([...a.keys(), ...b.keys()])) {
+        const [inA, inB] = [a.get(key), b.get(key)]
+        const step = found.get(`${inA?.id}/${inB?.id}`)
+        const change =
+          inB === undefined
+            ? 'missing'
+            : inA === undefined
+              ? 'added'
+              : inA.status === inB.status
+                ? 'same'
+                : 'status'
+        expect(step?.change).toBe(change)
+        expect(step?.path).toEqual(key.split('/').map((part) => part.replace(/#\d+$/, '')))
+        expect(step?.occurrence).toBe(Number(/\d+$/.exec(key)?.[0]))
+        expect([step?.a?.durationMs, step?.b?.durationMs, step?.a?.status, step?.b?.status]).toEqual([
+          inA?.durationMs,
+          inB?.durationMs,
+          inA?.status,
+          inB?.status,
+        ])
+        const both = inA?.durationMs !== undefined && inB?.durationMs !== undefined
+        expect(step?.durationChangeMs).toBe(
+          both ? Number(inB?.durationMs) - Number(inA?.durationMs) : undefined,
+        )
+      }
+      expect(compared.steps).toHaveLength(new Set([...a.keys(), ...b.keys()]).size)
+      for (const change of ['same', 'status', 'missing', 'added'] as const)
+        expect(compared[`${change}Count`]).toBe(
+          compared.steps.filter((step) => step.change === change).length,
+        )
+
+      // The order is that of a; and of those that end otherwise it is the innermost.
+      const idsOfA = compared.steps.flatMap(({ a }) => a?.id ?? [])
+      expect(idsOfA).toEqual([...a.values()].map(({ id }) => id))
+      let first = compared.steps.find(({ change }) => change !== 'same')
+      for (let inner = first; inner?.change === 'status'; ) {
+        const { a: outerA, b: outerB } = inner
+        inner = compared.steps.find(
+          ({ change, a, b }) =>
+            change !== 'same' &&
+            ((a !== undefined && stepsOfA.find(({ id }) => id === a.id)?.parentId === outerA?.id) ||
+              (a === undefined && stepsOfB.find(({ id }) => id === b?.id)?.parentId === outerB?.id)),
+        )
+        if (inner !== undefined) first = inner
+      }
+      expect(compared.firstDivergence).toEqual(first)
+    }),
+    { numRuns: 400, seed: 6 },
+  )
+})
+
+test('metadata as looking at every path finds it: those where one is no object, and not the other alike', () => {
+  const json = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 3 },
+      fc.constantFrom(null, true, 0, 1, 'x'),
+      fc.array(fc.constantFrom(0, 1), { maxLength: 2 }),
+      tie('object'),
+    ),
+    object: fc.dictionary(fc.constantFrom('a', 'b', '__proto__'), tie('value'), { maxKeys: 3 }),
+  })).object as fc.Arbitrary<Trace['metadata']>
+  const isObject = (value: unknown): value is Record<string, unknown> =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+  const at = (value: unknown, path: readonly string[]): unknown =>
+    path.reduce<unknown>(
+      (in_, key) => (isObject(in_) && Object.hasOwn(in_, key) ? in_[key] : undefined),
+      value,
+    )
+  const pathsOf = (value: unknown, path: string[] = []): string[][] =>
+    isObject(value)
+      ? Object.keys(value).flatMap((key) => [[...path, key], ...pathsOf(value[key], [...path, key])])
+      : []
+  const textOf = (value: unknown): string => (value === undefined ? '' : canonicalJson(value as Json))
+  fc.assert(
+    fc.property(json, json, (a, b) => {
+      const all = new Map([...pathsOf(a), ...pathsOf(b)].map((path) => [path.join('/'), path]))
+      const expected = [...all.values()].filter(
+        (path) =>
+          path.every((_, i) => isObject(at(a, path.slice(0, i))) && isObject(at(b, path.slice(0, i)))) &&
+          !(isObject(at(a, path)) && isObject(at(b, path))) &&
+          textOf(at(a, path)) !== textOf(at(b, path)),
+      )
+      const found = compareTraces(traceOf([], a), traceOf([], b)).metadata
+      expect(found.map(({ path }) => path.join('/')).sort()).toEqual(
+        expected.map((path) => path.join('/')).sort(),
+      )
+      for (const one of found) expect([one.a, one.b]).toEqual([at(a, one.path), at(b, one.path)])
+    }),
+    { numRuns: 400, seed: 6 },
   )
 })
 

@@ -103,10 +103,18 @@ function summaryOf({ steps: _, ...summary }: Trace): TraceSummary {
 
 /** Puts the steps of one trace into their places; returns these in the order in which the steps started. */
 function placesOf(trace: Trace, side: 'a' | 'b', places: Map<string, Place>): Place[] {
-  const byId = new Map(trace.steps.map((step) => [step.id, step]))
+  const order = inOrderOfStart(trace.steps)
+  const ids = new Set(order.map(({ id }) => id))
+  const inside = new Map<StepId, Step[]>()
+  for (const step of order) {
+    if (step.parentId === undefined) continue
+    const list = inside.get(step.parentId)
+    if (list === undefined) inside.set(step.parentId, [step])
+    else list.push(step)
+  }
   const found = new Map<StepId, Place>()
   const taken = new Map<string, number>()
-  const put = (step: Step, parent: Place | undefined): Place => {
+  const put = (step: Step, parent: Place | undefined): void => {
     const kind = `${parent?.number ?? 0}/${step.name}`
     const occurrence = (taken.get(kind) ?? 0) + 1
     taken.set(kind, occurrence)
@@ -115,22 +123,23 @@ function placesOf(trace: Trace, side: 'a' | 'b', places: Map<string, Place>): Pl
     places.set(key, place)
     place[side] = step
     found.set(step.id, place)
-    return place
   }
-  const order = inOrderOfStart(trace.steps)
-  for (const step of order) {
-    // Up to the first that has its place; what leads back to itself, or nowhere, is at the top.
-    const chain: Step[] = []
-    const seen = new Set<StepId>()
-    let at: Step | undefined = step
-    while (at !== undefined && !found.has(at.id) && !seen.has(at.id)) {
-      chain.push(at)
-      seen.add(at.id)
-      at = at.parentId === undefined ? undefined : byId.get(at.parentId)
+  const putAll = (tops: readonly Step[]): void => {
+    for (const step of tops) put(step, undefined)
+    // From the outside to the inside: a step has its place before those that ran in it, whenever these started.
+    const steps = [...tops]
+    for (let i = 0; i < steps.length; i++) {
+      const outer = steps[i] as Step
+      for (const step of inside.get(outer.id) ?? []) {
+        if (found.has(step.id)) continue
+        put(step, found.get(outer.id))
+        steps.push(step)
+      }
     }
-    let parent = at === undefined ? undefined : found.get(at.id)
-    for (const one of chain.reverse()) parent = put(one, parent)
   }
+  putAll(order.filter(({ parentId }) => parentId === undefined || !ids.has(parentId)))
+  // What leads back to itself is at the top.
+  for (const step of order) if (!found.has(step.id)) putAll([step])
   return order.map((step) => found.get(step.id) as Place)
 }
 

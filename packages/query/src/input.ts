@@ -8,6 +8,7 @@ import {
   parseTraceId,
   TRACE_STATUSES,
 } from '@stepwell/protocol'
+import { wordsOf } from '@stepwell/protocol/failures'
 import * as z from 'zod'
 import { BUCKET_LENGTHS, pieceCount } from './time-buckets.ts'
 
@@ -206,6 +207,8 @@ export const findSchema = z
     maxDurationMs: milliseconds.optional(),
     metadata: metadata.optional(),
     stepName: name.optional(),
+    failedStep: name.optional(),
+    errorText: text.refine((value) => wordsOf(value).size > 0, 'must hold a word').optional(),
     executionId: name.optional(),
     parentTraceId: traceId.optional(),
     rootTraceId: traceId.optional(),

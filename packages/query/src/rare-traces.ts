@@ -100,7 +100,7 @@ async function fetchSlice(
   const conditions = allOf([
     ...inOrder,
     ...(statuses === undefined ? [] : [sql<boolean>`status = any(${statuses})`]),
-    ...rest,
+    ...rest.map(({ check, find }) => find ?? check),
     ...windowOf(search),
     ...beyond(search),
     sql`started_at >= ${new Date(fromMs)}`,

@@ -8,8 +8,10 @@ export type FoundRow = SelectedSummary & { started_us: string }
 
 /** What to find: the traces that match, from a place on (itself not among them) or from the end of the list. */
 export interface Search {
-  /** The table, with its schema. */
+  /** The table of traces, with its schema. */
   table: string
+  /** That of failure signatures. */
+  signatures: string
   filters: Omit<Filters, 'cursor' | 'limit'>
   from?: Position | undefined
   direction: Direction

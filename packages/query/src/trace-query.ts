@@ -33,6 +33,7 @@ import { type SkillStatistics, skillStats } from './skill-stats.ts'
 import { type SkillStepStatistics, stepStats } from './step-stats.ts'
 import { type StuckList, stuckTraces } from './stuck-traces.ts'
 import { millisecondsOf, SUMMARY_COLUMNS, summaryOf } from './tables.ts'
+import type { Search } from './trace-list.ts'
 import { type WholeTrace, wholeTraces } from './whole-traces.ts'
 
 /** A time: a Date, an ISO 8601 text, or milliseconds since 1970. */
@@ -55,6 +56,13 @@ export interface TraceFilters {
   metadata?: Record<string, unknown>
   /** Exact name of a step that the trace must have. */
   stepName?: string
+  /** Exact name of the step that the trace failed or timed out in. */
+  failedStep?: string
+  /**
+   * Words that the error message of a failed trace must have, all of them, in any order: what white space separates, in any case, as in
+   * `findSimilarFailures`. `refused` finds `connect refused`, not `(refused)`.
+   */
+  errorText?: string
   executionId?: string
   parentTraceId?: string
   rootTraceId?: string
@@ -97,12 +105,14 @@ export class TraceQuery implements AsyncDisposable {
   /** With its schema. */
   readonly #table: string
   readonly #named: (table: string) => string
+  readonly #searched: Pick<Search, 'table' | 'signatures'>
   readonly #similar: SimilarTables
 
   constructor(database: DatabaseConfig, options: QueryOptions = {}) {
     this.#database = openForReading(database, options)
     this.#named = (table) => (options.schema === undefined ? table : `${options.schema}.${table}`)
     this.#table = this.#named('execution_traces')
+    this.#searched = { table: this.#table, signatures: this.#named('failure_signatures') }
     this.#similar = { named: this.#named, words: new WordStatistics(this.#named('failure_signatures')) }
   }
 
@@ -257,7 +267,7 @@ export class TraceQuery implements AsyncDisposable {
     const given = { ...filters }
     return new FoundTraces(async (cursor) => {
       const asked = parseInput(findSchema, cursor === undefined ? given : { ...given, cursor }, 'filters')
-      return findPage(this.#database.db, this.#table, asked)
+      return findPage(this.#database.db, this.#searched, asked)
     })
   }
 
@@ -267,7 +277,7 @@ export class TraceQuery implements AsyncDisposable {
    */
   findWholeTraces(filters: Omit<TraceFilters, 'limit' | 'cursor'> = {}): AsyncIterable<WholeTrace> {
     const { cursor, limit, ...asked } = parseInput(findSchema, { ...filters }, 'filters')
-    return wholeTraces(this.#database.db, this.#table, asked)
+    return wholeTraces(this.#database.db, this.#searched, asked)
   }
 
   /**

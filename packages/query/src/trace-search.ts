@@ -19,7 +19,7 @@ const WIDEN_FIRST = 16
  * too little (docs/adr/0009-search.md). One snapshot.
  */
 export async function searchTraces(db: Kysely<Tables>, search: Search): Promise<FoundRow[]> {
-  const conditions = conditionsOf(search.filters)
+  const conditions = conditionsOf(search.filters, search.signatures)
   if (conditions.rest.length === 0) return selectRows(db, inTime(conditions, search, search.count), search)
   return db
     .transaction()
@@ -35,9 +35,12 @@ async function lookThrough(
 ): Promise<FoundRow[]> {
   const found: FoundRow[] = []
   const rest = { ...search }
+  const hasIndex = conditions.rest.some(({ find }) => find !== undefined)
   for (let look = LOOK_FIRST, looked = 0; ; look *= LOOK_GROWTH) {
     const candidates = inTime(conditions, rest, look)
-    const rows = await selectRows(trx, candidates, rest, { conditions: conditions.rest })
+    const rows = await selectRows(trx, candidates, rest, {
+      conditions: conditions.rest.map(({ check }) => check),
+    })
     found.push(...rows)
     if (rows.length === rest.count) return found
     const [last] = await selectRows(trx, sql`${candidates} offset ${look - 1}`, { ...rest, count: 1 })
@@ -47,7 +50,7 @@ async function lookThrough(
     rest.from = { startedUs: last.started_us, traceId: last.trace_id }
     rest.count -= rows.length
     const toLookAt = (rest.count * looked) / Math.max(found.length, 0.5)
-    if (!conditions.hasIndexedRest || toLookAt <= LOOK_ON_MAX) continue
+    if (!hasIndex || toLookAt <= LOOK_ON_MAX) continue
     const lookedMs = Math.abs(beginMsOf(search) - Number(last.started_ms))
     return [
       ...found,

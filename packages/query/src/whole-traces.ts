@@ -2,7 +2,7 @@ import type { Trace } from '@stepwell/protocol'
 import { type Kysely, sql } from 'kysely'
 import { type SelectedSummary, type Tables, traceOf } from './tables.ts'
 import type { Filters } from './trace-conditions.ts'
-import { FOUND_COLUMNS, type FoundRow, timeOf } from './trace-list.ts'
+import { FOUND_COLUMNS, type FoundRow, type Search, timeOf } from './trace-list.ts'
 import { searchTraces } from './trace-search.ts'
 
 /** A stored trace as it was recorded. */
@@ -18,14 +18,14 @@ const PAGE_MAX = 500
 /** All traces that match, newest first, with their steps; memory holds a page. How many steps the next traces have is asked first. */
 export async function* wholeTraces(
   db: Kysely<Tables>,
-  table: string,
+  tables: Pick<Search, 'table' | 'signatures'>,
   filters: Omit<Filters, 'cursor' | 'limit'>,
 ): AsyncGenerator<WholeTrace, void> {
   let from: { startedUs: string; traceId: string } | undefined
   for (;;) {
-    const next = await searchTraces(db, { table, filters, from, direction: 'older', count: PAGE_MAX })
+    const next = await searchTraces(db, { ...tables, filters, from, direction: 'older', count: PAGE_MAX })
     const page = next.slice(0, countThatFits(next))
-    yield* await withSteps(db, table, page)
+    yield* await withSteps(db, tables.table, page)
     const last = page.at(-1)
     if (last === undefined) return
     from = { startedUs: last.started_us, traceId: last.trace_id }

@@ -66,6 +66,37 @@ describe('findTraces', () => {
     expect((await query.findTraces({ skill: 'a' })).traces[0]).not.toHaveProperty('steps')
   })
 
+  test('words of error messages, whole and in any case and order; the step that it failed in', async () => {
+    const failed = (error: string, i: number) =>
+      store({ status: 'failed', error, steps: ['load'], failedStep: `step-${i % 2}`, at: now - i })
+    const messages = [
+      'connect refused by Redis',
+      'Redis refused',
+      'timeout',
+      'connect timeout: redis',
+      'REFUSED',
+      'Straße gesperrt',
+    ]
+    const ids: string[] = []
+    for (const [i, message] of messages.entries()) ids.push(await failed(message, i))
+    await store({ status: 'timeout', error: 'timeout', steps: ['load'] })
+    const found = async (filters: Parameters<TraceQuery['findTraces']>[0]) =>
+      (await query.findTraces(filters)).traces.map(({ traceId }) => ids.indexOf(traceId))
+    expect(await found({ errorText: 'refused' })).toEqual([0, 1, 4])
+    expect(await found({ errorText: ' REDIS\trefused refused ' })).toEqual([0, 1])
+    expect(await found({ errorText: 'timeout' })).toEqual([2])
+    expect(await found({ errorText: 'time' })).toEqual([])
+    expect(await found({ errorText: 'STRASSE' })).toEqual([])
+    expect(await found({ errorText: 'straße' })).toEqual([5])
+    expect(await found({ errorText: 'refused', status: 'timeout' })).toEqual([])
+    expect(await found({ errorText: 'refused', status: ['failed', 'success'], skill: 'skill' })).toEqual([
+      0, 1, 4,
+    ])
+    expect(await found({ failedStep: 'step-1' })).toEqual([1, 3, 5])
+    expect(await found({ failedStep: 'step-1', errorText: 'redis' })).toEqual([1, 3])
+    expect(await found({ failedStep: 'load' })).toEqual([])
+  })
+
   test('pages by cursor are the whole list, each trace once, also where many started together', async () => {
     for (let i = 0; i < 47; i++) await store({ at: now - (i % 4) })
     const { traces: all, nextCursor } = await query.findTraces({ limit: 1_000 })
@@ -146,6 +177,7 @@ describe('findTraces', () => {
     [{ metadata: { a: () => {} } }, /metadata/],
     [{ metadata: { a: '\0' } }, /NUL/],
     [{ parentTraceId: 'x' }, /parentTraceId must be a trace id/],
+    [{ errorText: ' \n' }, /errorText must hold a word/],
     [{ skil: 'a' }, /does not know 'skil'/],
   ])('%o is refused', async (filters, message) => {
     await expect(query.findTraces(filters as never)).rejects.toThrow(message)

@@ -11,6 +11,8 @@ export interface Stored {
   executionId?: string
   metadata?: Record<string, unknown>
   steps?: string[]
+  /** One more, which failed. */
+  failedStep?: string
   traceId?: string
 }
 
@@ -39,7 +41,12 @@ export async function store(
       startedAt: new Date(at),
       completedAt: new Date(at + durationMs),
       totalDurationMs: durationMs,
-      steps: steps.map((name) => ({ name, status: 'success' as const, durationMs: 1 })),
+      steps: [
+        ...steps.map((name) => ({ name, status: 'success' as const, durationMs: 1 })),
+        ...(rest.failedStep === undefined
+          ? []
+          : [{ name: rest.failedStep, status: 'failed' as const, durationMs: 1 }]),
+      ],
       ...(error === undefined ? {} : { errorMessage: error }),
       ...(rest.executionId === undefined ? {} : { executionId: rest.executionId }),
       ...(rest.metadata === undefined ? {} : { metadata: rest.metadata as never }),
