@@ -12,6 +12,7 @@ import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { query } from './query.ts'
 import { redaction } from './redaction.ts'
+import { retention } from './retention.ts'
 import { similar } from './similar.ts'
 import { singleCalls } from './single-calls.ts'
 import { statedSpeeds } from './stated-speeds.ts'
@@ -28,6 +29,7 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   memory,
   growth,
   query,
+  retention,
   similar,
   stated: statedSpeeds,
   redaction,

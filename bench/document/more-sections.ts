@@ -85,11 +85,36 @@ export const MORE_SECTIONS: readonly Section[] = [
           asked.map((name) => [
             name,
             ...['p50', 'p95', 'p99'].map((share) => read.of(`query.${name}.${share}`)),
-            plans.flatMap(([of, plan]) => (of === name ? [plan] : [])).join('<br>'),
+            plans.find(([of]) => of === name)?.[1] ?? '',
           ]),
         ),
       ]
     },
+  },
+  {
+    of: 'retention',
+    title: 'Retention: a month without its successes',
+    text: 'The same month twice: written anew by `applyRetention`, and by `DELETE` and `VACUUM` ([ADR 11](adr/0011-retention.md)). Meanwhile a writer stores 50 runs at a time into the current month. How long others were kept out is told by the rewrite itself.',
+    tables: (read) => [
+      table(
+        ['', 'seconds', 'CPU of Postgres', 'WAL', 'size after', 'others kept out'],
+        [
+          ['rewritten', 'rewritten', 'retention.locked'],
+          ['deleted and vacuumed', 'deleted', undefined],
+        ].map(([label = '', name, locked]) => [
+          label,
+          ...['seconds', 'cpu', 'wal', 'size_after'].map((what) => read.with(`retention.${name}.${what}`)),
+          locked === undefined ? '–' : read.with(locked),
+        ]),
+      ),
+      table(
+        ['a write of 50 runs meanwhile, ms', 'p50', 'p99', 'max'],
+        ['alone', 'rewritten', 'deleted'].map((name) => [
+          name,
+          ...['p50', 'p99', 'max'].map((share) => read.of(`retention.${name}.writes.${share}`)),
+        ]),
+      ),
+    ],
   },
   {
     of: 'stated',

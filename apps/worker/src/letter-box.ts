@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto'
-import { boundText, type Delta, NAME_MAX_LENGTH, type OpenRecord, producerOfField } from '@stepwell/protocol'
+import {
+  boundText,
+  type Delta,
+  NAME_MAX_LENGTH,
+  type OpenRecord,
+  producerOfField,
+  StepwellError,
+} from '@stepwell/protocol'
 import {
   countDeadLetters,
   type Database,
@@ -80,7 +87,8 @@ export function letterOf(
     letterId: `${ticket.shard.keys.events}/${ticket.id}/${delta.t}`,
     stream: ticket.shard.keys.events,
     entryId: ticket.id,
-    reason: `Postgres refuses it: ${error.message}`,
+    // Ours says all there is to say.
+    reason: error instanceof StepwellError ? error.message : `Postgres refuses it: ${error.message}`,
     payload: JSON.stringify(delta),
     producer,
     traceId: delta.t,

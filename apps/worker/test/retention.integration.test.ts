@@ -1,7 +1,9 @@
-import { addMonths, monthOf, partitionName } from '@stepwell/protocol'
-import { DeadLetterWriter, ensurePartitions, openDatabase } from '@stepwell/storage'
+import { addMonths, monthBounds, monthOf, newTraceId, partitionName } from '@stepwell/protocol'
+import { DeadLetterWriter, ensurePartitions, openDatabase, parseRetentionRules } from '@stepwell/storage'
 import { waitFor } from '@stepwell/testkit'
 import { expect, test } from 'vitest'
+import { fillMonth } from '../../../packages/storage/test/month-of-traces.ts'
+import { FrameProducer } from './frame-producer.ts'
 import { makeBench } from './harness.ts'
 
 const DAY_MS = 86_400_000
@@ -35,4 +37,50 @@ test('the jobs of a worker drop months and dead letters that are too old, and ke
   await waitFor(async () => (await before()).length === 1, { what: 'the old months are gone' })
   expect(await before()).toEqual([partitionName(addMonths(month, -1))])
   await database.close()
+})
+
+test('a worker removes classes that are past their time, says how much, and lets no part of what is gone come back', async () => {
+  await using bench = await makeBench()
+  const database = openDatabase(bench.database.url)
+  const month = addMonths(monthOf(Date.now()), -2)
+  await fillMonth(database, month, { count: 20, skills: ['build'], statuses: ['success', 'failed'] })
+  await database.close()
+  const worker = await bench.startWorker({
+    retentionRules: parseRetentionRules('success=7d'),
+    health: { host: '127.0.0.1', port: 0 },
+  })
+  const statuses = async (): Promise<unknown> =>
+    bench.rows('select status, count(*)::int as traces from execution_traces group by 1 order by 1')
+  await waitFor(async () => (await bench.rows('select from execution_retention')).length, {
+    what: 'the month is rewritten',
+  })
+  expect(await statuses()).toEqual([{ status: 'failed', traces: 10 }])
+  const metrics = (): Promise<string> => fetch(`${worker.healthUrl}/metrics`).then((answer) => answer.text())
+  await waitFor(
+    async () => (await metrics()).includes('stepwell_retention_traces_removed_total{action="rewritten"} 10'),
+    { what: 'it has counted them' },
+  )
+
+  // The tail of a run, as an old spool brings it; and a run that is all there.
+  const t = newTraceId(monthBounds(month).fromMs + 5)
+  const producer = new FrameProducer(bench.redis)
+  await producer.send({ t, k: 'build', s: [[7, 'last', 5, 5]], n: [7, 7], e: ['s', 10, 10] })
+  await producer.send({
+    t: newTraceId(monthBounds(month).fromMs + 6),
+    b: 1,
+    k: 'build',
+    n: [0, 0],
+    e: ['t', 5, 5],
+  })
+  await bench.drained(20_000)
+  expect(await bench.rows('select trace_id, reason from execution_dead_letters')).toEqual([
+    {
+      trace_id: t,
+      reason: expect.stringMatching(/^retention has removed traces of \d{4}-\d\d, and this is only a part/),
+    },
+  ])
+  expect(await statuses()).toEqual([
+    { status: 'failed', traces: 10 },
+    { status: 'timeout', traces: 1 },
+  ])
 })

@@ -8,6 +8,7 @@ import type { Tables } from './tables.ts'
 // at its rows.
 
 const SUFFIX = '_rewrite'
+const BETWEEN = '_between'
 const BOUNDS = 'stepwell_month'
 
 /** Tables of a month that is rewritten, as they stand in a statement. */
@@ -15,6 +16,8 @@ export interface MonthTables {
   parent: RawBuilder<unknown>
   partition: RawBuilder<unknown>
   twin: RawBuilder<unknown>
+  /** The twin's name while it changes places with the partition. */
+  between: RawBuilder<unknown>
   /** The same as texts, for functions of the catalogue. */
   names: { parent: string; partition: string; twin: string }
 }
@@ -31,6 +34,7 @@ export function tablesOf({ schema }: Pick<Database, 'schema'>, month: Month): Mo
     parent: sql.table(names.parent),
     partition: sql.table(names.partition),
     twin: sql.table(names.twin),
+    between: sql.table(qualified(schema, `${name}${BETWEEN}`)),
     names,
   }
 }
@@ -119,14 +123,24 @@ export async function catchUp(
   return Number(numAffectedRows)
 }
 
-/** Puts the twin in the place of the partition, which goes; without rows nothing takes its place. Gives the size of what is there now. */
+/**
+ * Lets twin and partition change places: the partition is to be dropped when nobody waits any more, for removing the files of 860 MiB
+ * takes 0.4 s. Without rows nothing takes its place. Gives the size of what is there now.
+ */
 export async function swapTwin(db: Kysely<Tables>, tables: MonthTables, month: Month): Promise<number> {
-  const { parent, partition, twin, names } = tables
+  const { parent, partition, twin, between, names } = tables
   const { rows } = await sql<{ empty: boolean }>`select not exists (select from ${twin}) as empty`.execute(db)
-  await sql`drop table ${partition}`.execute(db)
-  if (rows[0]?.empty) return 0
+  const rename = (table: RawBuilder<unknown>, name: string): Promise<unknown> =>
+    sql`alter table ${table} rename to ${sql.id(`${partitionName(month)}${name}`)}`.execute(db)
+  await sql`alter table ${parent} detach partition ${partition}`.execute(db)
+  await rename(twin, BETWEEN)
+  await rename(partition, SUFFIX)
+  if (rows[0]?.empty) {
+    await sql`drop table ${between}`.execute(db)
+    return 0
+  }
+  await rename(between, '')
   const [from, to] = boundsOf(month)
-  await sql`alter table ${twin} rename to ${sql.id(partitionName(month))}`.execute(db)
   await sql`alter table ${parent} attach partition ${partition} for values from (${from}) to (${to})`.execute(
     db,
   )
@@ -141,8 +155,8 @@ export async function sizeOf(db: Kysely<Tables>, name: string): Promise<number> 
   return Number(rows[0]?.bytes)
 }
 
-/** Drops the twins that rewrites left which were broken off; gives their names. Nobody may be rewriting. */
-export async function dropTwins({ db, schema }: Database): Promise<string[]> {
+/** Drops the twins, and partitions that have changed places with one, of rewrites that were broken off. Nobody may be rewriting. */
+export async function dropTwins({ db, schema }: Database): Promise<void> {
   const pattern = `^execution_traces_\\d{4}_\\d\\d${SUFFIX}$`
   const { rows } = await sql<{ name: string }>`
     select relname as name from pg_class
@@ -153,5 +167,4 @@ export async function dropTwins({ db, schema }: Database): Promise<string[]> {
     .map(({ name }) => name)
     .filter((name) => monthOfPartition(name.slice(0, -SUFFIX.length)) !== undefined)
   for (const name of names) await sql`drop table if exists ${sql.table(qualified(schema, name))}`.execute(db)
-  return names
 }

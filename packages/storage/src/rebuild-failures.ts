@@ -1,9 +1,10 @@
 import type { TraceRow } from '@stepwell/protocol'
 import { PATTERN_VERSION } from '@stepwell/protocol/failures'
-import { type RawBuilder, sql } from 'kysely'
+import { CompiledQuery, type RawBuilder, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
 import { FailureCatalogue } from './failure-catalogue.ts'
 import { type FailureMarks, failureMarks } from './failure-marks.ts'
+import { lateWriteStatement } from './late-writes.ts'
 
 /** What to make anew. */
 export interface RebuildOptions {
@@ -105,7 +106,9 @@ async function mark(
   )
   if (changed.length === 0) return 0
   const table = sql.table(qualified(database.schema, 'execution_traces'))
-  const { numAffectedRows } = await sql`
+  const keys = changed.map(({ row }) => ({ traceId: row.trace_id, startedAtMs: row.started_at.getTime() }))
+  const note = lateWriteStatement(qualified(database.schema, 'execution_late_writes'), keys, Date.now())
+  const update = sql`
     with marked as (
       select * from unnest(${changed.map(({ row }) => row.trace_id)}::uuid[], ${changed.map(({ row }) => row.started_text)}::timestamptz[],
                            ${changed.map(({ row }) => row.version)}::integer[], ${changed.map(({ marks }) => marks?.message?.signature ?? null)}::bigint[],
@@ -118,8 +121,11 @@ async function mark(
          for update of t skip locked
     )
     update ${table} t set error_signature = l.signature, failure_pattern = l.pattern, failed_step = l.step
-      from locked l where t.trace_id = l.trace_id and t.started_at = l.started_at`.execute(database.db)
-  return Number(numAffectedRows ?? 0)
+      from locked l where t.trace_id = l.trace_id and t.started_at = l.started_at`
+  return database.db.transaction().execute(async (trx) => {
+    if (note !== undefined) await trx.executeQuery(CompiledQuery.raw(note))
+    return Number((await update.execute(trx)).numAffectedRows ?? 0)
+  })
 }
 
 const differs = (row: StoredFailure, marks: FailureMarks | null): boolean =>

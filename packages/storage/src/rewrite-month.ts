@@ -23,14 +23,14 @@ import { isConflict } from './transient-error.ts'
 
 // A month is rewritten: its rows that stay are copied into a twin of the partition, which then takes its place.
 //
-//   partition ── copy, in one snapshot ──▶ twin ── indexes ── freeze ── catch up ── swap, in one transaction
+//   partition ── copy, in one snapshot ──▶ twin ── indexes ── freeze ── catch up ── swap, in one transaction ── drop
 //
 // Readers and writers go on with the partition until the swap. What is written to it meanwhile is noted by whoever writes it
 // (late-writes.ts) and taken over as it stands: nothing is lost, and nothing that has just come is removed. Broken off anywhere
-// before the swap's commit, the partition is as it was, and the twin is dropped by the next one.
+// before the swap's commit, the partition is as it was, after it the month is done; what is left is dropped by the next one.
 
 /** Where a rewrite is. */
-export type RewriteStage = 'copy' | 'index' | 'freeze' | 'catch up' | 'swap'
+export type RewriteStage = 'copy' | 'index' | 'freeze' | 'catch up' | 'swap' | 'drop'
 
 /** How a month is rewritten. */
 export interface RewriteOptions extends Going {
@@ -90,7 +90,7 @@ export function rewriteMonth(
     try {
       return await rewrite({ ...database, db }, tables, month, options)
     } finally {
-      // After a swap there is none. Where the connection is gone the next one drops it.
+      // Of a swap that is done this is what was the partition. Where the connection is gone the next one drops it.
       await sql`drop table if exists ${tables.twin}`.execute(db).catch(() => {})
     }
   }
@@ -159,15 +159,17 @@ async function rewrite(
     return { bytesAfter: await swapTwin(trx, tables, month), lockedAtMs, rows }
   }
   const { bytesAfter, lockedAtMs, rows } = await patiently(stop, () => db.transaction().execute(swap))
-  const endMs = performance.now()
+  const swappedAtMs = performance.now()
+  await onStage?.('drop')
+  await sql`drop table ${tables.twin}`.execute(db)
   return {
     removed: copied.removed,
     kept: copied.kept,
     caughtUp: caughtUp + rows,
     bytesBefore,
     bytesAfter,
-    lockedMs: endMs - lockedAtMs,
-    tookMs: endMs - startedMs,
+    lockedMs: swappedAtMs - lockedAtMs,
+    tookMs: performance.now() - startedMs,
   }
 }
 

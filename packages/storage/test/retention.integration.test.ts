@@ -1,4 +1,4 @@
-import { newTraceId, type TraceStatus } from '@stepwell/protocol'
+import { newTraceId, type TraceStatus, traceIdStart } from '@stepwell/protocol'
 import {
   applyRetention,
   classOf,
@@ -11,7 +11,7 @@ import {
   TraceStorage,
   TraceWriter,
 } from '@stepwell/storage'
-import type { TestDatabase } from '@stepwell/testkit'
+import { type TestDatabase, waitFor } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { allRows, fillMonth, type Row } from './month-of-traces.ts'
@@ -45,6 +45,8 @@ afterAll(async () => {
   await testDatabase.drop()
 })
 
+const startOf = (traceId: string): number => traceIdStart(traceId) as number
+
 const tables = async (): Promise<string[]> =>
   (
     await database.pool.query(
@@ -77,7 +79,15 @@ test('a month is rewritten once, and has exactly the rows that stay, untouched',
   // A plan changes nothing.
   expect(await allRows(database)).toEqual(before)
 
-  const applied = await applyRetention(database, policy, { nowMs })
+  const told: string[] = []
+  const debugging = openDatabase({
+    connectionString: testDatabase.url,
+    options: '-c client_min_messages=debug1',
+    onConnect: (client) => client.on('notice', ({ message }) => told.push(message ?? '')),
+  })
+  const onStage = (_: unknown, stage: RewriteStage): number => told.push(stage)
+  const applied = await applyRetention(debugging, policy, { nowMs, onStage })
+  await debugging.close()
   expect(applied).toMatchObject([
     {
       month: MONTH,
@@ -89,6 +99,10 @@ test('a month is rewritten once, and has exactly the rows that stay, untouched',
   ])
   expect(await allRows(database)).toEqual(new Map(kept.map(({ traceId }) => [traceId, before.get(traceId)])))
   expect(await tables()).toEqual(['execution_traces_2026_03'])
+  // While everybody waits no row is read and no index is built: Postgres says so.
+  const swap = told.slice(told.indexOf('swap'))
+  expect(swap).toContainEqual(expect.stringMatching(/^partition constraint .* is implied by existing/))
+  expect(swap.filter((message) => /^(building index|verifying table)/.test(message))).toEqual([])
   // What the partition has, the others have too: indexes, constraints, and no more.
   const shapes = await database.pool.query(
     `select c.relname as name, (select count(*) from pg_index i where i.indrelid = c.oid and indisvalid) as indexes,
@@ -128,10 +142,11 @@ test('months past all keeping are dropped, but for traces that run', async () =>
 test('what is written to a month while it is rewritten is all there afterwards, and no older than it was', async () => {
   const writer = new TraceWriter(database)
   const storage = new TraceStorage(database.pool)
-  const at = (row: Row): number => Number.parseInt(row.traceId.replaceAll('-', '').slice(0, 12), 16)
   const write = async (row: Row, delta: object): Promise<void> => {
     const said = { producer: '', delta: { t: row.traceId, n: [0, 0], ...delta } as never }
-    await writer.write([{ traceId: row.traceId, startedAtMs: at(row), said: [said], known: true }])
+    await writer.write([
+      { traceId: row.traceId, startedAtMs: startOf(row.traceId), said: [said], known: true },
+    ])
   }
   const pick = (status: TraceStatus): Row[] =>
     rows.filter((row) => row.status === status && row.skillName === 'deploy')
@@ -140,6 +155,8 @@ test('what is written to a month while it is rewritten is all there afterwards, 
   const deleted: string[] = []
   let n = 0
   const onStage = async (_: unknown, stage: RewriteStage): Promise<void> => {
+    // After the swap a part of what has gone is refused.
+    if (stage === 'drop') return
     const fresh: Row = { traceId: newTraceId(Date.UTC(2026, 2, 10)), skillName: 'deploy', status: 'success' }
     await write(fresh, { b: 1, k: `at ${stage}`, e: ['s', 5, 5], n: [1, 1], s: [[1, 'a', 0, 1]] })
     written.push({ traceId: fresh.traceId, steps: 1, status: 'success' })
@@ -174,6 +191,42 @@ test('what is written to a month while it is rewritten is all there afterwards, 
   for (const row of rows) if (!touched.has(row.traceId)) expect(after.has(row.traceId)).toBe(isKept(row))
 })
 
+test('writers that never pause lose nothing', async () => {
+  const writer = new TraceWriter(database)
+  const expected = new Map<string, number>()
+  const kept = rows.filter((row) => row.status === 'failed' && row.skillName === 'deploy')
+  let applied: unknown
+  const write = async (traceId: string, delta: object): Promise<void> => {
+    const said = { producer: '', delta: { t: traceId, k: 'deploy', ...delta } as never }
+    await writer.write([{ traceId, startedAtMs: startOf(traceId), said: [said], known: true }])
+  }
+  /** New traces, and one step after the other for a trace of its own. */
+  const loop = async (row: Row): Promise<void> => {
+    for (let step = 2; applied === undefined; step++) {
+      await write(row.traceId, { s: [[step, 'late', 3, 4]], n: [step, step] })
+      expected.set(row.traceId, step)
+      const fresh = newTraceId(Date.UTC(2026, 2, 10))
+      await write(fresh, { b: 1, e: ['f', 5, 5], n: [1, 1], s: [[1, 'a', 0, 1]] })
+      expected.set(fresh, 1)
+    }
+  }
+  const loops = kept.slice(0, 3).map(loop)
+  const [one] = (await applyRetention(database, policy, { nowMs })) ?? []
+  await waitFor(() => expected.size > 20, { what: 'some are written after it too' })
+  applied = one
+  await Promise.all(loops)
+  expect(one).toMatchObject({ action: 'rewritten' })
+  const after = (await allRows(database)) as Map<string, { step_count: number; missing_steps: number }>
+  for (const [traceId, steps] of expected)
+    expect(after.get(traceId)).toMatchObject({ step_count: steps, missing_steps: 0 })
+  expect([...expected.values()].some((steps) => steps > 5)).toBe(true)
+})
+
+const killVictim = (): Promise<unknown> =>
+  database.pool.query(
+    "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'victim'",
+  )
+
 const STAGES: RewriteStage[] = ['copy', 'index', 'freeze', 'catch up', 'swap']
 test.each(STAGES)(
   'whoever loses its connections before "%s" leaves the month as it was; the next one ends it',
@@ -181,10 +234,7 @@ test.each(STAGES)(
     const before = await allRows(database)
     const victim = openDatabase({ connectionString: testDatabase.url, application_name: 'victim' })
     const onStage = async (_: unknown, at: RewriteStage): Promise<void> => {
-      if (at === stage)
-        await database.pool.query(
-          "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'victim'",
-        )
+      if (at === stage) await killVictim()
     }
     await expect(applyRetention(victim, policy, { nowMs, onStage })).rejects.toThrow()
     await victim.close()
@@ -195,6 +245,19 @@ test.each(STAGES)(
     expect((await allRows(database)).size).toBe(rows.filter(isKept).length)
   },
 )
+
+test('whoever loses them after the swap has done the month; the next one clears away what was the partition', async () => {
+  const victim = openDatabase({ connectionString: testDatabase.url, application_name: 'victim' })
+  const onStage = async (_: unknown, at: RewriteStage): Promise<void> => {
+    if (at === 'drop') await killVictim()
+  }
+  await expect(applyRetention(victim, policy, { nowMs, onStage })).rejects.toThrow()
+  await victim.close()
+  expect((await allRows(database)).size).toBe(rows.filter(isKept).length)
+  expect((await tables()).length).toBe(2)
+  expect(await applyRetention(database, policy, { nowMs })).toEqual([])
+  expect(await tables()).toEqual(['execution_traces_2026_03'])
+})
 
 test('of two at once one does it, the other nothing', async () => {
   let other: unknown = 'not asked'
@@ -220,7 +283,7 @@ test('a part of a removed trace does not come back as a torso; a whole one does'
   await write({ k: 'a', e: ['s', 5, 5] }, Date.UTC(2026, 1, 10))
   // Of what is there a part is welcome.
   const failed = rows.find(({ status, skillName }) => status === 'failed' && skillName === 'deploy') as Row
-  const startedAtMs = Number.parseInt(failed.traceId.replaceAll('-', '').slice(0, 12), 16)
+  const startedAtMs = startOf(failed.traceId)
   const said = {
     producer: '',
     delta: { t: failed.traceId, k: 'deploy', n: [2, 2], s: [[2, 'late', 1, 1]] } as never,
@@ -230,19 +293,25 @@ test('a part of a removed trace does not come back as a torso; a whole one does'
 
 test('a reader from before the copy is waited for: it finds all that it could find', async () => {
   const reader = await database.pool.connect()
+  // It has not come to the traces yet, and is in the way of no lock.
   await reader.query('begin isolation level repeatable read; select from execution_retention')
-  let seen: number | undefined
-  const onStage = async (_: unknown, stage: RewriteStage): Promise<void> => {
-    if (stage !== 'freeze') return
-    // It comes to the traces only now, and is in nobody's way until then.
-    setTimeout(async () => {
-      seen = (await reader.query('select from execution_traces')).rowCount ?? 0
-      await reader.query('commit')
-    }, 0)
+  let isDone = false
+  const applying = applyRetention(database, policy, { nowMs }).finally(() => {
+    isDone = true
+  })
+  const vacuums = async (): Promise<boolean> => {
+    const { rows } = await database.pool.query(
+      "select from pg_stat_user_tables where relname = 'execution_traces_2026_03_rewrite' and vacuum_count > 1",
+    )
+    return rows.length > 0
   }
-  expect(await applyRetention(database, policy, { nowMs, onStage })).toHaveLength(1)
-  expect(seen).toBe(300)
+  await waitFor(async () => isDone || (await vacuums()), {
+    what: 'it tries to freeze what it has copied again',
+  })
+  expect((await reader.query('select from execution_traces')).rowCount).toBe(300)
+  await reader.query('commit')
   reader.release()
+  expect(await applying).toHaveLength(1)
 })
 
 test('too little is left for later, until more goes', async () => {
