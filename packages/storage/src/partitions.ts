@@ -9,6 +9,7 @@ import {
 import { minuteOf } from '@stepwell/protocol/statistics'
 import { CompiledQuery, type Kysely, type RawBuilder, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
+import { sizeOf } from './month-twin.ts'
 import { recordRetention } from './retention-records.ts'
 import { insertMarks } from './rollup-marks.ts'
 import { withSettings } from './session.ts'
@@ -115,7 +116,7 @@ export async function dropPartitionsBefore(
   const { db, schema } = database
   const parent = sql.table(qualified(schema, 'execution_traces'))
   const dropped: DroppedMonth[] = []
-  for (const { name, attached, pending, about, bytes } of await monthTables(database)) {
+  for (const { name, attached, pending, about } of await monthTables(database)) {
     const month = monthOfPartition(name)
     if (month === undefined || monthBounds(month).toMs > beforeMs) continue
     const partition = sql.table(qualified(schema, name))
@@ -136,11 +137,13 @@ export async function dropPartitionsBefore(
       continue
     }
     const traces = Math.max(0, Math.round(about))
+    // It takes a lock: of no other table than the one that goes.
+    const bytes = await sizeOf(db, qualified(schema, name))
     // That there were some is what matters: parts of them do not come back.
     await recordRetention(db, month, { removed: Math.max(1, traces), lookedFor: 'dropped', nowMs })
     await sql`drop table ${partition}`.execute(db)
     await markMonth(database, month, nowMs)
-    dropped.push({ month, traces, bytes: Number(bytes) })
+    dropped.push({ month, traces, bytes })
   }
   return dropped
 }
@@ -150,14 +153,13 @@ interface MonthTable {
   attached: boolean
   pending: boolean
   about: number
-  bytes: string
 }
 
 /** All tables that are named like a month, what is half detached first. */
 async function monthTables({ db, schema }: Database): Promise<MonthTable[]> {
   const { rows } = await sql<MonthTable>`
     select c.relname as name, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending,
-           c.reltuples::float8 as about, pg_total_relation_size(c.oid) as bytes
+           c.reltuples::float8 as about
       from pg_class c left join pg_inherits i on i.inhrelid = c.oid
      where c.relnamespace = (select relnamespace from pg_class where oid = to_regclass(${qualified(schema, 'execution_traces')}))
        and c.relkind = 'r' and c.relname like 'execution\\_traces\\_____\\___'
