@@ -18,17 +18,33 @@ export function wordSetId(words: ReadonlySet<string>): string {
 }
 
 /**
- * What stands for the words where they are looked up: 32 bits each, signed, in ascending order, each once. FNV-1a of the UTF-16
- * units, the low byte of each first. Two words may share one, so whoever counts common words by them counts at most as many words too few
- * as the asker's own words share hashes, and must look at the words where it matters.
+ * What stands for a set of words where sets are looked up, in ascending order, each once: the hash of each word, and a key for each word that is of the word and
+ * of how many there are, so that who looks for sets like one does not even find those that are much longer or shorter. Two words may share a hash or a key,
+ * so whoever counts common words by them may count too many, or as many too few as the asker's own words share hashes, and must look
+ * at the words where it matters.
  */
-export function wordHashes(words: ReadonlySet<string>): number[] {
-  const hashes = new Set<number>()
-  for (const word of words) hashes.add(wordHash(word))
-  return [...hashes].sort((a, b) => a - b)
+export function wordKeys(words: ReadonlySet<string>): number[] {
+  const length = lengthClass(words.size)
+  const hashes = wordHashes(words)
+  return [...new Set([...hashes, ...hashes.map((hash) => wordKey(hash, length))])].sort((a, b) => a - b)
 }
 
-/** The hash of one word, as in `wordHashes`. */
+/** The hashes of words, each once. */
+export const wordHashes = (words: ReadonlySet<string>): number[] => [...new Set([...words].map(wordHash))]
+
+/** The key of a word, by its hash, in sets of this class. 32 bits, signed. */
+export const wordKey = (hash: number, length: number): number => (hash + Math.imul(length, 0x9e3779b1)) | 0
+
+/** Sets of up to so many words have a class of their own. */
+const EXACT_MAX = 16
+/** Further classes reach from one length to a quarter more. */
+const GROWTH = Math.log(1.25)
+
+/** The class of sets of so many words: it grows with their number. */
+export const lengthClass = (count: number): number =>
+  count <= EXACT_MAX ? count : EXACT_MAX + 1 + Math.floor(Math.log(count / (EXACT_MAX + 1)) / GROWTH)
+
+/** The hash of one word: FNV-1a of the UTF-16 units, the low byte of each first. 32 bits, signed. */
 export function wordHash(word: string): number {
   let hash = 0x811c9dc5
   for (let i = 0; i < word.length; i++) {

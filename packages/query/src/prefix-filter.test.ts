@@ -1,3 +1,4 @@
+import { lengthClass, wordKey } from '@stepwell/protocol/failures'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Round, roundsFor } from './prefix-filter.ts'
@@ -28,13 +29,17 @@ test('every set that is similar enough is found in the round that is for it, wha
         for (const other of others) {
           const similarity = jaccard(asSet(wanted), asSet(other))
           if (similarity < threshold || similarity === 0) continue
-          const finds = ({ words, least, below, wordsMin, wordsMax }: Round): boolean =>
-            similarity >= least &&
-            similarity < below &&
-            other.length >= wordsMin &&
-            other.length <= wordsMax &&
-            other.some((word) => words.includes(hashOf(word)))
-          expect(rounds.filter(finds)).toHaveLength(1)
+          const keys = other.map((word) => wordKey(hashOf(word), lengthClass(other.length)))
+          const isFor = ({ least, below }: Round): boolean => similarity >= least && similarity < below
+          const [round, ...more] = rounds.filter(isFor) as [Round]
+          expect(more).toEqual([])
+          expect(other.length).toBeGreaterThanOrEqual(round.wordsMin)
+          expect(other.length).toBeLessThanOrEqual(round.wordsMax)
+          expect(keys.some((key) => round.keys.includes(key))).toBe(true)
+          const common = other
+            .filter((word) => wanted.includes(word))
+            .map((word) => keys[other.indexOf(word)])
+          for (const key of common) expect(round.shared).toContain(key)
         }
       },
     ),
@@ -42,32 +47,38 @@ test('every set that is similar enough is found in the round that is for it, wha
   )
 })
 
-test('rare words first; common ones only when it must be', () => {
-  const shares = new Map([
-    [1, 0.4],
-    [2, 0.3],
-    [3, 0.001],
-  ])
-  const rounds = [...roundsFor(4, [1, 2, 3, 4], 0.3, shares)]
-  expect(rounds.map(({ words, least }) => [words, least])).toEqual([
-    [[4, 3], 0.75],
-    [[4, 3, 2], 0.3],
-  ])
+test('rare words first; common ones only where it must be: of longer sets more words are shared', () => {
+  const common = [1, 2, 3, 4]
+  const shares = new Map(
+    Array.from({ length: 40 }, (_, length) =>
+      common.map((hash): [number, number] => [wordKey(hash, length), 0.1]),
+    ).flat(),
+  )
+  const rounds = [...roundsFor(8, [1, 2, 3, 4, 5, 6, 7, 8], 0.3, shares)]
+  const has = ({ keys }: Round, words: number): number =>
+    common.filter((hash) => keys.includes(wordKey(hash, lengthClass(words)))).length
+  expect([rounds[0]?.below, rounds.at(-1)?.least]).toEqual([2, 0.3])
+  // Four of eight are rare: with more than half in common one of them is there.
+  expect(rounds[0]?.least).toBeLessThanOrEqual(0.6)
+  expect([has(rounds[0] as Round, 5), has(rounds[0] as Round, 8)]).toEqual([0, 0])
+  const last = rounds.at(-1) as Round
+  expect([3, 5, 8, 12, 20].map((words) => has(last, words))).toEqual([2, 2, 1, 0, 0])
 })
 
 test('a word alone; a threshold of 1 and of 0', () => {
-  expect([...roundsFor(1, [7], 0.3, new Map())]).toEqual([
-    { words: [7], least: 0.3, below: 2, wordsMin: 1, wordsMax: 3 },
-  ])
-  expect([...roundsFor(3, [1, 2, 3], 1, new Map())]).toEqual([
-    { words: [1], least: 1, below: 2, wordsMin: 3, wordsMax: 3 },
-  ])
-  expect([...roundsFor(3, [1, 2, 3], 0, new Map())].at(-1)).toMatchObject({
-    words: [1, 2, 3],
-    least: 0,
+  expect([...roundsFor(1, [7], 0.3, new Map())].at(-1)).toMatchObject({
+    least: 0.3,
     wordsMin: 1,
-    wordsMax: 2 ** 31 - 1,
+    wordsMax: 3,
   })
+  expect([...roundsFor(3, [1, 2, 3], 1, new Map())]).toMatchObject([
+    { keys: [wordKey(1, 3)], least: 1, below: 2, wordsMin: 3, wordsMax: 3 },
+  ])
+  const last = [...roundsFor(3, [1, 2, 3], 0, new Map())].at(-1) as Round
+  expect(last).toMatchObject({ least: 0, wordsMin: 1 })
+  expect(last.keys).toEqual(
+    expect.arrayContaining([1, 2, 3].map((hash) => wordKey(hash, lengthClass(8_000)))),
+  )
 })
 
 test('thousands of words take few rounds', () => {

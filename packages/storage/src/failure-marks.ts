@@ -3,7 +3,7 @@ import {
   errorPattern,
   failedStep,
   patternId,
-  wordHashes,
+  wordKeys,
   wordSetId,
   wordsOf,
 } from '@stepwell/protocol/failures'
@@ -13,7 +13,7 @@ export interface MessageMarks {
   /** The first 64 bits of the id of its set of words, signed. */
   signature: bigint
   wordCount: number
-  /** Hashes of its words (`wordHashes`). */
+  /** What stands for its words (`wordKeys`). */
   words: number[]
   /** The id of its pattern, signed. */
   patternId: bigint
@@ -44,7 +44,7 @@ export function messageMarks(message: string): MessageMarks {
   return {
     signature: signed(wordSetId(words).slice(0, 16)),
     wordCount: words.size,
-    words: wordHashes(words),
+    words: wordKeys(words),
     patternId: signed(patternId(pattern)),
     pattern,
   }

@@ -9,7 +9,8 @@ import { lateWriteStatement } from './late-writes.ts'
 /** What to make anew. */
 export interface RebuildOptions {
   /**
-   * Look at every trace that failed or timed out, not only at those that have no signature or a pattern of an older version. Reads all traces.
+   * Look at every trace that failed or timed out, not only at those that have no signature or a pattern of an older version; and enter what they say
+   * where that is lost. Reads all traces.
    */
   all?: boolean
   /** Told after each batch how many traces were looked at and changed so far. */
@@ -56,7 +57,7 @@ export async function rebuildFailures(
       if (rows.length === 0) return after && (failureMarks(after) ?? undefined)
       after = rows.at(-1)
       done.looked += rows.length
-      done.changed += await mark(database, catalogue, rows)
+      done.changed += await mark(database, catalogue, rows, all)
       onProgress?.({ ...done })
     }
   }
@@ -95,11 +96,12 @@ async function mark(
   database: Database,
   catalogue: FailureCatalogue,
   rows: readonly StoredFailure[],
+  all: boolean,
 ): Promise<number> {
   const marked = rows.map((row) => ({ row, marks: failureMarks(row) }))
   const changed = marked.filter(({ row, marks }) => differs(row, marks))
   await catalogue.enter(
-    changed.flatMap(({ row, marks }) =>
+    (all ? marked : changed).flatMap(({ row, marks }) =>
       marks?.message ? [{ marks: marks.message, startedAtMs: row.started_at.getTime() }] : [],
     ),
     Date.now(),

@@ -28,7 +28,7 @@ export interface ExecutionTracesTable {
   failed_step: string | null
 }
 
-/** `failure_signatures`: each set of words that a message had. `seen_until` is not before its newest trace. */
+/** `failure_signatures`: each set of words that a message had, by their keys (`wordKeys`). `seen_until` is not before its newest trace. */
 export interface FailureSignaturesTable {
   signature: string
   seen_until: Date

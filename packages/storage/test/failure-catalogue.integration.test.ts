@@ -1,5 +1,5 @@
 import { newTraceId } from '@stepwell/protocol'
-import { wordHashes, wordsOf } from '@stepwell/protocol/failures'
+import { wordKeys, wordsOf } from '@stepwell/protocol/failures'
 import {
   FailureCatalogue,
   messageMarks,
@@ -61,7 +61,7 @@ test('a failed trace carries the signature and the pattern of its message, and t
     { error_signature: String(signature), failed_step: 'connect' },
   ])
   expect(await rows('select signature, word_count, words from failure_signatures')).toEqual([
-    { signature: String(signature), word_count: 4, words: wordHashes(wordsOf(message)) },
+    { signature: String(signature), word_count: 4, words: wordKeys(wordsOf(message)) },
   ])
   expect(
     await rows(
@@ -95,11 +95,11 @@ test('messages without words, of one huge word, of thousands, of any script', as
   for (const message of messages) await storage.finalizeTrace(failedAt(NOW, message), 'failed')
   expect(
     await rows(
-      `select word_count, cardinality(words) as hashes from execution_traces t
+      `select word_count, cardinality(words) as keys from execution_traces t
          join failure_signatures s on s.signature = t.error_signature join failure_patterns p on p.pattern_id = t.failure_pattern
         order by word_count`,
     ),
-  ).toEqual([0, 0, 1, 3, 3, 4_000].map((count) => ({ word_count: count, hashes: count })))
+  ).toEqual([0, 0, 1, 3, 3, 4_000].map((count) => ({ word_count: count, keys: 2 * count })))
 })
 
 test('what is seen again is written again once an hour; what is seen earlier, or lies back, always', async () => {

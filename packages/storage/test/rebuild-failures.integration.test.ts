@@ -94,6 +94,7 @@ test('what was stored before there were signatures gets them, as if it were stor
   await database.pool.query(
     "update execution_traces set failed_step = 'no' where error_message like 'request 7 %'",
   )
+  await database.pool.query('truncate failure_signatures')
   expect(await rebuildFailures(database, { all: true })).toEqual({ looked: 1_500, changed: 30 })
   expect(await everything()).toEqual(whole)
 })
