@@ -5,6 +5,7 @@ import {
   type Database,
   ensurePartitions,
   expireDeadLetters,
+  expireFailures,
   listPartitions,
   MONTHS_AHEAD,
   monthsAround,
@@ -97,6 +98,13 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
           onRetention(applied)
         },
       })
+    },
+  },
+  'failures-forgotten': {
+    everyMs: 6 * 3_600_000,
+    run: async ({ database, log }) => {
+      const gone = await expireFailures(database, Date.now())
+      if (gone > 0) log.info({ gone }, 'signatures and patterns of failures forgotten: their months are gone')
     },
   },
   'failure-groups': {

@@ -22,6 +22,7 @@ export {
   type StoredDeadLetter,
 } from './dead-letters.ts'
 export type { TraceInput } from './delta-of-trace.ts'
+export { expireFailures } from './expire-failures.ts'
 export { FailureCatalogue, type Occurrence } from './failure-catalogue.ts'
 export { type FailureMarks, failureMarks, type MessageMarks, messageMarks } from './failure-marks.ts'
 export { NOTE_MAX_LENGTH, setFailureGroupNote } from './failure-notes.ts'

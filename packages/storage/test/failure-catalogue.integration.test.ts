@@ -1,6 +1,8 @@
 import { newTraceId } from '@stepwell/protocol'
 import { wordKeys, wordsOf } from '@stepwell/protocol/failures'
 import {
+  dropPartitionsBefore,
+  expireFailures,
   FailureCatalogue,
   messageMarks,
   openDatabase,
@@ -160,5 +162,32 @@ test('writers that enter the same messages in different orders wait for one anot
       most: new Date((Math.floor(NOW / HOUR_MS) + 80) * HOUR_MS),
     },
   ])
+  await opened.close()
+})
+
+test('what was last seen before the oldest month is forgotten, but for groups with a note', async () => {
+  const opened = openDatabase(database.url)
+  await using storage = new TraceStorage(opened.pool)
+  const [long, later] = [Date.UTC(2019, 4, 5), Date.UTC(2020, 6, 5)]
+  await storage.finalizeTrace(failedAt(long, 'old and gone'), 'failed')
+  await storage.finalizeTrace(failedAt(long, 'old and noted'), 'failed')
+  await storage.finalizeTrace(failedAt(later, 'kept'), 'failed')
+  await storage.finalizeTrace(failedAt(NOW, 'new'), 'failed')
+  const { patternId } = messageMarks('old and noted')
+  await pool.query(
+    `insert into failure_notes (pattern_id, updated_at, note) values (${patternId}, now(), 'x')`,
+  )
+  const patterns = (): Promise<unknown[]> =>
+    rows('select pattern from failure_patterns order by first_seen, 1')
+  expect(await expireFailures(opened, NOW)).toBe(0)
+  expect(await dropPartitionsBefore(opened, Date.UTC(2020, 0, 1))).toHaveLength(1)
+  expect(await expireFailures(opened, NOW)).toBe(3)
+  expect(await patterns()).toEqual(['old and noted', 'kept', 'new'].map((pattern) => ({ pattern })))
+  expect(await rows('select count(*)::integer as n from failure_signatures')).toEqual([{ n: 2 }])
+  // A writer that has been there all the time knows that it has to enter them anew.
+  const again = (): Promise<unknown> => storage.finalizeTrace(failedAt(long, 'old and gone'), 'failed')
+  await again().catch(again)
+  expect(await patterns()).toHaveLength(4)
+  await dropPartitionsBefore(opened, Date.UTC(2020, 7, 1))
   await opened.close()
 })
