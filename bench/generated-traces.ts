@@ -19,6 +19,7 @@ const BUILDERS = 2
 /**
  * Realistic traces, straight into Postgres: durations with long tails, steps that fail in up to 3 % of runs, few skills and messages that
  * are common and many that are rare. Evenly over the days until now. The same for the same options and day. Gives the seconds it took.
+ * No write of ours marks them: where statistics are asked for, rollups are to be rebuilt.
  */
 export async function generateTraces(databaseUrl: string, options: GeneratedOptions): Promise<number> {
   const {

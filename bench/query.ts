@@ -1,4 +1,5 @@
 import { TraceQuery } from '@stepwell/query'
+import { openDatabase, rebuildRollups } from '@stepwell/storage'
 import pg from 'pg'
 import { generateTraces } from './generated-traces.ts'
 import { type BenchContext, type Benchmark, type Figure, percentile, round } from './harness.ts'
@@ -22,6 +23,7 @@ export const query: Benchmark = async (context) => {
   const traces = context.traces ?? Math.round(TRACES * scale)
   const seconds = await generateTraces(databaseUrl, { schema: SCHEMA, traces })
   const single = (name: string, value: number, unit: string): Figure => ({ name, value: round(value), unit })
+  const rollups = await rollUp(context)
   const size = await tableBytes(pool, SCHEMA)
   const figures = [
     single('query.traces', traces, 'traces'),
@@ -32,6 +34,11 @@ export const query: Benchmark = async (context) => {
       single(`query.table.${part.replace(/^.*\./, '')}`, bytes / traces, 'bytes/trace'),
     ),
   ]
+
+  figures.push(
+    single('query.rollups.build', rollups.seconds, 's'),
+    single('query.rollups.table', rollups.bytes / traces, 'bytes/trace'),
+  )
 
   const statements: Statement[] = []
   const own = new pg.Pool({
@@ -53,6 +60,21 @@ export const query: Benchmark = async (context) => {
   }
   await own.end()
   return figures
+}
+
+/** Statistics are read from these; workers make them as traces come. */
+async function rollUp({ databaseUrl, pool }: BenchContext): Promise<{ seconds: number; bytes: number }> {
+  const database = openDatabase(databaseUrl, SCHEMA)
+  const startMs = performance.now()
+  await rebuildRollups(database)
+  const seconds = (performance.now() - startMs) / 1_000
+  await database.close()
+  await pool.query(`vacuum (analyze) ${SCHEMA}.execution_rollups, ${SCHEMA}.execution_rollup_overviews`)
+  const { rows } = await pool.query<{ bytes: string }>(
+    'select sum(pg_total_relation_size(t)) as bytes from unnest($1::regclass[]) as t',
+    [[`${SCHEMA}.execution_rollups`, `${SCHEMA}.execution_rollup_overviews`]],
+  )
+  return { seconds, bytes: Number(rows[0]?.bytes) }
 }
 
 async function askInTurns(asked: readonly Question[]): Promise<Map<string, number[]>> {

@@ -85,7 +85,7 @@ export const MORE_SECTIONS: readonly Section[] = [
           asked.map((name) => [
             name,
             ...['p50', 'p95', 'p99'].map((share) => read.of(`query.${name}.${share}`)),
-            plans.find(([of]) => of === name)?.[1] ?? '',
+            plans.flatMap(([of, plan]) => (of === name ? [plan] : [])).join('<br>'),
           ]),
         ),
       ]

@@ -1,6 +1,14 @@
 // Builds one month of traces: rows by COPY into a table without indexes, which are made when it is attached. `month-builder.ts <url>`.
 import { once } from 'node:events'
-import { type Month, monthBounds, partitionName, rowOfState } from '@stepwell/protocol'
+import { type Month, monthBounds, partitionName, rowOfState, type TraceRow } from '@stepwell/protocol'
+import { failedStep } from '@stepwell/protocol/failures'
+import {
+  FailureCatalogue,
+  type MessageMarks,
+  messageMarks,
+  type Occurrence,
+  openDatabase,
+} from '@stepwell/storage'
 import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import { seededRandom } from '../../tests/faults/seeded-random.ts'
@@ -18,6 +26,7 @@ export interface MonthTask extends Variety {
 }
 
 const CHUNK_LENGTH = 1 << 20
+const CATALOGUE_BATCH = 5_000
 
 const [databaseUrl] = process.argv.slice(2) as [string]
 const client = new pg.Client({ connectionString: databaseUrl })
@@ -34,7 +43,9 @@ serve(async (task: MonthTask): Promise<{ ms: number }> => {
   await client.query('begin')
   await client.query(`drop table if exists ${partition}`)
   await client.query(`create table ${partition} (like ${parent} including defaults including constraints)`)
-  await copyRows(partition, task)
+  const failures = new Failures()
+  await copyRows(partition, task, failures)
+  await failures.enter(task.schema)
   await client.query(
     `alter table ${parent} attach partition ${partition} for values from (${bound(fromMs)}) to (${bound(toMs)})`,
   )
@@ -43,11 +54,48 @@ serve(async (task: MonthTask): Promise<{ ms: number }> => {
   return { ms: performance.now() - startMs }
 })
 
-async function copyRows(table: string, { fromMs, toMs, traces, ...variety }: MonthTask): Promise<void> {
+/** What failures are found by: of each message worked out once, with its first and its last occurrence. */
+class Failures {
+  readonly #messages = new Map<string, { marks: MessageMarks; firstMs: number; lastMs: number }>()
+
+  columnsOf(row: TraceRow): Record<string, bigint | string | null> {
+    const { status, error_message: message } = row
+    const failed_step = status === 'failed' || status === 'timeout' ? failedStep(status, row.steps) : null
+    if (status !== 'failed' || message === null)
+      return { error_signature: null, failure_pattern: null, failed_step }
+    const startedMs = row.started_at.getTime()
+    const known = this.#messages.get(message) ?? {
+      marks: messageMarks(message),
+      firstMs: startedMs,
+      lastMs: 0,
+    }
+    known.lastMs = startedMs
+    this.#messages.set(message, known)
+    return { error_signature: known.marks.signature, failure_pattern: known.marks.patternId, failed_step }
+  }
+
+  async enter(schema: string): Promise<void> {
+    const database = openDatabase(databaseUrl, schema)
+    const catalogue = new FailureCatalogue(database)
+    const occurrences = [...this.#messages.values()].flatMap(({ marks, firstMs, lastMs }): Occurrence[] =>
+      [firstMs, lastMs].map((startedAtMs) => ({ marks, startedAtMs })),
+    )
+    for (let i = 0; i < occurrences.length; i += CATALOGUE_BATCH)
+      await catalogue.enter(occurrences.slice(i, i + CATALOGUE_BATCH), Date.now())
+    await database.close()
+  }
+}
+
+async function copyRows(
+  table: string,
+  { fromMs, toMs, traces, ...variety }: MonthTask,
+  failures: Failures,
+): Promise<void> {
   const make = traceMaker(variety, seededRandom(fromMs))
   const rowAt = (i: number) => {
     const startedAtMs = Math.floor(fromMs + ((toMs - fromMs) * i) / traces)
-    return { ...rowOfState(make(startedAtMs)), ingested_at: new Date(startedAtMs) }
+    const row = rowOfState(make(startedAtMs))
+    return { ...row, ...failures.columnsOf(row), ingested_at: new Date(startedAtMs) }
   }
   // Frozen, as rows are that nobody has changed for long.
   const stream = client.query(

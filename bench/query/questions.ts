@@ -36,6 +36,11 @@ export async function questions(pool: Pool, query: TraceQuery, schema: string): 
   const rare = skills.rows.at(-1)?.skill_name as string
   const message = (i: number): string => failures.rows[i % failures.rows.length]?.error_message as string
   const ago = (days: number): Date => new Date(Date.now() - days * DAY_MS)
+  // Now, and earlier, between odd moments.
+  const month = (i: number): { since: Date; until: Date } => {
+    const until = Date.now() - (i % 50) * 100_000_007
+    return { since: new Date(until - 30 * DAY_MS), until: new Date(until) }
+  }
   return [
     { name: 'by_id', ask: (i) => query.getTrace(of(i).trace_id) },
     { name: 'by_execution_id', ask: (i) => query.getTraceByExecutionId(of(i).execution_id) },
@@ -56,6 +61,25 @@ export async function questions(pool: Pool, query: TraceQuery, schema: string): 
     {
       name: 'similar_failures_of_skill',
       ask: (i) => query.findSimilarFailures(message(i), { skill: common }),
+    },
+    {
+      name: 'stats_of_skill_30_days',
+      ask: (i) => query.skillStats({ skill: of(i).skill_name, ...month(i) }),
+    },
+    {
+      name: 'stats_of_skill_30_days_by_day',
+      ask: (i) => query.skillStats({ skill: of(i).skill_name, ...month(i), bucket: 'day' }),
+    },
+    {
+      name: 'stats_of_skill_7_days_by_hour',
+      ask: (i) => query.skillStats({ skill: of(i).skill_name, since: ago(7), bucket: 'hour' }),
+    },
+    { name: 'stats_of_all_30_days', ask: (i) => query.skillStats(month(i)) },
+    { name: 'stats_of_all_30_days_by_day', ask: (i) => query.skillStats({ ...month(i), bucket: 'day' }) },
+    { name: 'steps_of_skill_30_days', ask: (i) => query.stepStats({ skill: of(i).skill_name, ...month(i) }) },
+    {
+      name: 'steps_of_skill_30_days_by_day',
+      ask: (i) => query.stepStats({ skill: of(i).skill_name, ...month(i), bucket: 'day' }),
     },
     { name: 'skills_7_days', ask: () => query.listSkills({ since: ago(7) }) },
   ]

@@ -40,22 +40,22 @@ export class ByteWriter {
 
 /** Reads what a ByteWriter wrote, in the same order. Throws RangeError where the bytes end too soon. */
 export class ByteReader {
-  readonly #bytes: Uint8Array
+  readonly bytes: Uint8Array
   /** The place of the next byte. */
   at = 0
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
+    this.bytes = bytes
   }
 
   get isAtEnd(): boolean {
-    return this.at >= this.#bytes.length
+    return this.at >= this.bytes.length
   }
 
   number(): number {
     let value = 0
     for (let factor = 1; ; factor *= 128) {
-      const byte = this.#bytes[this.at++]
+      const byte = this.bytes[this.at++]
       if (byte === undefined) throw new RangeError('the bytes end too soon')
       if (byte < 128) return value + byte * factor
       value += (byte - 128) * factor
@@ -64,12 +64,25 @@ export class ByteReader {
 
   text(): string {
     const length = this.number()
-    if (this.at + length > this.#bytes.length) throw new RangeError('the bytes end too soon')
-    const text = decoder.decode(this.#bytes.subarray(this.at, this.at + length))
-    this.at += length
-    return text
+    const end = this.at + length
+    if (end > this.bytes.length) throw new RangeError('the bytes end too soon')
+    const bytes = this.bytes.subarray(this.at, end)
+    this.at = end
+    return textOf(bytes)
   }
 }
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
+const SHORT = 64
+
+/** Short texts of ASCII, as names mostly are, by themselves: a call of the decoder takes five times as long. */
+function textOf(bytes: Uint8Array): string {
+  if (bytes.length > SHORT) return decoder.decode(bytes)
+  let text = ''
+  for (const byte of bytes) {
+    if (byte > 127) return decoder.decode(bytes)
+    text += String.fromCharCode(byte)
+  }
+  return text
+}

@@ -101,10 +101,17 @@ export class DurationSketch {
     const first = sign % 2 === 1 ? -(sign + 1) / 2 : sign / 2
     this.#reach(first, first + reader.number())
     const bins = this.#bins
+    const { bytes } = reader
     let at = first - this.#low
     for (let i = 0; i < filled; i++) {
-      at += reader.number()
-      const count = reader.number()
+      // Most are one byte each: this loop is most of what statistics cost.
+      let gap = bytes[reader.at] as number
+      if (gap < 128) reader.at += 1
+      else gap = reader.number()
+      let count = bytes[reader.at] as number
+      if (count < 128) reader.at += 1
+      else count = reader.number()
+      at += gap
       bins[at] = (bins[at] as number) + count
       this.#count += count
     }
@@ -114,9 +121,11 @@ export class DurationSketch {
   #reach(first: number, last: number): void {
     const { length } = this.#bins
     if (length > 0 && first >= this.#low && last < this.#low + length) return
-    // Some more on either side: durations of one thing lie near one another.
-    const low = length === 0 ? first - 8 : Math.min(this.#low, first - 16)
-    const high = length === 0 ? last + 8 : Math.max(this.#low + length - 1, last + 16)
+    // Far more on the side where it lacks: durations of one thing lie near one another, and each time costs a copy.
+    const more = Math.max(16, length)
+    const low = length === 0 ? first - more : first < this.#low ? first - more : this.#low
+    const end = this.#low + length
+    const high = length === 0 || last >= end ? last + more : end - 1
     const bins = new Float64Array(high - low + 1)
     bins.set(this.#bins, length === 0 ? 0 : this.#low - low)
     this.#low = low

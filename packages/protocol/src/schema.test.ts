@@ -183,8 +183,7 @@ describe('a delta', () => {
 
   test('may say more than we know: unknown keys are left out', () => {
     const decoded = decodeFrame(encode([{ ...good, future: 1 }]), NOW)
-    expect(decoded).toMatchObject({ ok: true, deltas: [good] })
-    expect(JSON.stringify(decoded)).not.toContain('future')
+    expect(decoded.ok && decoded.deltas).toEqual([good])
   })
 
   test('starts between 2000 and a day from now', () => {

@@ -46,8 +46,8 @@ export class WordStatistics {
 }
 
 async function askForWords(trx: Transaction<Tables>, table: string): Promise<WordKnowledge> {
-  const { rows } = await sql<{ intarray: boolean; words: string | null; shares: string | null }>`
-    select to_regprocedure('icount(integer[])') is not null and to_regoperator('&(integer[],integer[])') is not null as intarray,
+  const { rows } = await sql<{ intarray: number; words: string | null; shares: string | null }>`
+    select num_nonnulls(to_regprocedure('icount(integer[])'), to_regoperator('&(integer[],integer[])')) as intarray,
            (s.most_common_elems::text::integer[])[:1000]::text as words, s.most_common_elem_freqs[:1000]::text as shares
       from (values (to_regclass(${table}))) as given (oid)
       left join pg_class c on c.oid = given.oid
@@ -59,7 +59,7 @@ async function askForWords(trx: Transaction<Tables>, table: string): Promise<Wor
   const [hashes, known] = [words, shares].map((list) => list?.slice(1, -1).split(',').map(Number) ?? [])
   return {
     shares: new Map(hashes?.map((hash, i) => [hash, known?.[i] ?? 0])),
-    hasIntarray: intarray,
+    hasIntarray: Number(intarray) === 2,
   }
 }
 

@@ -191,6 +191,16 @@ describe('the database', () => {
     expect(await theirs.queryBySkill('build')).toEqual(await query.queryBySkill('build'))
     expect(await theirs.findSimilarFailures('no')).toEqual(await query.findSimilarFailures('no'))
     expect(await theirs.listSkills()).toEqual(await query.listSkills())
+    const window = { skill: 'build', since: new Date(now - 60_000), until: new Date(now + 60_000) }
+    const answers = async (one: TraceQuery): Promise<unknown[]> => [
+      await one.findTraces({ skill: 'build', status: 'failed', minDurationMs: 1 }),
+      await one.skillStats({ ...window, bucket: 'minute' }),
+      await one.stepStats(window),
+      await one.explainFailures(window),
+      await one.listRunning(),
+      await one.findStuck(),
+    ]
+    expect(await answers(theirs)).toEqual(await answers(query))
     await texts.end()
   })
 

@@ -126,14 +126,15 @@ describe('findTraces', () => {
       const page = await query.findTraces({ limit: 4, ...(cursor === undefined ? {} : { cursor }) })
       return { ...page, ids: page.traces.map(({ traceId }) => traceId) }
     }
-    const arrive = async (i: number): Promise<void> => {
-      // Before all others, at the very place of one that was read and of one to come, and behind all.
-      for (const at of [now + i, now - 2_000, now - 27_000, now - 60_000 - i]) await add(at)
+    const arrive = async (i: number, ...among: number[]): Promise<void> => {
+      // Before all others, at the very place of some, and behind all.
+      for (const at of [now + i, ...among, now - 60_000 - i]) await add(at)
     }
     let page = await read()
     const forth = [...page.ids]
     for (let i = 1; page.nextCursor !== undefined; i++) {
-      await arrive(i)
+      // Of one that was read, and of one to come.
+      await arrive(i, now - 2_000, now - 27_000)
       page = await read(page.nextCursor)
       forth.push(...page.ids)
       if (i > 20) throw new Error('the list does not end')
@@ -156,7 +157,8 @@ describe('findTraces', () => {
       const at = expected.indexOf(back[0] as string)
       expect(page.ids).toEqual(expected.slice(Math.max(0, at - 4), at))
       back.unshift(...page.ids)
-      if (i < 14) await arrive(i)
+      // Of one to come alone: what arrives where the list was read is not in it.
+      if (i < 14) await arrive(i, now - 2_000)
     }
     // All the way back to the newest, with all that arrived.
     expect(back).toEqual(newestFirst().slice(0, back.length))

@@ -10,7 +10,7 @@ import {
 import { CompiledQuery, sql, type Transaction } from 'kysely'
 import { type Database, qualified } from './database.ts'
 import { type DueRanges, insertMarks } from './rollup-marks.ts'
-import { mergeRollups, removeRollups, rollTraces } from './rollup-rows.ts'
+import { mergeRollups, nextSpan, removeRollups, rollTraces } from './rollup-rows.ts'
 import type { Tables } from './tables.ts'
 
 const HOUR = 60
@@ -177,17 +177,22 @@ class Refresh {
     if (rest.length > 0) this.left.push({ dueMs: this.#nowMs, ranges: unionOf(rest) })
   }
 
-  /** Goes back hour by hour from where rollups begin, as far as time allows. */
+  /** Goes back from where rollups begin, an hour at a time, more where there is little, as far as time allows. */
   async goBack(untilMs: number): Promise<void> {
+    let span = HOUR
     while (this.state.rolledFrom > EARLIEST_MINUTE && Date.now() <= untilMs) {
       const { rolledFrom, minutesFrom } = this.state
       const last = await this.#lastMinuteBefore(rolledFrom)
-      const from = last === undefined ? EARLIEST_MINUTE : Math.floor(last / HOUR) * HOUR
+      const isFine = last !== undefined && last >= minutesFrom
+      let from = EARLIEST_MINUTE
       if (last !== undefined) {
-        const width = from < minutesFrom ? HOUR : 1
-        const { traces } = await rollTraces(this.#trx, [from, from + HOUR], width)
+        const to = (Math.floor(last / HOUR) + 1) * HOUR
+        from = Math.max(to - span, isFine ? minutesFrom : EARLIEST_MINUTE)
+        const width = isFine ? 1 : HOUR
+        const { traces } = await rollTraces(this.#trx, [from, to], width)
         this.traces += traces
-        this.#rolled([from, from + HOUR], width)
+        this.#rolled([from, to], width)
+        span = nextSpan(span, traces)
       }
       const dayOf = (minute: number): number => Math.ceil(minute / DAY) * DAY
       this.#newDays.push([dayOf(from), dayOf(rolledFrom)])

@@ -4,9 +4,13 @@ import { type RawBuilder, sql, type Transaction } from 'kysely'
 import { type BySkill, RollupWriter, rowsOf, timeOf, type Width } from './rollup-writer.ts'
 import type { RollupsTable, Tables } from './tables.ts'
 
+/** Traces that are soon read. */
+const LITTLE = 2_000
+
 /**
- * Rolls up the traces that started in these minutes anew, in place of what is there of them; `range` is made of whole widths. Goes hour
- * by hour and stops after the first that ends after `untilMs`. Gives the minute it came to, and how many traces it read. Idempotent.
+ * Rolls up the traces that started in these minutes anew, in place of what is there of them; `range` is made of whole widths. Goes an
+ * hour at a time, more where there is little, and stops after the first that ends after `untilMs`. Gives the minute it came to, and how
+ * many traces it read. Idempotent.
  */
 export async function rollTraces(
   trx: Transaction<Tables>,
@@ -14,16 +18,18 @@ export async function rollTraces(
   width: 1 | 60,
   untilMs = Number.POSITIVE_INFINITY,
 ): Promise<{ at: number; traces: number }> {
-  let [at, traces] = [from, 0]
+  let [at, traces, span] = [from, 0, 60]
   while (at < to) {
     const first = await firstMinute(trx, at, to)
     const begin = first === undefined ? to : Math.floor(first / width) * width
-    const end = Math.min(to, begin + 60)
+    const end = Math.min(to, begin + span)
     await removeRollups(trx, width, [at, end])
     await removeOverviews(trx, width, [at, end])
     // Minutes of all skills are kept for ever: what is old is rolled up to hours, and to those.
     if (width > 1) await removeOverviews(trx, 1, [at, end])
-    if (begin < end) traces += await rollHour(trx, [begin, end], width)
+    const read = begin < end ? await rollSpan(trx, [begin, end], width) : 0
+    traces += read
+    span = nextSpan(span, read)
     at = end
     if (Date.now() > untilMs) break
   }
@@ -45,7 +51,12 @@ async function firstMinute(trx: Transaction<Tables>, from: number, to: number): 
   return row && Number(row.minute)
 }
 
-async function rollHour(trx: Transaction<Tables>, [from, to]: MinuteRange, width: 1 | 60): Promise<number> {
+/** How many minutes to take next, after so many gave so many traces: a statement should be worth its while, and be over soon. */
+export function nextSpan(minutes: number, traces: number): number {
+  return traces < LITTLE ? Math.min(1_440, minutes * 2) : 60
+}
+
+async function rollSpan(trx: Transaction<Tables>, [from, to]: MinuteRange, width: 1 | 60): Promise<number> {
   const select = trx
     .selectFrom('execution_traces')
     .select(['skill_name', 'status', 'total_duration_ms', 'steps'])
