@@ -1,19 +1,21 @@
 import { TraceQuery } from '@stepwell/query'
-import pg from 'pg'
+import type pg from 'pg'
 import { seededRandom } from '../tests/faults/seeded-random.ts'
 import { type Benchmark, type Figure, percentile, round, scaled } from './harness.ts'
-import { planOf } from './query/plan.ts'
-import { recordingClient, type Statement } from './recorded-statements.ts'
+import type { Question } from './query/questions.ts'
 import { buildFailures } from './similar/build-failures.ts'
-import { similarQuestions } from './similar/questions.ts'
+import { groupQuestions, similarQuestions } from './similar/questions.ts'
 
 const FAILURES = 1_000_000
 const MESSAGES = 100_000
 const DAYS = 90
 const TIMES = 300
+/** Of groups, which are asked for less often and take longer. */
+const GROUP_TIMES = 20
+const WARM_UP = 5
 
 /** How long it takes to find similar failures among a million of a hundred thousand messages, on a server without extensions and with `intarray`. */
-export const similar: Benchmark = async ({ databaseUrl, pool, scale, note }) => {
+export const similar: Benchmark = async ({ databaseUrl, pool, scale }) => {
   const failures = scaled(FAILURES, scale, 1_000)
   const startMs = performance.now()
   const messages = await buildFailures(databaseUrl, Date.now(), {
@@ -28,9 +30,18 @@ export const similar: Benchmark = async ({ databaseUrl, pool, scale, note }) => 
     { name: 'similar.build', value: round(seconds), unit: 's' },
     ...(await sizes(pool, failures)),
   ]
-  figures.push(...(await askAll('similar.plain', databaseUrl, messages, pool, note)))
+  const ask = async (
+    name: string,
+    questions: (query: TraceQuery) => Question[],
+    times: number,
+  ): Promise<void> => {
+    figures.push(...(await askAll(databaseUrl, name, questions, times)))
+  }
+  const about = (query: TraceQuery): Question[] => similarQuestions(query, messages, seededRandom(7))
+  await ask('similar.plain', about, TIMES)
   await pool.query('create extension intarray')
-  figures.push(...(await askAll('similar.intarray', databaseUrl, messages, pool, note)))
+  await ask('similar.intarray', about, TIMES)
+  await ask('similar.groups', groupQuestions, GROUP_TIMES)
   return figures
 }
 
@@ -49,37 +60,22 @@ async function sizes(pool: pg.Pool, failures: number): Promise<Figure[]> {
 }
 
 async function askAll(
-  name: string,
   databaseUrl: string,
-  messages: readonly string[],
-  pool: pg.Pool,
-  note: (text: string) => void,
+  name: string,
+  questions: (query: TraceQuery) => Question[],
+  times: number,
 ): Promise<Figure[]> {
-  const statements: Statement[] = []
-  const own = new pg.Pool({
-    connectionString: databaseUrl,
-    max: 1,
-    Client: recordingClient(statements),
-  } as pg.PoolConfig)
-  await using query = new TraceQuery(own)
-  const asked = similarQuestions(query, messages, seededRandom(7))
+  await using query = new TraceQuery(databaseUrl, { maxConnections: 1 })
+  const asked = questions(query)
   const samples = new Map(asked.map((question) => [question.name, [] as number[]]))
   // The first times find nothing in memory.
-  for (let i = -10; i < TIMES; i++) {
+  for (let i = -WARM_UP; i < times; i++) {
     for (const question of asked) {
-      statements.length = 0
       const startMs = performance.now()
-      await question.ask(i + 10)
+      await question.ask(i + WARM_UP)
       if (i >= 0) samples.get(question.name)?.push(performance.now() - startMs)
     }
   }
-  for (const question of asked) {
-    statements.length = 0
-    await question.ask(5)
-    for (const statement of statements.filter(({ text }) => /^\s*(select|with)\b/i.test(text)))
-      note(`${name}.${question.name}: ${await planOf(pool, statement)}`)
-  }
-  await own.end()
   const all = [...samples.values()].flat()
   return [...samples, ['all', all] as const].flatMap(([question, times]) =>
     [0.5, 0.95, 0.99].map((share) => ({

@@ -92,6 +92,35 @@ export const MORE_SECTIONS: readonly Section[] = [
     },
   },
   {
+    of: 'similar',
+    title: 'Similar failures, and groups of failures',
+    text: 'Through `TraceQuery`, in turns, 300 times each about something else (groups 20 times), over failures of 90 days, 200 skills and messages by Zipf, nothing but failures. `frequent` and `any` ask for messages that are there, by how often they are and evenly; `changed` for such with other numbers; `words` for three words of one; `hundred` for a hundred traces. Milliseconds as the caller sees them.',
+    tables: (read) => [
+      `${read.of('similar.failures')} failures with ${read.of('similar.messages')} different messages, built in ${read.with('similar.build')}.`,
+      table(
+        ['', 'p50', 'p95', 'p99', 'with `intarray`: p50', 'p95', 'p99'],
+        read
+          .partsAfter('similar.plain.')
+          .map((name) => [
+            name,
+            ...['plain', 'intarray'].flatMap((where) =>
+              ['p50', 'p95', 'p99'].map((share) => read.of(`similar.${where}.${name}.${share}`)),
+            ),
+          ]),
+      ),
+      table(
+        ['groups', 'p50', 'p95', 'p99'],
+        read
+          .partsAfter('similar.groups.')
+          .filter((name) => name !== 'all')
+          .map((name) => [
+            name,
+            ...['p50', 'p95', 'p99'].map((share) => read.of(`similar.groups.${name}.${share}`)),
+          ]),
+      ),
+    ],
+  },
+  {
     of: 'retention',
     title: 'Retention: a month without its successes',
     text: 'The same month twice: written anew by `applyRetention`, and by `DELETE` and `VACUUM` ([ADR 11](adr/0011-retention.md)). Meanwhile a writer stores 50 runs at a time into the current month. How long others were kept out is told by the rewrite itself.',

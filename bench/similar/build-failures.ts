@@ -1,9 +1,16 @@
 import { once } from 'node:events'
 import { addMonths, monthOf, partitionName } from '@stepwell/protocol'
-import { ensurePartitions, FailureCatalogue, messageMarks, openDatabase } from '@stepwell/storage'
+import {
+  ensurePartitions,
+  FailureCatalogue,
+  messageMarks,
+  openDatabase,
+  regroupFailures,
+} from '@stepwell/storage'
 import { from as copyFrom } from 'pg-copy-streams'
 import { seededRandom } from '../../tests/faults/seeded-random.ts'
 import { makeMessages, makeSkills, zipf } from '../generated-traces/skills.ts'
+import { SKILLS } from './questions.ts'
 
 /** How much to build. */
 export interface FailuresOptions {
@@ -31,7 +38,7 @@ export async function buildFailures(
   const random = seededRandom(failures)
   const messages = makeMessages(count)
   const marks = messages.map(messageMarks)
-  const skills = makeSkills(200)
+  const skills = makeSkills(SKILLS)
   const sinceMs = nowMs - days * DAY_MS
   const catalogue = new FailureCatalogue(database)
   const client = await database.pool.connect()
@@ -66,6 +73,7 @@ export async function buildFailures(
       stream.end(lines.join(''))
       await once(stream, 'finish')
     }
+    await regroupFailures(database)
     await client.query('vacuum (analyze) execution_traces')
     await client.query('vacuum (analyze) failure_signatures')
     await client.query('vacuum (analyze) failure_patterns')

@@ -4,8 +4,6 @@ import { lengthClass, wordKey } from '@stepwell/protocol/failures'
 export interface Round {
   /** Keys to find them by. */
   keys: number[]
-  /** Keys that they share with the text are among these. */
-  shared: number[]
   least: number
   below: number
   /** Words that such a signature has at least and at most. */
@@ -53,21 +51,11 @@ export function* roundsFor(
   }
   const roundTo = (least: number, below: number): Round & { looked: number } => {
     const { wordsMin, wordsMax } = lengthBounds(count, least)
-    const round = {
-      keys: [] as number[],
-      shared: [] as number[],
-      least,
-      below,
-      wordsMin,
-      wordsMax,
-      looked: 0,
-    }
+    const round = { keys: [] as number[], least, below, wordsMin, wordsMax, looked: 0 }
     for (const [length, shortest] of classesBetween(wordsMin, wordsMax)) {
       const keys = rarestFirst(length)
       const needed = count - leastShared(count, shortest, least) + 1
-      for (const [i, one] of keys.entries()) {
-        round.shared.push(one.key)
-        if (i >= needed) continue
+      for (const one of keys.slice(0, needed)) {
         round.keys.push(one.key)
         round.looked += one.share
       }

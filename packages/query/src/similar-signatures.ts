@@ -20,6 +20,8 @@ export interface Likeness {
   seenUntil: string | undefined
 }
 
+/** More words than that are counted in another way: each is a term of the statement. */
+const TERMS_MAX = 64
 /** Asking takes 3 ms, and the server itself looks at a table every minute at most (autovacuum_naptime). */
 const KNOWN_FOR_MS = 60_000
 
@@ -84,7 +86,7 @@ export async function findSignatures(
   round: Round,
   { wordCount, hashes, hasIntarray, since, without }: SignatureSearch,
 ): Promise<Likeness[]> {
-  const shared = sql`least(${sharedOf(round.shared, hasIntarray)} + ${sql.lit(wordCount - hashes.length)}, word_count, ${sql.lit(wordCount)})`
+  const shared = sql`least(${sharedOf(hashes, hasIntarray)} + ${sql.lit(wordCount - hashes.length)}, word_count, ${sql.lit(wordCount)})`
   const { rows } = await sql<{
     similarity: number
     count: string
@@ -113,12 +115,14 @@ export async function findSignatures(
   }))
 }
 
-/** How many of these keys a signature has. 0.3 µs with `intarray`, 3 µs without. */
-function sharedOf(keys: readonly number[], hasIntarray: boolean): RawBuilder<number> {
-  // Sorted, or `intarray` sorts it for each signature.
-  const array = arrayOf([...new Set(keys)].sort((a, b) => a - b))
+/** How many of the hashes a signature has. 0.3 µs with `intarray`, 0.1 µs a word without; of many words, 5 µs. */
+function sharedOf(hashes: readonly number[], hasIntarray: boolean): RawBuilder<number> {
+  // Sorted, or `intarray` sorts them for each signature.
+  const array = arrayOf(hashes.toSorted((a, b) => a - b))
   if (hasIntarray) return sql`icount(words & ${array})`
-  return sql`(select count(*)::integer from unnest(words) as word where word = any(${array}))`
+  if (hashes.length > TERMS_MAX)
+    return sql`(select count(*)::integer from unnest(words) as word where word = any(${array}))`
+  return sql.raw(hashes.map((hash) => `(array_position(words, ${hash}) is not null)::integer`).join(' + '))
 }
 
 const arrayOf = (numbers: readonly number[]): RawBuilder<number[]> =>
