@@ -45,6 +45,8 @@ const EXAMPLES: Record<string, [message: string, pattern: string][]> = {
     ['std::bad_alloc in net::ERR_FAILED', 'std::bad_alloc in net::ERR_FAILED'],
     ['getaddrinfo ENOTFOUND api.openai.com', 'getaddrinfo ENOTFOUND <*>'],
     ['mail to alice.b@example.com bounced', 'mail to <*> bounced'],
+    ['no bitmap from com.example.shop here', 'no bitmap from <*> here'],
+    ['java.io.IOException in com.example.Shop.pay', 'java.io.IOException in com.example.Shop.pay'],
     ['GET https://api.x.io/v1/items?id=7&q=a%20b#top failed', 'GET <*> failed'],
     ['see http://[::1]:80/x, then (https://y.z/a)', 'see <*>, then (<*>)'],
     ['postgres://[redacted]@db:5432/app refused', '<*> refused'],

@@ -10,7 +10,7 @@ import { isVariableWord } from './variable-words.ts'
 export const PATTERN_MAX_LENGTH = 500
 
 /** Grows with every change of the rules. Patterns made by older ones have to be made again. */
-export const PATTERN_VERSION = 1
+export const PATTERN_VERSION = 2
 
 /**
  * The pattern of an error message: the message with `<*>` for each part that differs from one occurrence to the next. That is: words

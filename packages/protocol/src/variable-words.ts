@@ -2,6 +2,8 @@ const FILE =
   /\.(?:[cm]?[jt]sx?|py|ipynb|rb|go|rs|java|class|jar|war|c|cc|cpp|h|hpp|cs|php|sh|bat|exe|dll|so|sql|html?|css|json[lc]?|ndjson|ya?ml|toml|ini|cfg|conf|properties|env|lock|xml|csv|tsv|txt|md|log|out|tmp|pid|sock|pdf|docx?|xlsx?|pptx?|png|jpe?g|gif|svg|webp|mp[34]|wav|zip|t?gz|tar|bz2|xz|parquet|pkl|pt|bin|dat|db|sqlite|pem|crt|key)$/i
 const HOST =
   /\.(?:com|net|org|io|dev|ai|app|gov|edu|info|local|internal|localdomain|lan|svc|cloud|cn|uk|de|fr|jp|ru|in|br|au|eu|us|ca|mx|nl|it|es|kr|tw|hk)$/
+/** `com.example.shop`: an application or a package, as Java and Android name them. With a capital it is a class, which tells failures apart. */
+const REVERSE_HOST = /^(?:com|org|net|edu|gov|io|cn|de)(?:\.[a-z_][a-z_-]*){2,}$/
 // Words that hold a digit and name a thing all the same. At most six letters.
 const NAMES = new Set(
   's3 ec2 k8s oauth2 ipv4 ipv6 http2 utf8 utf-8 md5 sha1 sha256 sha512 base64 x509'.split(' '),
@@ -22,7 +24,9 @@ export function isVariableWord(word: string, hasDigit: boolean): boolean {
 
 function isFileOrHost(word: string): boolean {
   return (
-    (FILE.test(word) && !PRODUCTS.has(word.toLowerCase())) || (HOST.test(word) && word === word.toLowerCase())
+    (FILE.test(word) && !PRODUCTS.has(word.toLowerCase())) ||
+    (HOST.test(word) && word === word.toLowerCase()) ||
+    REVERSE_HOST.test(word)
   )
 }
 

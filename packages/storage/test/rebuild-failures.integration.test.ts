@@ -1,5 +1,5 @@
 import { type Delta, newTraceId } from '@stepwell/protocol'
-import { errorPattern } from '@stepwell/protocol/failures'
+import { errorPattern, PATTERN_VERSION } from '@stepwell/protocol/failures'
 import {
   type Database,
   messageMarks,
@@ -135,7 +135,7 @@ test('patterns of an older version are made again, and their ids lead to where t
   expect(await everything()).toEqual(whole)
   const { patternId } = messageMarks('request 1 to host-1 failed')
   expect(await rows('select group_id, pattern_version from failure_patterns where pattern_id = 42')).toEqual([
-    { group_id: String(patternId), pattern_version: 1 },
+    { group_id: String(patternId), pattern_version: PATTERN_VERSION },
   ])
 })
 
