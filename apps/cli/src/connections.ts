@@ -56,7 +56,7 @@ export function openConnections(env: Environment): Connections {
   const closeIt = (one: { close(): Promise<void> }): Promise<void> => one.close()
   const openQuery = (url: string): TraceQuery => new TraceQuery(url, { ...schema, maxConnections: 2 })
   const openPostgres = (url: string): Database =>
-    openDatabase({ connectionString: url, max: 2 }, env.STEPWELL_SCHEMA)
+    openDatabase({ connectionString: url, max: 2 }, env.STEPWELL_SCHEMA, { connectMs: 10_000 })
   const primaryQuery = kept(() => openQuery(databaseUrl()), closeIt)
   const database = kept(() => openPostgres(databaseUrl()), closeIt)
   const { DATABASE_REPLICA_URL: replicaUrl } = env

@@ -62,6 +62,11 @@ export interface WorkerOptions {
   silenceMs?: number
   /** Milliseconds until an open trace is first stored as running. Default: 10,000. */
   checkpointMs?: number
+  /**
+   * Milliseconds that Postgres gets for a write, unless role or database say otherwise; five seconds later, where it stands still and says
+   * nothing, its connections are given up. Not for a lent pool, nor for maintenance. Default: 10,000.
+   */
+  databaseTimeoutMs?: number
   /** Steps that a trace keeps. Default: 10,000. */
   maxSteps?: number
   /** Milliseconds after which what a worker has taken counts as left behind: an entry, a lease. Default: 30,000. */
@@ -97,7 +102,10 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   if (options.migrate ?? true) {
     await migrateToLatest({ connectionString: databaseConfig, ...(schema === undefined ? {} : { schema }) })
   }
-  const database = openDatabase(databaseConfig, schema, PATIENCE)
+  const { databaseTimeoutMs: statementMs = STATEMENT_MS } = options
+  const database = openDatabase(databaseConfig, schema, { ...PATIENCE, statementMs })
+  // What a month takes that is written anew, or rolled up, is no sign of a server that stands still.
+  const forJobs = openDatabase(databaseConfig, schema, PATIENCE)
   const metrics = createMetrics()
   const stopping = new AbortController()
   const stop = stopping.signal
@@ -188,7 +196,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     log.debug({ consumer }, 'worker waits for Redis')
     await refuseClusterNode(main)
     for (const shard of shards) await ensureGroup(main, shard)
-    const context = { redis: main, database, store, shards, reclaimer, silenceMs, log }
+    const context = { redis: main, database: forJobs, store, shards, reclaimer, silenceMs, log }
     const running = startMaintenance(
       {
         ...context,
@@ -271,7 +279,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
     await maintenance?.close()
     await health?.close()
     connections.disconnect()
-    await database.close()
+    await Promise.all([database.close(), forJobs.close()])
     throw error
   }
   log.info({ consumer, health: health?.url, shards: shards.length }, 'worker reads')
@@ -290,7 +298,10 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
       log.warn('shutdown took too long: what is in hand stays pending and is delivered again')
     connections.disconnect()
     // A statement that does not end would hold up its connection's end.
-    await Promise.race([Promise.all([health?.close(), database.close()]), delayed(CLOSING_MS)])
+    await Promise.race([
+      Promise.all([health?.close(), database.close(), forJobs.close()]),
+      delayed(CLOSING_MS),
+    ])
     log.info({ consumer }, 'worker stopped')
   }
   let closing: Promise<void> | undefined
@@ -304,6 +315,8 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
 const DAY_MS = 86_400_000
 /** A Postgres that does not answer shows, and a row that somebody keeps to himself keeps the worker from no other. */
 const PATIENCE = { connectMs: 10_000, lockMs: 5_000 }
+// With a look whether Postgres takes rows at all, sooner than a worker that finishes nothing counts as stuck.
+const STATEMENT_MS = 10_000
 
 const LATE = Symbol('late')
 /** Milliseconds that connections get for their goodbyes, after `shutdownMs`. */

@@ -2,6 +2,7 @@ import { InvalidInputError } from '@stepwell/protocol'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import type * as z from 'zod'
+import { ANSWER_GRACE_MS, limitAnswers } from './answer-timeout.ts'
 import { parseInput, queryOptionsSchema } from './input.ts'
 import type { Tables } from './tables.ts'
 
@@ -14,7 +15,8 @@ export interface QueryOptions {
   schema?: string
   /**
    * Milliseconds after which the server gives a query up (SQLSTATE 57014); 0: never. Not for a lent pool. Default: 30,000. It is a
-   * parameter of the connection, which PgBouncer refuses unless told to ignore it: give 0 there.
+   * parameter of the connection, which PgBouncer refuses unless told to ignore it: give 0 there. Five seconds later, should the server
+   * stand still and say nothing, the connection is given up: the query rejects with code ETIMEDOUT.
    */
   statementTimeoutMs?: number
   /** Most connections at once; not for a lent pool. Default: 10. */
@@ -80,12 +82,16 @@ function ownPool(
   config: pg.PoolConfig,
   { statementTimeoutMs, maxConnections }: z.output<typeof queryOptionsSchema>,
 ): pg.Pool {
+  const timeoutMs = statementTimeoutMs ?? config.statement_timeout ?? STATEMENT_TIMEOUT_MS
   return new pg.Pool({
     allowExitOnIdle: true,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
     ...config,
-    ...(statementTimeoutMs === undefined ? {} : { statement_timeout: statementTimeoutMs }),
+    statement_timeout: timeoutMs,
     ...(maxConnections === undefined ? {} : { max: maxConnections }),
+    onConnect: async (client) => {
+      if (timeoutMs) limitAnswers(client, timeoutMs + ANSWER_GRACE_MS)
+      await config.onConnect?.(client)
+    },
   })
 }

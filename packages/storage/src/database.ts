@@ -2,6 +2,7 @@ import { InvalidInputError } from '@stepwell/protocol'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import * as z from 'zod'
+import { ANSWER_GRACE_MS, limitAnswers } from './answer-timeout.ts'
 import type { Tables } from './tables.ts'
 
 /** How to reach Postgres: a connection string, the options of `pg`, or a pool of the caller's, which is never closed here. */
@@ -53,8 +54,13 @@ function poolConfig(config: unknown): pg.PoolConfig {
 export interface Patience {
   /** Milliseconds for a connection, a free one of the pool included. */
   connectMs: number
-  /** Milliseconds for a lock, unless role or database say otherwise. Then 55P03. */
-  lockMs: number
+  /** Milliseconds for a lock, unless role or database say otherwise. Then 55P03. Default: for ever. */
+  lockMs?: number
+  /**
+   * Milliseconds for a statement, unless role or database say otherwise. Then 57014; and where the server stands still and says nothing, five
+   * seconds later, ETIMEDOUT. Default: for ever.
+   */
+  statementMs?: number
 }
 
 /** From here on a connection that has been silent is asked whether it is still there. */
@@ -63,21 +69,23 @@ const KEEP_ALIVE_MS = 10_000
 function ownPool(config: pg.PoolConfig, schema: string | undefined, patience: Patience | undefined): pg.Pool {
   const wanted: string[] = []
   if (schema !== undefined) wanted.push(`set_config('search_path', '${schema}, public', false)`)
-  if (patience !== undefined)
-    wanted.push(
-      `case current_setting('lock_timeout') when '0' then set_config('lock_timeout', '${patience.lockMs}ms', false) end`,
-    )
+  const { connectMs, lockMs, statementMs } = patience ?? {}
+  const unlessSet = (name: string, ms: number): string =>
+    `case current_setting('${name}') when '0' then set_config('${name}', '${ms}ms', false) end`
+  if (lockMs !== undefined) wanted.push(unlessSet('lock_timeout', lockMs))
+  if (statementMs !== undefined) wanted.push(unlessSet('statement_timeout', statementMs))
   return new pg.Pool({
-    ...(patience === undefined
+    ...(connectMs === undefined
       ? {}
       : {
-          connectionTimeoutMillis: patience.connectMs,
+          connectionTimeoutMillis: connectMs,
           keepAlive: true,
           keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
         }),
     ...config,
     // Not Kysely's onCreateConnection: where that fails it never gives the connection back, and a few outages empty the pool.
     onConnect: async (client) => {
+      if (statementMs !== undefined) limitAnswers(client, statementMs + ANSWER_GRACE_MS)
       await config.onConnect?.(client)
       if (wanted.length > 0) await client.query(`select ${wanted.join()}`)
     },

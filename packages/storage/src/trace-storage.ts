@@ -39,9 +39,17 @@ export interface TraceStorageOptions {
   schema?: string
   /** Steps that a trace keeps. Default: 10,000. */
   maxSteps?: number
+  /**
+   * Milliseconds after which a statement is given up (57014; ETIMEDOUT five seconds later where the server stands still), as is an attempt to
+   * connect after ten seconds. Not for a lent pool. Default: 60,000.
+   */
+  timeoutMs?: number
   /** What is taken out of metadata, attributes and error messages, as in a tracer. Default: true, the usual secrets. */
   redact?: boolean | RedactOptions
 }
+
+const CONNECT_MS = 10_000
+const TIMEOUT_MS = 60_000
 
 /**
  * Stores and reads traces directly and awaited, without Redis, through the same upsert as the worker: a trace that is
@@ -55,7 +63,8 @@ export class TraceStorage {
 
   constructor(database: DatabaseConfig, options: TraceStorageOptions = {}) {
     this.#redactor = makeRedactor(options.redact)
-    this.#database = openDatabase(database, options.schema)
+    const { timeoutMs: statementMs = TIMEOUT_MS } = options
+    this.#database = openDatabase(database, options.schema, { connectMs: CONNECT_MS, statementMs })
     this.#writer = new TraceWriter(
       this.#database,
       options.maxSteps === undefined ? {} : { maxSteps: options.maxSteps },
