@@ -27,6 +27,7 @@ export type {
 } from './failure-groups.ts'
 export type { FoundTraces, TracePage } from './found-traces.ts'
 export { present, skewJson, stepJson, summaryJson, traceJson } from './json-form.ts'
+export type { SkillSummary } from './list-skills.ts'
 export type { RunningList, RunningTrace } from './running-traces.ts'
 export type { SimilarFailure } from './similar-failures.ts'
 export type { SkillStatistics, TraceBucket, TraceStatistics } from './skill-stats.ts'
@@ -35,7 +36,6 @@ export { skillStatsJson, stepStatsJson } from './statistics-json.ts'
 export type { SkillStepStatistics, StepNumbers, StepStatistics } from './step-stats.ts'
 export type { StuckList, StuckTrace } from './stuck-traces.ts'
 export {
-  type SkillSummary,
   type StatsOptions,
   type Time,
   type TraceFilters,

@@ -268,6 +268,10 @@ export const stuckSchema = z.strictObject({
 export const skillsSchema = z
   .strictObject({ since: time.optional(), until: time.optional(), limit: limit.default(100) })
   .refine(inOrder, OUT_OF_ORDER)
+  .transform(({ since, until, limit }) => ({
+    window: { fromMs: since?.getTime() ?? EARLIEST_START_MS, toMs: (until?.getTime() ?? LATEST_MS) + 1 },
+    limit,
+  }))
 
 /** Most pieces that statistics are cut into. */
 const BUCKETS_MAX = 2_000
