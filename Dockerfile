@@ -11,8 +11,6 @@ COPY apps apps
 RUN npx -y "$(node -p "require('./package.json').packageManager")" install --frozen-lockfile --no-optional --ignore-scripts \
       --filter '!@stepwell/testkit' \
  && rm -rf "$HOME/.npm" "$HOME/.cache" "$HOME/.local"
-# Where V8 may take what it likes, it lets a worker under load grow to twice as much (docs/OPERATIONS.md, memory).
-ENV NODE_OPTIONS="--max-semi-space-size=16 --max-old-space-size=1024"
 # The user `node` of the image, by number: Kubernetes' runAsNonRoot wants to see one.
 USER 1000:1000
 EXPOSE 9464

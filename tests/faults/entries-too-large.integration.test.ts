@@ -3,7 +3,6 @@ import { waitFor } from '@stepwell/testkit'
 import { expect, test } from 'vitest'
 import { FrameProducer, wholeDelta } from '../../apps/worker/test/frame-producer.ts'
 import { ALL_WELL, openFaultBench } from './fault-bench.ts'
-import { IMAGE_NODE_OPTIONS } from './image.ts'
 import type { ExpectedRun } from './load.ts'
 
 const MIB = 1 << 20
@@ -45,7 +44,7 @@ test('entries-too-large: values of 20 and 100 MiB, and small ones that unpack to
   await sendGood()
 
   let rssMax = 0
-  const worker = await bench.startWorker({ NODE_OPTIONS: IMAGE_NODE_OPTIONS })
+  const worker = await bench.startWorker()
   const watch = setInterval(
     () =>
       void worker.metric('process_resident_memory_bytes').then(

@@ -2,7 +2,6 @@ import type { TracerCounters } from '@stepwell/client'
 import { spawnProcess, waitFor } from '@stepwell/testkit'
 import { expect, test } from 'vitest'
 import { openFaultBench } from './fault-bench.ts'
-import { IMAGE_NODE_OPTIONS } from './image.ts'
 
 const SECONDS = 60
 const PRODUCERS = 2
@@ -28,7 +27,7 @@ test('overload: three times of what workers can take, for 60 s: memory stays bou
   await bench.pool.query(
     'create trigger slow before insert on execution_traces for each row execute function slow()',
   )
-  const worker = await bench.startWorker({ STEPWELL_STALE_S: '30', NODE_OPTIONS: IMAGE_NODE_OPTIONS })
+  const worker = await bench.startWorker({ STEPWELL_STALE_S: '30' })
   const memory = async (): Promise<number> =>
     Number(/used_memory:(\d+)/.exec(await bench.redis.info('memory'))?.[1])
   const emptyBytes = await memory()
