@@ -43,6 +43,7 @@ export const ingest: Benchmark = async (context) => {
       floor_upsert: fromMemory('upsert'),
       floor_writer: fromMemory('writer'),
       floor_copy: fromMemory('copy'),
+      rollup: fromMemory('rollup'),
     },
     rounds,
   )
@@ -55,6 +56,11 @@ export const ingest: Benchmark = async (context) => {
       'ingest.short.cpu_to_floor_upsert',
       samples.short.map((one) => one.cpu),
       samples.floor_upsert.map((one) => one.cpu),
+    ),
+    ratio(
+      'ingest.rollup.cpu_to_short',
+      samples.rollup.map((one) => one.cpu),
+      samples.short.map((one) => one.cpu),
     ),
     ratio('ingest.short_async_commit.of_short', speed('short_async_commit'), speed('short')),
     ratio('ingest.failing.of_short', speed('failing'), speed('short')),

@@ -97,6 +97,8 @@ test('producer, worker and reader do their work with the rights of docs/security
         ['traces'],
         ['trace', 'e-1'],
         ['skills'],
+        ['stats'],
+        ['steps', 'build'],
         ['running'],
         ['stuck'],
         ['similar', 'x'],
@@ -112,6 +114,7 @@ test('producer, worker and reader do their work with the rights of docs/security
       await cli('worker', ['import', '-'], `${line}\n${line.replace(/"20\d\d/, '"2019')}`)
       for (const args of [
         ['migrate'],
+        ['rebuild-stats'],
         ['dead', 'replay'],
         ['dead', 'drop', '--all'],
         ['delete', '--execution', 'e-1'],

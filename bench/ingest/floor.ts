@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { ExecutionTracer } from '@stepwell/client'
 import { memorySink } from '@stepwell/client/testing'
 import type { Delta } from '@stepwell/protocol'
-import { openDatabase, type TraceDeltas, TraceWriter } from '@stepwell/storage'
+import { openDatabase, refreshRollups, type TraceDeltas, TraceWriter } from '@stepwell/storage'
 import pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { serve } from '../contender.ts'
@@ -16,9 +16,9 @@ import { type Load, recordShortRun } from './load.ts'
 export interface FloorTask extends Load {
   /**
    * `upsert`: the statements that the trace writer sends for these rows, sent again; `writer`: the trace writer itself, so decoded
-   * deltas are assembled too; `copy`: one COPY a connection.
+   * deltas are assembled too; `copy`: one COPY a connection; `rollup`: what the job of the workers does with them afterwards, once.
    */
-  way: 'upsert' | 'writer' | 'copy'
+  way: 'upsert' | 'writer' | 'copy' | 'rollup'
 }
 
 /** Traces a second, and microseconds of CPU a trace. */
@@ -27,6 +27,7 @@ export type FloorSample = Record<'tracesPerSecond' | 'workerCpu' | 'postgresCpu'
 /** As many as a worker's batches hold and writes it has on their way. */
 const BATCH = 500
 const CONNECTIONS = 2
+const HOUR_MS = 3_600_000
 
 const [databaseUrl] = process.argv.slice(2) as [string]
 const pool = new pg.Pool({ connectionString: databaseUrl, max: CONNECTIONS })
@@ -38,9 +39,11 @@ serve(async ({ way, ...load }: FloorTask): Promise<FloorSample> => {
   const { batches, statements, copies } = prepared
   await clear()
   await using writing = writerOn(pg.Client)
+  if (way === 'rollup') await each(batches, (batch) => writing.writer.write(batch))
   const before = { own: process.cpuUsage(), postgres: await postgresCpuMs(pool) }
   const startMs = performance.now()
   if (way === 'upsert') await each(statements, (statement) => pool.query(statement))
+  else if (way === 'rollup') await rollUp(load.traces)
   else if (way === 'writer') await each(batches, (batch) => writing.writer.write(batch))
   else await each(copies, copyIn)
   const wallMs = performance.now() - startMs
@@ -129,8 +132,20 @@ async function copyIn(rows: Buffer): Promise<void> {
   }
 }
 
+/** As if all that was written had settled. */
+async function rollUp(traces: number): Promise<void> {
+  const database = openDatabase(pool)
+  for (let rolled = 0; rolled < traces; ) {
+    // Workers of the pipeline have the job too.
+    const report = await refreshRollups(database, { nowMs: Date.now() + HOUR_MS, budgetMs: HOUR_MS })
+    rolled += report?.traces ?? 0
+    if (report?.traces === 0) throw new Error('the marks are gone')
+  }
+  await database.close()
+}
+
 async function clear(): Promise<void> {
-  await pool.query('truncate execution_traces')
+  await pool.query('truncate execution_traces, execution_rollup_marks')
   await pool.query('checkpoint')
 }
 

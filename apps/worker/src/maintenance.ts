@@ -6,6 +6,7 @@ import {
   ensurePartitions,
   expireDeadLetters,
   expireFailures,
+  isConflict,
   listPartitions,
   MONTHS_AHEAD,
   monthsAround,
@@ -82,7 +83,10 @@ const JOBS: Record<string, { everyMs: number; run: (context: MaintenanceContext)
   rollups: {
     everyMs: 5_000,
     run: async ({ database, log }) => {
-      const report = await refreshRollups(database, { nowMs: Date.now() })
+      const report = await refreshRollups(database, { nowMs: Date.now() }).catch((error: unknown) => {
+        // Another worker was quicker.
+        if (!isConflict(error)) throw error
+      })
       if (report?.isBehind) log.debug(report, 'rollups are behind: what is missing is read from the traces')
     },
   },

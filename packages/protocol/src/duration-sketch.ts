@@ -122,7 +122,7 @@ export class DurationSketch {
     const { length } = this.#bins
     if (length > 0 && first >= this.#low && last < this.#low + length) return
     // Far more on the side where it lacks: durations of one thing lie near one another, and each time costs a copy.
-    const more = Math.max(16, length)
+    const more = Math.max(64, length)
     const low = length === 0 ? first - more : first < this.#low ? first - more : this.#low
     const end = this.#low + length
     const high = length === 0 || last >= end ? last + more : end - 1

@@ -3,6 +3,7 @@ import { minuteOf } from '@stepwell/protocol/statistics'
 import { sql } from 'kysely'
 import type { Database } from './database.ts'
 import { EARLIEST_MINUTE, refreshRollups } from './refresh-rollups.ts'
+import { isConflict } from './transient-error.ts'
 
 const DAY = 1_440
 /** Traces start at most a day ahead; one more for clocks. */
@@ -31,7 +32,9 @@ export async function rebuildRollups(
   if (!isResumed) await forgetRollups(database, Date.now())
   let traces = 0
   while (signal?.aborted !== true) {
-    const report = await refreshRollups(database, { nowMs: Date.now() })
+    const report = await refreshRollups(database, { nowMs: Date.now() }).catch((error: unknown) => {
+      if (!isConflict(error)) throw error
+    })
     if (report === undefined) {
       await delay(OTHER_AT_IT_MS)
       continue
