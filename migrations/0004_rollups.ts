@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 
-// What statistics are read from: per skill and minute, hour, day (docs/adr/0009-rollups.md). Minutes are whole minutes since 1970.
+// What statistics are read from: per skill and minute, hour, day (docs/adr/0012-rollups.md). Minutes are whole minutes since 1970.
 
 const MINUTE_MS = 60_000
 const DAY_MS = 1_440 * MINUTE_MS
