@@ -22,9 +22,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     db,
   )
   await sql`create index execution_traces_duration on execution_traces (total_duration_ms)`.execute(db)
+  await sql`create index execution_traces_skill_duration on execution_traces (skill_name, total_duration_ms)`.execute(
+    db,
+  )
 }
 
 export async function down(db: Kysely<unknown>): Promise<void> {
-  for (const name of ['timeout', 'skill_status', 'parent', 'root', 'time', 'duration'])
+  for (const name of ['timeout', 'skill_status', 'parent', 'root', 'time', 'duration', 'skill_duration'])
     await sql`drop index ${sql.ref(`execution_traces_${name}`)}`.execute(db)
 }

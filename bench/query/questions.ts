@@ -56,6 +56,27 @@ export async function questions(pool: Pool, query: TraceQuery, schema: string): 
       ask: (i) => query.findTraces({ metadata: { env: 'dev' }, skill: of(i).skill_name }),
     },
     { name: 'slow_of_skill', ask: () => query.findTraces({ skill: common, minDurationMs: 60_000 }) },
+    { name: 'slow', ask: () => query.findTraces({ minDurationMs: 60_000 }) },
+    { name: 'slow_never', ask: () => query.findTraces({ minDurationMs: 1e12 }) },
+    { name: 'slow_failed', ask: () => query.findTraces({ status: 'failed', minDurationMs: 30_000 }) },
+    {
+      name: 'timeouts_of_skill',
+      ask: (i) => query.findTraces({ status: 'timeout', skill: of(i).skill_name }),
+    },
+    { name: 'common_metadata', ask: () => query.findTraces({ metadata: { env: 'prod' } }) },
+    { name: 'metadata_never', ask: () => query.findTraces({ metadata: { env: 'nowhere' } }) },
+    {
+      name: 'failed_of_user',
+      ask: (i) => query.findTraces({ status: 'failed', metadata: { user: of(i).user } }),
+    },
+    {
+      name: 'failed_in_step',
+      ask: (i) => query.findTraces({ failedStep: of(i).step, until: ago(i % 60) }),
+    },
+    { name: 'failed_with_words', ask: (i) => query.findTraces({ errorText: message(i) }) },
+    { name: 'children', ask: (i) => query.findTraces({ parentTraceId: of(i).trace_id }) },
+    { name: 'explain_failures_7_days', ask: (i) => query.explainFailures({ skill: of(i).skill_name }) },
+    { name: 'stuck', ask: () => query.findStuck() },
     { name: 'by_step', ask: (i) => query.findTraces({ stepName: of(i).step, since: ago(30) }) },
     { name: 'similar_failures', ask: (i) => query.findSimilarFailures(message(i)) },
     {

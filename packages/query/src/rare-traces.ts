@@ -1,14 +1,17 @@
-import { sql, type Transaction } from 'kysely'
+import { monthBounds, monthOf } from '@stepwell/protocol'
+import { type RawBuilder, sql, type Transaction } from 'kysely'
 import { monthSlices, type Slice } from './month-slices.ts'
 import type { Tables } from './tables.ts'
 import type { TraceConditions } from './trace-conditions.ts'
-import { allOf, beyond, type FoundRow, type Search, selectRows, windowOf } from './trace-list.ts'
+import { allOf, beyond, type FoundRow, listOf, type Search, selectRows, windowOf } from './trace-list.ts'
 
 /** Most rows that are fetched at once: of a slice with more, a part is asked for. */
 const FETCH_MAX = 2_000
 const WIDTH_MIN_MS = 1_000
 /** How many times as wide, or narrow, as the one before a slice is at most. */
 const CHANGE_MAX = 16
+/** So often more may be found than are fetched. */
+const CROWDS_MAX = 2
 
 // Few rows match, whatever the planner believes. So what is left to it are bitmaps, which one or several indexes make; exact ones, as
 // those of millions of traces are not by default.
@@ -23,6 +26,8 @@ const SETTINGS = {
 /**
  * The first traces that match, where few do: all of one slice of time after the other, as indexes find them, until there are enough.
  * A slice lies in one month; by what the one before held, about twice as many match in it as are wanted. The first is `widthMs` wide.
+ * What is rare is found by itself, and the other conditions are looked at then: of a common skill, to find all traces takes longer than
+ * anything else. Only where it turns out not to be rare, what is left of a month is found by all indexes together.
  */
 export async function pickOut(
   trx: Transaction<Tables>,
@@ -35,26 +40,32 @@ export async function pickOut(
   )}`.execute(trx)
   const found: FoundRow[] = []
   let width = widthMs
+  let crowds = 0
   for (const month of await monthsOf(trx, search)) {
     let left: Slice | undefined = month
-    // Where more matched than are fetched at once: until it is behind, slices stay as narrow as it takes.
-    let crowd: Slice | undefined
     while (left !== undefined) {
-      const count = search.count - found.length
-      const slice = beginOf(left, Math.max(WIDTH_MIN_MS, Math.ceil(width)), search)
-      const sliceMs = slice.toMs - slice.fromMs
-      const { rows, matching } = await fetchSlice(trx, conditions, { ...search, count }, slice)
-      if (matching > FETCH_MAX && sliceMs > WIDTH_MIN_MS) {
-        crowd = slice
-        width = sliceMs / CHANGE_MAX
-        continue
+      const rest = { ...search, count: search.count - found.length }
+      if (crowds === CROWDS_MAX) {
+        found.push(...(await fetchTogether(trx, conditions, rest, left)))
+        left = undefined
+      } else {
+        const slice = beginOf(left, Math.max(WIDTH_MIN_MS, Math.ceil(width)), search)
+        const sliceMs = slice.toMs - slice.fromMs
+        const { rows, fetched } = await fetchSlice(trx, conditions, rest, slice)
+        if (fetched > FETCH_MAX) {
+          crowds += 1
+          width = sliceMs / CHANGE_MAX
+          continue
+        }
+        found.push(...rows)
+        left = without(left, slice)
+        const change = Math.min(
+          (2 * rest.count) / Math.max(1, rows.length),
+          FETCH_MAX / 2 / Math.max(1, fetched),
+        )
+        width = sliceMs * Math.min(CHANGE_MAX, Math.max(1 / CHANGE_MAX, change))
       }
-      found.push(...rows)
       if (found.length === search.count) return found
-      left = without(left, slice)
-      if (crowd !== undefined) crowd = without(crowd, slice)
-      if (crowd === undefined)
-        width = sliceMs * Math.min(CHANGE_MAX, Math.max(1 / CHANGE_MAX, (2 * count) / Math.max(1, matching)))
     }
   }
   return found
@@ -90,26 +101,45 @@ async function monthsOf(trx: Transaction<Tables>, search: Search): Promise<Slice
   return direction === 'older' ? months.reverse() : months
 }
 
-/** The first rows of a slice, and how many match in it; of more than FETCH_MAX, that there are more. */
+/** The first rows of a slice that match, and how many the rare condition alone has found in it; of more than FETCH_MAX, that there are more. */
 async function fetchSlice(
+  trx: Transaction<Tables>,
+  { inOrder, statuses, rest, skillAndRest }: TraceConditions,
+  search: Search,
+  slice: Slice,
+): Promise<{ rows: FoundRow[]; fetched: number }> {
+  const find = [...skillAndRest, ...findable(rest), ...boundsOf(search), within(slice)]
+  const check = [...inOrder, ...statusIn(statuses), ...rest.map((one) => one.check)]
+  // Cut before it is put in order, so that indexes by anything but time are of use.
+  const { rows } = await sql<FoundRow & { fetched: number }>`
+    with fetched as materialized (
+         select * from ${sql.table(search.table)} where ${allOf(find)} limit ${FETCH_MAX + 1})
+    select fetched, listed.* from (select count(*)::integer as fetched from fetched) as counted
+      left join lateral (${listOf(sql`select * from fetched`, search, check)}) as listed on true`.execute(trx)
+  return { rows: rows.filter((row) => row.trace_id !== null), fetched: Number(rows[0]?.fetched) }
+}
+
+/** The first rows of what is left of a month that match, found by all indexes but that of times: it tells pages, and makes what the others find less exact. */
+function fetchTogether(
   trx: Transaction<Tables>,
   { inOrder, statuses, rest }: TraceConditions,
   search: Search,
-  { fromMs, toMs }: Slice,
-): Promise<{ rows: FoundRow[]; matching: number }> {
-  const conditions = allOf([
-    ...inOrder,
-    ...(statuses === undefined ? [] : [sql<boolean>`status = any(${statuses})`]),
-    ...rest.map(({ check, find }) => find ?? check),
-    ...windowOf(search),
-    ...beyond(search),
-    sql`started_at >= ${new Date(fromMs)}`,
-    sql`started_at < ${new Date(toMs)}`,
-  ])
-  const most = toMs - fromMs > WIDTH_MIN_MS ? FETCH_MAX + 1 : null
-  // Cut before it is put in order, so that indexes by anything but time are of use.
-  const matching = sql`select * from ${sql.table(search.table)} where ${conditions} limit ${most}`
-  const counted = sql`count(*) over ()::integer`.as('matching')
-  const rows = await selectRows<FoundRow & { matching: number }>(trx, matching, search, { more: [counted] })
-  return { rows, matching: Number(rows[0]?.matching ?? 0) }
+  left: Slice,
+): Promise<FoundRow[]> {
+  const { fromMs, toMs } = monthBounds(monthOf(left.fromMs))
+  const find = allOf([...inOrder, ...statusIn(statuses), ...findable(rest), within({ fromMs, toMs })])
+  const matching = sql`select * from ${sql.table(search.table)} where ${find} offset 0`
+  const check = [...rest.map((one) => one.check), ...boundsOf(search), within(left)]
+  return selectRows(trx, matching, search, check)
 }
+
+const findable = (rest: TraceConditions['rest']): RawBuilder<boolean>[] =>
+  rest.flatMap(({ find }) => find ?? [])
+
+const statusIn = (statuses: TraceConditions['statuses']): RawBuilder<boolean>[] =>
+  statuses === undefined ? [] : [sql`status = any(${statuses})`]
+
+const boundsOf = (search: Search): RawBuilder<boolean>[] => [...windowOf(search), ...beyond(search)]
+
+const within = ({ fromMs, toMs }: Slice): RawBuilder<boolean> =>
+  sql`started_at >= ${new Date(fromMs)} and started_at < ${new Date(toMs)}`

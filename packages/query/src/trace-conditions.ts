@@ -22,6 +22,8 @@ export interface TraceConditions {
   /** One of these, each with such an index; undefined: whatever the status. */
   statuses: readonly TraceStatus[] | undefined
   rest: RestCondition[]
+  /** Of `inOrder` those that an index of the rest has too. */
+  skillAndRest: RawBuilder<boolean>[]
 }
 
 /** What filters ask of a trace. Times and pages are not among it. `signatures` is the table of failure signatures, with its schema. */
@@ -50,7 +52,9 @@ export function conditionsOf(
   // Runs that went well are the many: they are in no index by status.
   const isMany = status?.includes('success') ?? false
   if (isMany) rest.push({ check: sql`status = any(${status})` })
-  return { inOrder, statuses: isMany ? undefined : status, rest }
+  const hasDuration = minDurationMs !== undefined || maxDurationMs !== undefined
+  const skillAndRest = hasDuration && skill !== undefined ? inOrder.slice(0, 1) : []
+  return { inOrder, statuses: isMany ? undefined : status, rest, skillAndRest }
 }
 
 /**

@@ -19,42 +19,62 @@ export interface Search {
   count: number
 }
 
+const STARTED_US = sql<string>`(extract(epoch from started_at) * 1000000)::bigint::text`.as('started_us')
+
 /** What a row of a list is made of. */
 export const FOUND_COLUMNS = [
   ...SUMMARY_COLUMNS.map((column) => (typeof column === 'string' ? sql.ref(column) : column)),
-  sql`(extract(epoch from started_at) * 1000000)::bigint::text`.as('started_us'),
+  STARTED_US,
 ]
 
-/** Summaries of those of the traces that fulfil the conditions, the first ones. */
-export async function selectRows<Row extends FoundRow = FoundRow>(
+/** Summaries of those of the traces that fulfil the conditions, the first ones, in order. */
+export async function selectRows(
   db: Kysely<Tables>,
   traces: RawBuilder<unknown>,
-  { direction, count }: Pick<Search, 'direction' | 'count'>,
-  {
-    conditions = [],
-    more = [],
-  }: { conditions?: readonly RawBuilder<boolean>[]; more?: readonly unknown[] } = {},
-): Promise<Row[]> {
-  const { rows } = await sql<Row>`
-    select ${sql.join([...FOUND_COLUMNS, ...more])} from (${traces}) as t
-     where ${allOf(conditions)} ${orderOf(direction)} limit ${count}`.execute(db)
+  list: Pick<Search, 'direction' | 'count'>,
+  conditions: readonly RawBuilder<boolean>[] = [],
+): Promise<FoundRow[]> {
+  const { rows } = await listOf(traces, list, conditions).execute(db)
   return rows
 }
+
+/** The same as a statement. */
+export const listOf = (
+  traces: RawBuilder<unknown>,
+  { direction, count }: Pick<Search, 'direction' | 'count'>,
+  conditions: readonly RawBuilder<boolean>[],
+): RawBuilder<FoundRow> => sql`
+    select ${sql.join(FOUND_COLUMNS)} from (${traces}) as t where ${allOf(conditions)} ${orderOf(direction)} limit ${count}`
 
 /** The first traces that fulfil the conditions for which there are indexes by time. */
 export function inTime(
   { inOrder, statuses }: TraceConditions,
   search: Search,
   count: number,
+  columns = sql`*`,
 ): RawBuilder<unknown> {
   const list = sql`${orderOf(search.direction)} limit ${count}`
   // One by one each status has an index in the order of time; several at once would have to be sorted, all of them.
   const each = (statuses ?? [undefined]).map((status) => {
     const conditions = [...inOrder, ...windowOf(search), ...beyond(search)]
     if (status !== undefined) conditions.push(sql`status = ${status}`)
-    return sql`(select * from ${sql.table(search.table)} where ${allOf(conditions)} ${list})`
+    return sql`(select ${columns} from ${sql.table(search.table)} where ${allOf(conditions)} ${list})`
   })
   return sql`select * from (${sql.join(each, sql` union all `)}) as found ${list}`
+}
+
+/** The place of the last of so many traces of `inTime`; undefined where there are not so many. Mostly indexes tell it alone. */
+export async function lastInTime(
+  db: Kysely<Tables>,
+  conditions: TraceConditions,
+  search: Search,
+  count: number,
+): Promise<Position | undefined> {
+  const places = inTime(conditions, search, count, sql`started_at, trace_id`)
+  const { rows } = await sql<{ started_us: string; trace_id: string }>`
+    select ${STARTED_US}, trace_id from (${places}) as t offset ${count - 1}`.execute(db)
+  const [last] = rows
+  return last && { startedUs: last.started_us, traceId: last.trace_id }
 }
 
 /** What lies in the window of time that is asked for. */

@@ -1,8 +1,8 @@
-import { type Kysely, sql, type Transaction } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
 import { pickOut } from './rare-traces.ts'
 import type { Tables } from './tables.ts'
 import { conditionsOf, type TraceConditions } from './trace-conditions.ts'
-import { type FoundRow, inTime, type Search, selectRows } from './trace-list.ts'
+import { type FoundRow, inTime, lastInTime, type Search, selectRows } from './trace-list.ts'
 
 /** Traces that are looked at before anything else is thought of: what is common is found among them, within milliseconds. */
 const LOOK_FIRST = 2_000
@@ -38,20 +38,23 @@ async function lookThrough(
   const hasIndex = conditions.rest.some(({ find }) => find !== undefined)
   for (let look = LOOK_FIRST, looked = 0; ; look *= LOOK_GROWTH) {
     const candidates = inTime(conditions, rest, look)
-    const rows = await selectRows(trx, candidates, rest, {
-      conditions: conditions.rest.map(({ check }) => check),
-    })
+    const rows = await selectRows(
+      trx,
+      candidates,
+      rest,
+      conditions.rest.map(({ check }) => check),
+    )
     found.push(...rows)
     if (rows.length === rest.count) return found
-    const [last] = await selectRows(trx, sql`${candidates} offset ${look - 1}`, { ...rest, count: 1 })
+    const last = await lastInTime(trx, conditions, rest, look)
     // There were not so many.
     if (last === undefined) return found
     looked += look
-    rest.from = { startedUs: last.started_us, traceId: last.trace_id }
+    rest.from = last
     rest.count -= rows.length
     const toLookAt = (rest.count * looked) / Math.max(found.length, 0.5)
     if (!hasIndex || toLookAt <= LOOK_ON_MAX) continue
-    const lookedMs = Math.abs(beginMsOf(search) - Number(last.started_ms))
+    const lookedMs = Math.abs(beginMsOf(search) - Number(last.startedUs) / 1_000)
     return [
       ...found,
       ...(await pickOut(trx, conditions, rest, lookedMs * Math.min(WIDEN_FIRST, toLookAt / looked))),
