@@ -56,13 +56,28 @@ async function timeCalls(calls: number): Promise<Record<string, number>> {
     if (i % CALLS_PER_FLUSH === 0) await live.flush({ timeoutMs: 60_000 })
   }
   await live.flush({ timeoutMs: 60_000 })
+  const nothing_as_long = await timeNothing(calls, percentile(record, 0.5))
   const figures: Record<string, number> = {}
-  for (const [name, samples] of Object.entries({ record_step: record, step: nested })) {
+  for (const [name, samples] of Object.entries({ record_step: record, step: nested, nothing_as_long })) {
     for (const share of [0.5, 0.99, 0.999])
       figures[`${name}.p${share * 100}`] = percentile(samples, share) * 1_000
     figures[`${name}.max`] = percentile(samples, 1) * 1_000
   }
   return figures
+}
+
+/** What the machine itself takes away from calls of this length: milliseconds of loops that wait for the clock and do nothing else. */
+async function timeNothing(calls: number, lengthMs: number): Promise<number[]> {
+  const samples: number[] = []
+  while (samples.length < calls) {
+    for (let i = 0; i < CALLS_PER_TURN; i++) {
+      const startMs = performance.now()
+      while (performance.now() - startMs < lengthMs);
+      samples.push(performance.now() - startMs)
+    }
+    await turn()
+  }
+  return samples
 }
 
 /** How late timers of a millisecond are while steps are recorded at a steady rate. */
