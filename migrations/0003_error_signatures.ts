@@ -40,20 +40,21 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       note       text        not null
     )`.execute(db)
 
+  // Only declared: what there are months of is made after the migration, while others write (`completeIndexes`).
   // The newest failures, of all skills and of one; answers are made from these indexes alone.
-  await sql`create index execution_traces_failures on execution_traces (started_at desc, trace_id desc)
+  await sql`create index execution_traces_failures on only execution_traces (started_at desc, trace_id desc)
     include (error_signature, failure_pattern, skill_name) where status = 'failed'`.execute(db)
-  await sql`create index execution_traces_skill_failures on execution_traces (skill_name, started_at desc, trace_id desc)
+  await sql`create index execution_traces_skill_failures on only execution_traces (skill_name, started_at desc, trace_id desc)
     include (error_signature, failure_pattern) where status = 'failed'`.execute(db)
   await sql`drop index execution_traces_failed`.execute(db)
-  await sql`create index execution_traces_signature on execution_traces (error_signature, started_at desc, trace_id desc)
+  await sql`create index execution_traces_signature on only execution_traces (error_signature, started_at desc, trace_id desc)
     where error_signature is not null`.execute(db)
-  await sql`create index execution_traces_pattern on execution_traces (failure_pattern, started_at desc, trace_id desc)
+  await sql`create index execution_traces_pattern on only execution_traces (failure_pattern, started_at desc, trace_id desc)
     include (skill_name, failed_step) where failure_pattern is not null`.execute(db)
-  await sql`create index execution_traces_failed_step on execution_traces (failed_step, started_at desc, trace_id desc)
+  await sql`create index execution_traces_failed_step on only execution_traces (failed_step, started_at desc, trace_id desc)
     where failed_step is not null`.execute(db)
   // Failures that were written before this migration: what is left to be done, and empty when it is.
-  await sql`create index execution_traces_unsigned on execution_traces (started_at, trace_id)
+  await sql`create index execution_traces_unsigned on only execution_traces (started_at, trace_id)
     where status = 'failed' and error_message is not null and error_signature is null`.execute(db)
 }
 

@@ -4,6 +4,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { StepwellError } from '@stepwell/protocol'
 import { sql } from 'kysely'
 import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration'
+import { completeIndexes } from './complete-indexes.ts'
 import { type Database, type DatabaseConfig, isPool, openDatabase } from './database.ts'
 import { ensurePartitions, monthsAround } from './partitions.ts'
 
@@ -24,13 +25,15 @@ export class SchemaTooNewError extends StepwellError {
 export interface MigrationReport {
   /** Names of the migrations that ran now; empty if the schema was up to date. */
   applied: string[]
+  /** Indexes of months made now, which migrations have declared. */
+  indexes: string[]
   /** Partitions made now: this month and three ahead. */
   partitions: string[]
 }
 
 /**
- * Brings the schema up to date and makes the partitions of this month and the next three. Idempotent; safe when several
- * start at once (the others wait). With `schema` the tables lie there; it is created if missing.
+ * Brings the schema up to date, makes the indexes that months lack (while others write; a minute or two for ten million traces) and the partitions
+ * of this month and the next three. Idempotent; safe when several start at once (the others wait for the schema, not for the indexes). With `schema` the tables lie there; it is created if missing.
  * Throws SchemaTooNewError where the database is ahead of this program; database errors as `pg` gives them.
  */
 export async function migrateToLatest(options: {
@@ -45,8 +48,9 @@ export async function migrateToLatest(options: {
     await refuseNewer(database)
     const { error, results } = await migrator(database).migrateToLatest()
     if (error !== undefined) throw error
+    const indexes = await completeIndexes(database)
     const partitions = await ensurePartitions(database, monthsAround(Date.now()))
-    return { applied: (results ?? []).map((result) => result.migrationName), partitions }
+    return { applied: (results ?? []).map((result) => result.migrationName), indexes, partitions }
   } finally {
     await database.close()
   }

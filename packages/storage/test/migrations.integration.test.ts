@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs'
-import { addMonths, type Month, monthOf, partitionName } from '@stepwell/protocol'
+import { addMonths, type Month, monthOf, newTraceId, partitionName } from '@stepwell/protocol'
 import {
   dropPartitionsBefore,
   ensurePartitions,
@@ -127,6 +127,49 @@ test('a month whose readers do not end is given up for now, other months are mad
   expect(await drop()).toEqual([old, other])
   const { rows } = await opened.pool.query('show statement_timeout')
   expect(rows).toEqual([{ statement_timeout: '0' }])
+  await opened.close()
+  await database.drop()
+})
+
+test('indexes that are only declared are made for months with traces in them, by one of several, after a stop too, while others write', async () => {
+  const database = await createDatabase()
+  const opened = openDatabase(database.url)
+  const { pool } = opened
+  const month = partitionName(monthOf(Date.now()))
+  await using storage = new TraceStorage(pool)
+  const store = (): Promise<unknown> =>
+    storage.finalizeTrace(
+      { traceId: newTraceId(Date.now()), skillName: 'indexed', startedAt: new Date() },
+      'failed',
+    )
+  await store()
+  const declare = (name: string, rest: string): Promise<unknown> =>
+    pool.query(`drop index ${name}; create index ${name} on only execution_traces ${rest}`)
+  const valid = async (): Promise<unknown> =>
+    (
+      await pool.query(
+        `select count(*) filter (where not indisvalid)::integer as invalid, count(*)::integer as indexes from pg_index
+          where indrelid::regclass::text ~ '^execution_traces'`,
+      )
+    ).rows[0]
+  const whole = await valid()
+  await declare('execution_traces_failures', `(started_at desc, trace_id desc) where status = 'failed'`)
+  await declare(
+    'execution_traces_failed_step',
+    '(failed_step, started_at desc) where failed_step is not null',
+  )
+  // As one leaves it that was stopped.
+  await pool.query(`create index ${month}_failures on ${month} (started_at desc, trace_id desc) where status = 'failed';
+    update pg_index set indisvalid = false where indexrelid = '${month}_failures'::regclass`)
+  const reports = Promise.all(
+    Array.from({ length: 3 }, () => migrateToLatest({ connectionString: database.url })),
+  )
+  for (let i = 0; i < 20; i++) await store()
+  const made = (await reports).flatMap(({ indexes }) => indexes)
+  expect(made.length).toBe(2 * (MONTHS_AHEAD + 1))
+  expect(new Set(made).size).toBe(made.length)
+  expect(await valid()).toEqual(whole)
+  expect((await migrateToLatest({ connectionString: database.url })).indexes).toEqual([])
   await opened.close()
   await database.drop()
 })

@@ -12,6 +12,7 @@ export async function migrate(context: CommandContext): Promise<void> {
     names.length === 0 ? none : names.join(', ')
   await writeLines(context, [
     `migrations: ${list(report.applied, 'up to date')}`,
+    `indexes: ${list(report.indexes, 'up to date')}`,
     `partitions: ${list(report.partitions, 'up to date')}`,
   ])
 }

@@ -1,0 +1,74 @@
+import { type Kysely, sql } from 'kysely'
+import { type Database, qualified } from './database.ts'
+import { withSettings } from './session.ts'
+import type { Tables } from './tables.ts'
+
+interface MissingIndex {
+  /** The index of the whole table, with its schema. */
+  whole: string
+  definition: string
+  /** The month, and what its index is to be called; with their schema. */
+  month: string
+  name: string
+  /** Of one of that name that is there already. */
+  is_valid: boolean | null
+}
+
+/**
+ * Makes the indexes of `execution_traces` that a migration has only declared (`create index … on only`), month by month, while others read and write:
+ * an ordinary one would keep all writers waiting for as long as it takes to read everything. Idempotent: what an earlier call began is ended or
+ * begun anew. Where another process does it just now, nothing is done. Gives the names of those made. Throws what `pg` throws.
+ */
+export function completeIndexes(database: Database): Promise<string[]> {
+  const patient = { statement_timeout: '0', lock_timeout: '0' }
+  return withSettings(database, patient, async (db) => {
+    // Who waited for the lock would be waited for by the one who makes an index.
+    const { rows } = await sql<{ free: boolean }>`
+      select pg_try_advisory_lock(hashtext('stepwell.indexes')) as free`.execute(db)
+    if (!rows[0]?.free) return []
+    try {
+      const made: string[] = []
+      for (const index of await missingIndexes(db, qualified(database.schema, 'execution_traces'))) {
+        await makeIndex(db, index)
+        made.push(index.name)
+      }
+      return made
+    } finally {
+      await sql`select pg_advisory_unlock(hashtext('stepwell.indexes'))`.execute(db)
+    }
+  })
+}
+
+async function missingIndexes(db: Kysely<Tables>, table: string): Promise<MissingIndex[]> {
+  const { rows } = await sql<MissingIndex>`
+    select whole, definition, format('%I.%I', nspname, month) as month, format('%I.%I', nspname, name) as name, made.indisvalid as is_valid
+      from (select format('%I.%I', n.nspname, w.relname) as whole, pg_get_indexdef(w.oid) as definition, n.nspname, m.relname as month,
+                   m.relname || regexp_replace(w.relname, '^execution_traces', '') as name
+              from pg_index i
+              join pg_class w on w.oid = i.indexrelid
+              join pg_namespace n on n.oid = w.relnamespace
+              join pg_inherits part on part.inhparent = i.indrelid and not part.inhdetachpending
+              join pg_class m on m.oid = part.inhrelid
+             where i.indrelid = to_regclass(${table}) and not i.indisvalid
+               and not exists (select from pg_inherits h join pg_index c on c.indexrelid = h.inhrelid
+                                where h.inhparent = i.indexrelid and c.indrelid = m.oid)) missing
+      left join pg_index made on made.indexrelid = to_regclass(format('%I.%I', nspname, name))
+     order by month, name`.execute(db)
+  return rows
+}
+
+async function makeIndex(
+  db: Kysely<Tables>,
+  { whole, definition, month, name, is_valid }: MissingIndex,
+): Promise<void> {
+  const [index, parent] = [sql.table(name), sql.table(whole)]
+  // Somebody was stopped while making it.
+  if (is_valid === false) await sql`drop index concurrently ${index}`.execute(db)
+  if (is_valid !== true) {
+    const rest = definition.replace(/^CREATE INDEX .*? ON ONLY .*? USING /, '')
+    await sql`create index concurrently ${sql.ref(name.split('.').at(-1) as string)} on ${sql.table(month)} using ${sql.raw(rest)}`.execute(
+      db,
+    )
+  }
+  await sql`alter index ${parent} attach partition ${index}`.execute(db)
+}
