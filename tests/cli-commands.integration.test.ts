@@ -374,7 +374,7 @@ test('migrate; namespace and schema from the environment', async () => {
   })
   expect(await bench.stepwell(['migrate'], { env })).toMatchObject({
     code: 0,
-    stdout: 'migrations: up to date\npartitions: up to date\n',
+    stdout: 'migrations: up to date\nindexes: up to date\npartitions: up to date\n',
   })
   expect(await bench.stepwell(['traces', '--json'], { env })).toMatchObject({
     code: 0,

@@ -112,7 +112,8 @@ async function lookUp(
   return fetchRows(trx, table, best, sql.ref('score'))
 }
 
-function within({ skill, since, until }: FailureWindow): RawBuilder<unknown> {
+/** The conditions of a window, each after an `and`. */
+export function within({ skill, since, until }: FailureWindow): RawBuilder<unknown> {
   const conditions = [
     ...(skill === undefined ? [] : [sql`and skill_name = ${skill}`]),
     ...(since === undefined ? [] : [sql`and started_at >= ${since}`]),
@@ -122,7 +123,7 @@ function within({ skill, since, until }: FailureWindow): RawBuilder<unknown> {
 }
 
 /** The rows of these keys, which come from indexes alone. */
-async function fetchRows(
+export async function fetchRows(
   trx: Transaction<Tables>,
   table: RawBuilder<unknown>,
   best: RawBuilder<unknown>,

@@ -1,6 +1,7 @@
 import { wordHashes, wordsOf } from '@stepwell/protocol/failures'
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { type FailureNote, groupIdText, notesOf } from './failure-groups.ts'
+import { areFew, FEW_FAILURES, rankFew } from './few-failures.ts'
 import { type FailureRow, newestOf, newestWithout } from './newest-failures.ts'
 import { roundsFor } from './prefix-filter.ts'
 import { findSignatures, type Likeness, type WordStatistics } from './similar-signatures.ts'
@@ -41,12 +42,14 @@ export interface SimilarTables {
 
 /**
  * Exact, over all failures that have a signature (docs/adr/0008-similar-failures.md). Similarity belongs to signatures, of which there is one a
- * set of words; they are found in rounds, from high similarity to low, until their traces are enough. All in one snapshot.
+ * set of words; they are found in rounds, from high similarity to low, until their traces are enough. Where a skill or a window has no more than `few`
+ * failures, their signatures are looked at one by one instead. All in one snapshot.
  */
 export function findSimilar(
   db: Kysely<Tables>,
   tables: SimilarTables,
   request: SimilarRequest,
+  few = FEW_FAILURES,
 ): Promise<SimilarFailure[]> {
   const words = wordsOf(request.pattern)
   return db
@@ -59,7 +62,7 @@ export function findSimilar(
       // Signatures of which words share a hash with others, and how similar they are.
       const corrected = new Map<string, number>()
       for (;;) {
-        const rows = await rank(trx, tables, request, words, corrected)
+        const rows = await rank(trx, tables, request, words, corrected, few)
         const before = corrected.size
         for (const { error_message, error_signature, score } of rows) {
           const similarity = jaccard(words, wordsOf(error_message))
@@ -76,10 +79,18 @@ async function rank(
   { limit, threshold, ...window }: SimilarRequest,
   words: ReadonlySet<string>,
   corrected: ReadonlyMap<string, number>,
+  few: number,
 ): Promise<FailureRow[]> {
   const table = sql.table(tables.named('execution_traces'))
   const hashes = wordHashes(words)
   const { shares, hasIntarray } = await tables.words.read(trx)
+  const { since, until, skill } = window
+  const isNarrow = since !== undefined || until !== undefined || skill !== undefined
+  if (isNarrow && (await areFew(trx, table, window, few))) {
+    const signatures = sql.table(tables.words.table)
+    const search = { wordCount: words.size, hashes, hasIntarray, corrected, threshold, limit }
+    return rankFew(trx, table, signatures, search, window)
+  }
   const search = {
     wordCount: words.size,
     hashes,

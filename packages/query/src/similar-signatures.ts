@@ -116,7 +116,8 @@ export async function findSignatures(
 }
 
 /** How many of the hashes a signature has. 0.3 µs with `intarray`, 0.1 µs a word without; of many words, 5 µs. */
-function sharedOf(hashes: readonly number[], hasIntarray: boolean): RawBuilder<number> {
+export function sharedOf(hashes: readonly number[], hasIntarray: boolean): RawBuilder<number> {
+  if (hashes.length === 0) return sql`0`
   // Sorted, or `intarray` sorts them for each signature.
   const array = arrayOf(hashes.toSorted((a, b) => a - b))
   if (hasIntarray) return sql`icount(words & ${array})`

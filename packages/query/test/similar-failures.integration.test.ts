@@ -2,13 +2,16 @@
 // and without statistics.
 import { type Delta, newTraceId } from '@stepwell/protocol'
 import { wordHash, wordsOf } from '@stepwell/protocol/failures'
-import { TraceQuery } from '@stepwell/query'
+import { type SimilarFailure, TraceQuery } from '@stepwell/query'
 import { openDatabase, TraceWriter } from '@stepwell/storage'
 import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import fc from 'fast-check'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openForReading } from '../src/database.ts'
+import { findSimilar } from '../src/similar-failures.ts'
+import { WordStatistics } from '../src/similar-signatures.ts'
 import { jaccard } from '../src/similarity.ts'
 
 interface Failure {
@@ -126,7 +129,13 @@ function wordsOfMessage(message: string): Set<string> {
 
 function bruteForce(
   text: string,
-  asked: { limit?: number; threshold?: number; skill?: string; since?: number; until?: number },
+  asked: {
+    limit?: number
+    threshold?: number
+    skill?: string | undefined
+    since?: number | undefined
+    until?: number | undefined
+  },
 ): unknown[] {
   const wanted = wordsOf(text)
   return failures
@@ -150,15 +159,22 @@ test.each([
 ])('the same traces as brute force finds, in the same order: a server %s', async (_, statements) => {
   for (const statement of statements) await pool.query(statement)
   await using query = new TraceQuery(pool)
+  const tables = { named: (table: string) => table, words: new WordStatistics('failure_signatures') }
+  const { db } = openForReading(pool, {})
   await fc.assert(
-    fc.asyncProperty(question, async ([text, asked, lastDays]) => {
+    fc.asyncProperty(question, async ([text, { skill, since, ...asked }, lastDays]) => {
       // A window that ends after it begins.
-      const until =
-        lastDays === undefined ? {} : { until: Math.max(asked.since ?? 0, NOW - lastDays * DAY_MS) }
-      const found = await query.findSimilarFailures(text, { ...asked, ...until })
-      expect(found.map((one) => [one.traceId, one.similarityScore, one.errorMessage])).toEqual(
-        bruteForce(text, { ...asked, ...until }),
-      )
+      const until = lastDays === undefined ? undefined : Math.max(since ?? 0, NOW - lastDays * DAY_MS)
+      const given = { ...asked, skill, since, until }
+      const expected = bruteForce(text, given)
+      const plain = (found: readonly SimilarFailure[]): unknown[] =>
+        found.map((one) => [one.traceId, one.similarityScore, one.errorMessage])
+      expect(plain(await query.findSimilarFailures(text, given as object))).toEqual(expected)
+      if (skill === undefined && since === undefined && until === undefined) return
+      // As if the failures of the window were too many to be looked at one by one.
+      const dates = { since: since && new Date(since), until: until && new Date(until) } as object
+      const request = { pattern: text, limit: 10, threshold: 0.3, ...asked, skill, ...dates }
+      expect(plain(await findSimilar(db, tables, request, -1))).toEqual(expected)
     }),
     { numRuns: 150, seed: SEED },
   )
