@@ -29,7 +29,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`
     create table execution_rollup_overviews (
       bucket  timestamptz not null,
-      width_s integer     not null check (width_s in (60, 3600, 86400)),
+      width_s integer     not null check (width_s in (60, 3600, 86400, 604800)),
       skills  bytea       not null,
       primary key (width_s, bucket)
     )`.execute(db)

@@ -38,7 +38,8 @@ export async function addUpRuns(
   const { skill } = request
   await inSnapshot(db, async (trx, extent) => {
     // Of all skills together there are minutes from the beginning.
-    const cover = coverOf(request.window, { ...extent, minutesFrom: extent.rolledFrom }, request.widest)
+    const widest = skill === undefined ? request.widest : widestOfSkill(request.widest)
+    const cover = coverOf(request.window, { ...extent, minutesFrom: extent.rolledFrom }, widest)
     const together = skill === undefined ? cover.rollups : cover.rollups.filter(({ width }) => width === 1)
     for (const row of await readOverviews(trx, together)) {
       addOverview(bytesOf(row.skills), (name) =>
@@ -63,7 +64,7 @@ export async function addUpSteps(
   targetOf: (startedMs: number) => Rollup,
 ): Promise<void> {
   await inSnapshot(db, async (trx, extent) => {
-    const cover = coverOf(request.window, extent, request.widest)
+    const cover = coverOf(request.window, extent, widestOfSkill(request.widest))
     for (const row of await readSkillRollups(trx, cover.rollups, request.skill, true)) {
       const rollup = targetOf(Number(row.started_ms))
       addStored(rollup.runs, row)
@@ -74,6 +75,8 @@ export async function addUpSteps(
     })
   })
 }
+
+const widestOfSkill = (widest: Width): Width => (widest > 1_440 ? 1_440 : widest)
 
 function inSnapshot(
   db: Kysely<Tables>,

@@ -2,8 +2,8 @@ import { clipped, type MinuteRange, unionOf, wholeOf, widened, without } from '@
 
 const MINUTE_MS = 60_000
 
-/** Minutes that a rollup is of: a day, an hour or a minute. */
-export const WIDTHS = [1_440, 60, 1] as const
+/** Minutes that a rollup is of: a week (seven days since 1970, and only of all skills together), a day, an hour or a minute. */
+export const WIDTHS = [10_080, 1_440, 60, 1] as const
 export type Width = (typeof WIDTHS)[number]
 
 /** Of what there are rollups, in minutes since 1970; and what was written to since. */

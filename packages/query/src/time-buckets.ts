@@ -45,6 +45,7 @@ const originOf = (lengthMs: number): number => (lengthMs % (7 * DAY_MS) === 0 ? 
 
 /** Minutes of the widest rollups that lie in one piece each. */
 export function widestWithin(lengthMs: number | undefined): Width {
-  const width = WIDTHS.find((one) => lengthMs === undefined || lengthMs % (one * MINUTE_MS) === 0)
-  return width ?? 1
+  if (lengthMs === undefined) return WIDTHS[0]
+  // Weeks of rollups do not begin on Mondays.
+  return WIDTHS.slice(1).find((one) => lengthMs % (one * MINUTE_MS) === 0) ?? 1
 }

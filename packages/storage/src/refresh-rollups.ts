@@ -10,7 +10,8 @@ import {
 import { CompiledQuery, sql, type Transaction } from 'kysely'
 import { type Database, qualified } from './database.ts'
 import { type DueRanges, insertMarks } from './rollup-marks.ts'
-import { mergeRollups, nextSpan, removeRollups, rollTraces } from './rollup-rows.ts'
+import { mergeRollups, mergeWeeks, nextSpan, removeRollups, rollTraces } from './rollup-rows.ts'
+import { WEEK } from './rollup-writer.ts'
 import type { Tables } from './tables.ts'
 
 const HOUR = 60
@@ -200,7 +201,7 @@ class Refresh {
     }
   }
 
-  /** Merges minutes to hours and hours to days, where all parts are there and something has changed. */
+  /** Merges minutes to hours, hours to days and days to weeks, where all parts are there and something has changed. */
   async merge(): Promise<void> {
     const { hoursUntil, daysUntil, rolledFrom, minutesFrom } = this.state
     const marked = this.left.flatMap(({ ranges }) => ranges)
@@ -214,7 +215,11 @@ class Refresh {
     const days = widened([...this.#hours, ...merged, ...this.#newDays], DAY)
     const markedDays = widened(marked, DAY)
     const wholeDays = clipped(days, Math.ceil(rolledFrom / DAY) * DAY, daysUntil)
-    for (const range of without(wholeDays, markedDays)) await mergeRollups(this.#trx, range, DAY)
+    const mergedDays = without(wholeDays, markedDays)
+    for (const range of mergedDays) await mergeRollups(this.#trx, range, DAY)
+    const [firstWeek, endWeek] = [Math.ceil(rolledFrom / WEEK) * WEEK, Math.floor(daysUntil / WEEK) * WEEK]
+    const weeks = clipped(widened(mergedDays, WEEK), firstWeek, endWeek)
+    for (const range of without(weeks, widened(marked, WEEK))) await mergeWeeks(this.#trx, range)
     if (minutesFrom > this.#before.minutesFrom) await removeRollups(this.#trx, 1, [0, minutesFrom])
   }
 

@@ -1,7 +1,7 @@
 import type { StepTuple, TraceStatus } from '@stepwell/protocol'
-import { ByteReader, type MinuteRange, Rollup, RunRollup } from '@stepwell/protocol/statistics'
+import { addOverview, ByteReader, type MinuteRange, Rollup, RunRollup } from '@stepwell/protocol/statistics'
 import { type RawBuilder, sql, type Transaction } from 'kysely'
-import { type BySkill, RollupWriter, rowsOf, timeOf, type Width } from './rollup-writer.ts'
+import { type BySkill, RollupWriter, rowsOf, timeOf, WEEK, type Width } from './rollup-writer.ts'
 import type { RollupsTable, Tables } from './tables.ts'
 
 /** Traces that are soon read. */
@@ -154,6 +154,25 @@ export async function mergeRollups(
   await writer.flush()
 }
 
+/** Merges the overviews of days to those of weeks, in place of what is there; `range` is made of whole ones. */
+export async function mergeWeeks(trx: Transaction<Tables>, [from, to]: MinuteRange): Promise<void> {
+  await removeOverviews(trx, WEEK, [from, to])
+  const writer = new RollupWriter(trx)
+  for (let week = from; week < to; week += WEEK) {
+    const days = await trx
+      .selectFrom('execution_rollup_overviews')
+      .select('skills')
+      .where('width_s', '=', 1_440 * 60)
+      .where('bucket', '>=', timeOf(week))
+      .where('bucket', '<', timeOf(week + WEEK))
+      .execute()
+    const runs: BySkill<RunRollup> = new Map()
+    for (const { skills } of days) addOverview(skills, (skill) => [made(runs, skill, () => new RunRollup())])
+    await writer.putOverview(WEEK, week, runs)
+  }
+  await writer.flush()
+}
+
 /** Removes the rollups of skills of this width that lie in the range. */
 export async function removeRollups(
   trx: Transaction<Tables>,
@@ -170,7 +189,7 @@ export async function removeRollups(
 
 async function removeOverviews(
   trx: Transaction<Tables>,
-  width: Width,
+  width: Width | typeof WEEK,
   [from, to]: MinuteRange,
 ): Promise<void> {
   await trx

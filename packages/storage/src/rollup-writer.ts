@@ -5,6 +5,9 @@ import type { Tables } from './tables.ts'
 /** Minutes that a rollup is of: a minute, an hour or a day. */
 export type Width = 1 | 60 | 1_440
 
+/** Of all skills together also weeks: seven days since 1970, which began on a Thursday. */
+export const WEEK = 10_080
+
 /** Something for each skill, by its name. */
 export type BySkill<T> = Map<string, T>
 
@@ -52,7 +55,7 @@ export class RollupWriter {
   }
 
   /** Puts what all skills came to; nothing where there are none. */
-  async putOverview(width: Width, bucket: number, skills: BySkill<RunRollup>): Promise<void> {
+  async putOverview(width: Width | typeof WEEK, bucket: number, skills: BySkill<RunRollup>): Promise<void> {
     if (skills.size === 0) return
     const writer = new OverviewWriter()
     for (const [skill, runs] of skills) writer.add(skill, runs)
