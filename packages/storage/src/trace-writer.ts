@@ -12,12 +12,13 @@ import {
 import { CompiledQuery, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
 import { FailureCatalogue } from './failure-catalogue.ts'
-import { type FailureMarks, failureMarks } from './failure-marks.ts'
+import { failureMarks } from './failure-marks.ts'
 import { refuseTorsos } from './gone-traces.ts'
 import { isLate, lateWriteStatement } from './late-writes.ts'
 import { MonthCover } from './month-cover.ts'
 import { markStatement } from './rollup-marks.ts'
 import { isMissingPartition } from './transient-error.ts'
+import { type RowToWrite, upsertQuery } from './upsert-query.ts'
 
 /** Everything that is to be stored of one trace in one go. */
 export interface TraceDeltas {
@@ -48,42 +49,9 @@ const MAX_ROUNDS = 100
 
 const STANDSTILL_TIMEOUT = '10s'
 
-const COLUMNS = [
-  'trace_id',
-  'started_at',
-  'completed_at',
-  'total_duration_ms',
-  'step_count',
-  'missing_steps',
-  'version',
-  'parent_trace_id',
-  'root_trace_id',
-  'skill_name',
-  'status',
-  'execution_id',
-  'parent_step_id',
-  'error_message',
-  'steps',
-  'metadata',
-  'merge_state',
-  'error_signature',
-  'failure_pattern',
-  'failed_step',
-] as const
-
-const UPDATED = [...COLUMNS, 'ingested_at'].filter((name) => name !== 'trace_id' && name !== 'started_at')
-
-const UPSERT_TAIL = ` on conflict (trace_id, started_at) do update set ${UPDATED.map(
-  (name) => `${name} = excluded.${name}`,
-).join(', ')} where t.version = excluded.version - 1`
-
-interface Versioned {
+interface Versioned extends RowToWrite {
   input: TraceDeltas
   state: TraceState
-  row: TraceRow
-  /** What it is found by; null unless it failed. */
-  marks: FailureMarks | null
-  version: number
 }
 
 /**
@@ -291,58 +259,3 @@ function inOneTransaction(
 }
 
 const keyOf = (traceId: string, startedAtMs: number): string => `${traceId}@${startedAtMs}`
-
-/**
- * One multi-row upsert. Written as text, once a call: through the query builder's tree it takes three times as long as
- * Postgres does. VALUES rather than unnest: docs/adr/0003-merge-law.md.
- */
-function upsertQuery(table: string, rows: readonly Versioned[], ingestedAt: string): CompiledQuery {
-  const parameters: unknown[] = [ingestedAt]
-  for (const { row, marks, version } of rows) {
-    parameters.push(
-      row.trace_id,
-      row.started_at.toISOString(),
-      row.completed_at?.toISOString() ?? null,
-      row.total_duration_ms,
-      row.step_count,
-      row.missing_steps,
-      version,
-      row.parent_trace_id,
-      row.root_trace_id,
-      row.skill_name,
-      row.status,
-      row.execution_id,
-      row.parent_step_id,
-      row.error_message,
-      JSON.stringify(row.steps),
-      JSON.stringify(row.metadata),
-      row.merge_state === null ? null : JSON.stringify(row.merge_state),
-      marks?.message?.signature ?? null,
-      marks?.message?.patternId ?? null,
-      marks?.step ?? null,
-    )
-  }
-  return CompiledQuery.raw(
-    `insert into ${table} as t (${COLUMNS.join(', ')}, ingested_at) values ${valuesText(rows.length)}${UPSERT_TAIL}`,
-    parameters,
-  )
-}
-
-let longestValues = ''
-
-/** The tuples of placeholders for so many rows: the beginning of the longest one so far, $1 in each being the same. */
-function valuesText(rows: number): string {
-  let text = longestValues
-  // Full tuples, so that a shorter text is a beginning of a longer one.
-  for (let row = tupleEnds.length; row < rows; row++) {
-    const first = 2 + row * COLUMNS.length
-    const places = COLUMNS.map((_, i) => `$${first + i}`)
-    text += `${row === 0 ? '' : ','}(${places.join(',')},$1)`
-    tupleEnds.push(text.length)
-  }
-  longestValues = text
-  return text.slice(0, tupleEnds[rows - 1])
-}
-
-/** Where the tuple of each row ends in it. */
-const tupleEnds: number[] = []

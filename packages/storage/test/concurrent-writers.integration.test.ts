@@ -139,3 +139,49 @@ test('the same thousand traces from four writers in different orders: no deadloc
   expect(rows).toEqual([{ n: 1000, v: 1 }])
   await opened.close()
 })
+
+test('what is null in all rows of a statement is cleared where something stood; what one row has, only that row gets', async () => {
+  const opened = openDatabase(database.url)
+  const writer = new TraceWriter(opened)
+  const now = Date.now()
+  const [failing, other] = [newTraceId(now), newTraceId(now)]
+  const write = (...all: [traceId: string, rest: Partial<Delta>][]): Promise<unknown> =>
+    writer.write(
+      all.map(([traceId, rest]) => ({
+        traceId,
+        startedAtMs: now,
+        said: [{ producer: '', delta: { t: traceId, b: 1, k: 'rare', n: [0, 0], ...rest } }],
+        known: false,
+      })),
+    )
+  const rare = async (): Promise<unknown[]> =>
+    (
+      await opened.pool.query(
+        `select status, error_message, parent_step_id, parent_trace_id is not null as has_parent, merge_state,
+                error_signature is not null as has_signature, failure_pattern is not null as has_pattern, failed_step
+           from execution_traces where trace_id in ($1, $2) order by trace_id`,
+        [failing, other],
+      )
+    ).rows
+  const nothing = { error_message: null, parent_step_id: null, has_parent: false, merge_state: null }
+  const unmarked = { has_signature: false, has_pattern: false, failed_step: null }
+  await write(
+    [failing, { e: ['f', 5, 5], s: [[1, 'push', 0, 5, 1, 'no route']], n: [1, 1] }],
+    [other, { e: ['s', 5, 5], u: [failing, 1, null] }],
+  )
+  expect(await rare()).toEqual([
+    {
+      ...nothing,
+      status: 'failed',
+      error_message: 'no route',
+      merge_state: { derived_error: true },
+      has_signature: true,
+      has_pattern: true,
+      failed_step: 'push',
+    },
+    { ...nothing, ...unmarked, status: 'success', parent_step_id: '1', has_parent: true },
+  ])
+  await write([failing, { e: ['s', 9, 9] }])
+  expect((await rare())[0]).toEqual({ ...nothing, ...unmarked, status: 'success' })
+  await opened.close()
+})
