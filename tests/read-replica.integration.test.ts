@@ -141,6 +141,9 @@ test('every question can be asked of a replica; one that stands in the way of a 
     expect.objectContaining({ skillName: 'broken', traceCount: 200 }),
   )
   expect((await query.findTraces({ metadata: { env: 'none' }, minDurationMs: 1 })).traces).toEqual([])
+  const month = { since: Date.now() - 31 * 86_400_000, skill: 'broken' }
+  expect((await query.skillStats({ ...month, bucket: 'day' })).total.traceCount).toBeGreaterThan(0)
+  expect((await query.stepStats(month)).total.traceCount).toBeGreaterThan(0)
   expect((await query.explainFailures({ skill: 'broken' })).failing).toMatchObject({ looked: 200, of: 200 })
   expect(await query.listRunning()).toEqual({ running: [], truncated: false })
   expect(await query.findStuck()).toEqual({ stuck: [], truncated: false })
