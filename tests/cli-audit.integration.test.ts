@@ -147,3 +147,20 @@ test('drill: a worker of its own is killed in the middle, nothing is lost, and n
     stderr: expect.stringMatching(/could not be started[\s\S]*--worker/),
   })
 })
+
+test('audit and tail: an entry that is too large to be read is passed over, and what is beside it is told', async () => {
+  const producer = new FrameProducer(redis, 'large')
+  const env = { STEPWELL_NAMESPACE: 'large' }
+  const stream = 'large:{0}:events'
+  await redis.xgroup('CREATE', stream, 'stepwell', '0', 'MKSTREAM')
+  await producer.send(wholeDelta('first', 1))
+  await redis.xadd(stream, '*', 'd', Buffer.alloc(40 << 20, 'x'))
+  await producer.send(wholeDelta('second', 1))
+  const audit = await bench.stepwell(['doctor', '--audit', '--json'], { env })
+  expect(audit.stderr).toMatch(/larger than 32 MiB, and was passed over/)
+  expect(JSON.parse(audit.stdout)).toMatchObject({ emitted: 2, in_flight: 2 })
+  const tail = await bench.stepwell(['tail', '--since', '1h', '--json'], { env, killAfter: /"second"/ })
+  expect(tail.stdout).toMatch(/"first"[\s\S]*"second"/)
+  expect(tail.stderr).toMatch(/larger than 32 MiB, and was passed over/)
+  await redis.del(stream)
+})

@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path'
 import { GROUP, parseTraceId, replyFields, shardKeys } from '@stepwell/protocol'
 import { decodeFrame } from '@stepwell/protocol/schema'
 import { listDeadLetters, totalNotKept } from '@stepwell/storage'
+import { BoundedEntries, passedOverNote } from '../bounded-entries.ts'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import type { Environment } from '../config.ts'
 import type { RedisLike } from '../connections.ts'
@@ -66,16 +67,18 @@ export async function audit(
  * moves meanwhile is met further on, not missed. `emitted` undefined: all that the stream still shows.
  */
 export async function auditTraces(
-  { connections }: Pick<CommandContext, 'connections'>,
+  { connections, terminal }: Pick<CommandContext, 'connections' | 'terminal'>,
   redis: RedisLike,
   env: Pick<Environment, 'STEPWELL_NAMESPACE' | 'STEPWELL_SHARDS'>,
   emitted: ReadonlySet<string> | undefined,
 ): Promise<Audit> {
   const inStream = new Map<string, boolean>()
   const open = new Set<string>()
+  const bounded = new BoundedEntries(redis)
   for (let shard = 0; shard < env.STEPWELL_SHARDS; shard++) {
     const keys = shardKeys(env.STEPWELL_NAMESPACE, shard)
-    await readStream(redis, keys.events, inStream)
+    for await (const ms of readStream(redis, bounded, keys.events, inStream))
+      terminal.note(passedOverNote(keys.events, ms))
     for await (const id of openIds(redis, keys.due)) open.add(id)
   }
   const wanted = [...(emitted ?? inStream.keys())]
@@ -146,8 +149,13 @@ function idOfLine(text: string): string {
   }
 }
 
-/** Notes the ids of a stream's entries, true for those of entries that are not acked. */
-async function readStream(redis: RedisLike, stream: string, ids: Map<string, boolean>): Promise<void> {
+/** Notes the ids of a stream's entries, true for those of entries that are not acked. Gives the times of entries that are too large to be read. */
+async function* readStream(
+  redis: RedisLike,
+  bounded: BoundedEntries,
+  stream: string,
+  ids: Map<string, boolean>,
+): AsyncGenerator<number> {
   if ((await redis.exists(stream)) === 0) return
   const groups = ((await redis.xinfo('GROUPS', stream)) as unknown[]).map(replyFields)
   const delivered = String(groups.find((one) => one.get('name') === GROUP)?.get('last-delivered-id') ?? '0-0')
@@ -158,18 +166,22 @@ async function readStream(redis: RedisLike, stream: string, ids: Map<string, boo
     if (page.length < IDS_A_QUERY) break
     after = `(${page.at(-1)?.[0]}`
   }
-  const last = String(replyFields(await redis.xinfo('STREAM', stream)).get('last-generated-id'))
+  // It brings the first and the last entry with it: undefined where those are too large.
+  const told = await bounded.read((one) => one.xinfo('STREAM', stream))
+  const last = told === undefined ? `${Date.now()}-0` : String(replyFields(told).get('last-generated-id'))
   let isUnread = false
-  for (let after = '-'; ; ) {
-    const page = await redis.xrange(stream, after, last, 'COUNT', ENTRIES_A_READ)
-    for (const [id, fields] of page) {
+  for (let after = '0-0'; ; ) {
+    const next = await bounded.next(stream, after, ENTRIES_A_READ)
+    if (next.passedOverMs !== undefined) yield next.passedOverMs
+    if (next.after === after) return
+    after = next.after
+    for (const [id, fields] of next.entries) {
+      if (isLater(id, last)) return
       isUnread ||= isLater(id, delivered)
       const frame = decodeFrame(fields, Date.now())
       for (const { t } of frame.ok ? frame.deltas : [])
         ids.set(t, isUnread || pending.has(id) || ids.get(t) === true)
     }
-    if (page.length < ENTRIES_A_READ) return
-    after = `(${page.at(-1)?.[0]}`
   }
 }
 

@@ -75,7 +75,7 @@ export async function drill(context: CommandContext, options: DrillOptions): Pro
     const found = await until(
       async () => {
         const audit = await auditTraces(
-          { connections: { ...connections, primaryQuery: () => query, database: () => database } },
+          { terminal, connections: { ...connections, primaryQuery: () => query, database: () => database } },
           redis,
           place,
           ids,

@@ -1,7 +1,7 @@
 import { shardKeys } from '@stepwell/protocol'
 import { decodeFrame } from '@stepwell/protocol/schema'
+import { BoundedEntries, passedOverNote } from '../bounded-entries.ts'
 import { type CommandContext, writeLines } from '../command.ts'
-import type { RedisLike } from '../connections.ts'
 import { durationText, statusStyle, timeText } from '../format.ts'
 import { fit, plain, type Terminal } from '../terminal.ts'
 import { EventReader, type TraceEvent } from '../trace-events.ts'
@@ -28,52 +28,55 @@ export async function tail(context: CommandContext, { since, skill, json }: Tail
     (_, i) => shardKeys(env.STEPWELL_NAMESPACE, i).events,
   )
   const reader = new EventReader()
+  const bounded = new BoundedEntries(redis)
   const after = new Map<string, string>()
-  for (const stream of streams) after.set(stream, await startId(redis, stream, since))
-  if (since !== undefined) await tellReach(redis, streams, since, terminal)
+  for (const stream of streams) after.set(stream, await startId(bounded, stream, since))
+  if (since !== undefined) await tellReach(bounded, streams, since, terminal)
   while (!stop.aborted) {
     let entries = 0
     for (const stream of streams) {
       // One stream a call: in a cluster each lies elsewhere.
       const blockMs = streams.length === 1 ? BLOCK_MS : Math.ceil(BLOCK_MS / streams.length)
       const id = after.get(stream) as string
-      const reply = await redis.xread('COUNT', READ_COUNT, 'BLOCK', blockMs, 'STREAMS', stream, id)
-      const read = (reply as [string, [string, string[]][]][] | null)?.[0]?.[1] ?? []
+      const next = await bounded.next(stream, id, READ_COUNT, blockMs)
+      const read = next.entries
+      after.set(stream, next.after)
+      if (next.passedOverMs !== undefined) terminal.note(passedOverNote(stream, next.passedOverMs))
       entries += read.length
       const events = read.flatMap(([entry, fields]) => eventsOf(reader, entry, fields))
       const wanted = skill === undefined ? events : events.filter((event) => event.skillName === skill)
       const line = (event: TraceEvent): string =>
         json ? JSON.stringify({ time: new Date(event.timeMs), ...event.json }) : lineOf(event, terminal)
       if (wanted.length > 0) await writeLines(context, wanted.map(line))
-      const last = read.at(-1)
-      if (last !== undefined) after.set(stream, last[0])
     }
     // The signal is only seen between two reads.
     if (entries === 0) await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
-async function startId(redis: RedisLike, stream: string, since: Date | undefined): Promise<string> {
+async function startId(bounded: BoundedEntries, stream: string, since: Date | undefined): Promise<string> {
   if (since !== undefined) return `${Math.max(0, since.getTime() - 1)}-18446744073709551615`
-  const [last] = (await redis.xrevrange(stream, '+', '-', 'COUNT', 1)) as [string, string[]][]
-  return last?.[0] ?? '0-0'
+  const found = await bounded.read((redis) => redis.xrevrange(stream, '+', '-', 'COUNT', 1))
+  if (found !== undefined) return found[0]?.[0] ?? '0-0'
+  // The last one is too large to say which it is.
+  const [seconds, microseconds] = (await bounded.read((redis) => redis.time())) as [number, number]
+  return `${Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000)}-0`
 }
 
 // What is stored is trimmed from the streams after a minute: what is older is in Postgres.
 async function tellReach(
-  redis: RedisLike,
+  bounded: BoundedEntries,
   streams: readonly string[],
   since: Date,
   terminal: Terminal,
 ): Promise<void> {
-  const firsts = await Promise.all(
-    streams.map(
-      async (stream) => ((await redis.xrange(stream, '-', '+', 'COUNT', 1)) as [string, string[]][])[0]?.[0],
-    ),
-  )
-  const reach = Math.min(
-    ...firsts.map((first) => (first === undefined ? Date.now() : Number(first.split('-')[0]))),
-  )
+  let reach = Date.now()
+  for (const stream of streams) {
+    const first = await bounded.read((redis) => redis.xrange(stream, '-', '+', 'COUNT', 1))
+    // Too large to say which it is.
+    if (first === undefined) return
+    if (first[0] !== undefined) reach = Math.min(reach, Number(first[0][0].split('-')[0]))
+  }
   if (reach - since.getTime() < 1_000) return
   terminal.note(
     `the streams reach back to ${timeText(new Date(reach))} UTC; what is older is stored: stepwell traces --since ${since.toISOString()}`,
