@@ -48,7 +48,7 @@ export interface RefreshReport {
  * then, where a rebuild is under way, an hour further back. In one transaction, from one snapshot: the marks that it sees go with it, and
  * a write that it does not see keeps its mark. So it may end anywhere, run twice or not at all: readers take what is marked from the
  * traces. One at a time does the work; undefined: another is at it. Stops soon after `budgetMs` (default: 3,000).
- * Costs 10 µs a trace. Throws what `pg` throws.
+ * Costs 18 µs of CPU a trace of ten steps. Throws what `pg` throws.
  */
 export async function refreshRollups(
   database: Database,
@@ -66,9 +66,10 @@ export async function refreshRollups(
       await refresh.rollDue(untilMs)
       await refresh.goBack(untilMs)
       await refresh.merge()
-      if (refresh.left.length > 0) {
+      const left = refresh.left.filter(({ ranges }) => ranges.length > 0)
+      if (left.length > 0) {
         const table = qualified(database.schema, 'execution_rollup_marks')
-        await trx.executeQuery(CompiledQuery.raw(insertMarks(table, refresh.left)))
+        await trx.executeQuery(CompiledQuery.raw(insertMarks(table, left)))
       }
       await refresh.saveState()
       const { rolledFrom } = refresh.state
@@ -133,14 +134,14 @@ class Refresh {
     this.#nowMs = nowMs
     this.#before = state
     const now = minuteOf(nowMs)
-    const later = (was: number, width: number): number => Math.max(was, Math.floor(now / width) * width)
+    const begun = (width: number): number => Math.floor(now / width) * width
+    // Never back, whosever clock it is.
     this.state = {
       rolledFrom: state.rolledFrom,
-      minutesFrom: later(state.minutesFrom, DAY) - MINUTES_KEPT_DAYS * DAY,
-      hoursUntil: later(state.hoursUntil, HOUR),
-      daysUntil: later(state.daysUntil, DAY),
+      minutesFrom: Math.max(state.minutesFrom, begun(DAY) - MINUTES_KEPT_DAYS * DAY),
+      hoursUntil: Math.max(state.hoursUntil, begun(HOUR)),
+      daysUntil: Math.max(state.daysUntil, begun(DAY)),
     }
-    this.state.minutesFrom = Math.max(state.minutesFrom, (Math.floor(now / DAY) - MINUTES_KEPT_DAYS) * DAY)
     this.#newHours = [[state.hoursUntil, this.state.hoursUntil]]
     this.#newDays = [[state.daysUntil, this.state.daysUntil]]
     // What started before is read in going back.
