@@ -8,7 +8,7 @@ const FRACTIONS = Array.from({ length: 1000 }, (_, micros) => String((1000 + mic
 /** Up to here microseconds are small integers for the engine: 35 minutes. */
 const SHORT_MS = 2 ** 31 / 1000 - 1
 
-/** `roundMs` as JSON text, in a tenth of the time that the text of a fraction takes. */
+/** `roundMs` as JSON text, in half the time that the text of a fraction takes. */
 export function msText(ms: number): string {
   if (!(ms >= 0 && ms < SHORT_MS)) return String(roundMs(ms))
   const micros = Math.round(ms * 1000) | 0

@@ -13,7 +13,7 @@ let poolAt = pool.length
 let lastMs = -1
 let counter = 0
 
-/** Each byte in two hexadecimal digits. With them an id takes a quarter of the time that `toString(16)` takes. */
+/** Each byte in two hexadecimal digits. With them an id takes half the time that it takes with `toString(16)`. */
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 const hex8 = (value: number): string => HEX[value & 255] as string
 const hex24 = (value: number): string => hex8(value >>> 16) + hex8(value >>> 8) + hex8(value)
