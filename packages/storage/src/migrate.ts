@@ -32,7 +32,7 @@ export interface MigrationReport {
 }
 
 /**
- * Brings the schema up to date, makes the indexes that months lack (while others write; a minute or two for ten million traces) and the partitions
+ * Brings the schema up to date, makes the indexes that months lack (while others write) and the partitions
  * of this month and the next three. Idempotent; safe when several start at once (the others wait for the schema, not for the indexes). With `schema` the tables lie there; it is created if missing.
  * Throws SchemaTooNewError where the database is ahead of this program; database errors as `pg` gives them.
  */
