@@ -37,7 +37,7 @@ export async function makeTraces(url: string, count: number): Promise<MadeTrace[
             case when status <> 'running' then exp(i % 991 / 80.0) end, skill, status, 2,
             json_build_array(json_build_array(1, 'load', 0, 1, 0),
                              json_build_array(2, case i % 12007 when 0 then 'rare-step' else 'step-' || i % 7 end, 1, 1, (status = 'failed')::int)),
-            jsonb_build_object('env', case i % 2 when 0 then 'prod' else 'dev' end, 'user', 'user-' || i % 9001, 'n', i % 3,
+            jsonb_build_object('env', case when i % 2 = 0 and i % 9002 > 0 then 'prod' else 'dev' end, 'user', 'user-' || i % 9001, 'n', i % 3,
                                'git', jsonb_build_object('branch', 'b-' || i % 50))
             || case i % 13001 when 0 then '{"flag": true}'::jsonb else '{}' end,
             case when status = 'failed' then 'connect refused by host ' || i % 40 end,

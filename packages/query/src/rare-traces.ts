@@ -10,8 +10,9 @@ const FETCH_MAX = 2_000
 const WIDTH_MIN_MS = 1_000
 /** How many times as wide, or narrow, as the one before a slice is at most. */
 const CHANGE_MAX = 16
-/** So often more may be found than are fetched. */
+/** So often more may be found than are fetched, and so many be fetched in all, before it is not rare. */
 const CROWDS_MAX = 2
+const FETCHED_MAX = 2 * FETCH_MAX
 
 // Few rows match, whatever the planner believes. So what is left to it are bitmaps, which one or several indexes make; exact ones, as
 // those of millions of traces are not by default.
@@ -41,17 +42,19 @@ export async function pickOut(
   const found: FoundRow[] = []
   let width = widthMs
   let crowds = 0
+  let fetchedInAll = 0
   for (const month of await monthsOf(trx, search)) {
     let left: Slice | undefined = month
     while (left !== undefined) {
       const rest = { ...search, count: search.count - found.length }
-      if (crowds === CROWDS_MAX) {
+      if (crowds === CROWDS_MAX || fetchedInAll > FETCHED_MAX) {
         found.push(...(await fetchTogether(trx, conditions, rest, left)))
         left = undefined
       } else {
         const slice = beginOf(left, Math.max(WIDTH_MIN_MS, Math.ceil(width)), search)
         const sliceMs = slice.toMs - slice.fromMs
         const { rows, fetched } = await fetchSlice(trx, conditions, rest, slice)
+        fetchedInAll += fetched
         if (fetched > FETCH_MAX) {
           crowds += 1
           width = sliceMs / CHANGE_MAX
