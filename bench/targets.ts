@@ -140,6 +140,35 @@ export const TARGETS: readonly Target[] = [
     unit: 'ms',
     atMost: 120,
   },
+  {
+    what: 'a trace by its id, p95',
+    target: '≤ 3 ms',
+    figures: /^query\.by_id\.p95$/,
+    unit: 'ms',
+    atMost: 3,
+  },
+  {
+    what: 'searches: newest, by skill, status, both, step that failed, common metadata; p95 of the slowest',
+    target: '≤ 20 ms',
+    figures:
+      /^query\.(newest|by_skill_30_days|failed|failed_of_skill|timeouts_of_skill|failed_in_step|common_metadata|dev_of_skill)\.p95$/,
+    unit: 'ms',
+    atMost: 20,
+  },
+  {
+    what: 'statistics of a skill, or of its steps, over 30 days; p95 of the slower',
+    target: '≤ 20 ms',
+    figures: /^query\.(stats|steps)_of_skill_30_days\.p95$/,
+    unit: 'ms',
+    atMost: 20,
+  },
+  {
+    what: 'statistics of all skills over 30 days, p95',
+    target: '≤ 20 ms',
+    figures: /^query\.stats_of_all_30_days\.p95$/,
+    unit: 'ms',
+    atMost: 20,
+  },
 ]
 
 /** The worst of the figures that a target is about, or undefined if none was measured; whether it is kept. */
