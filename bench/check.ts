@@ -12,7 +12,9 @@ export const CHECK_RUNS: readonly ({ name: string } & Omit<RunOptions, 'traces'>
  * hold better than those of speed; bytes hardly move. The margins are about twice what runs on a busy machine differ by.
  */
 const RULES: readonly { figures: RegExp; worse: 'more' | 'less'; margin: number }[] = [
-  { figures: /^client\..*\.to_(otlp_json|stringify)$/, worse: 'more', margin: 0.4 },
+  { figures: /^client\..*\.to_otlp_json$/, worse: 'more', margin: 0.4 },
+  // What it is held against takes a microsecond: one of three runs was off by half.
+  { figures: /^client\..*\.to_stringify$/, worse: 'more', margin: 0.6 },
   { figures: /^client\..*\.stepwell\.allocated$/, worse: 'more', margin: 0.1 },
   { figures: /^ingest\.short\.cpu_to_floor_upsert$/, worse: 'more', margin: 0.3 },
   { figures: /^ingest\.long\.cpu_to_short$/, worse: 'more', margin: 0.3 },
