@@ -144,6 +144,13 @@ it('exports by name', () => {
   expect(wrong).toEqual([])
 })
 
+it('keeps a copy the same, where neither package may import the other', () => {
+  const [ours, theirs] = ['query', 'storage'].map((name) =>
+    textOf(`packages/${name}/src/answer-timeout.ts`).replace(/^.*\n/, ''),
+  )
+  expect(ours).toBe(theirs)
+})
+
 it('keeps files short', () => {
   const wrong = sources.filter((file) => textOf(file).split('\n').length - 1 > LINES_MAX)
   expect(wrong).toEqual([])

@@ -7,14 +7,8 @@ import { type Column, tableLines } from '../terminal.ts'
 
 const IDS_A_QUERY = 1_000
 
-const columns = (nowMs: number): Column<RunningTrace>[] => [
-  { title: 'TRACE', text: ({ trace }) => trace.traceId },
-  { title: 'SKILL', text: ({ trace }) => trace.skillName, flexible: 10 },
-  {
-    title: 'FOR',
-    text: ({ trace }) => durationText(Math.max(0, nowMs - trace.startedAt.getTime())),
-    right: true,
-  },
+/** The step that a run is in, and for how long. */
+export const stepColumns = (nowMs: number): Column<RunningTrace>[] => [
   { title: 'IN STEP', text: ({ step }) => step?.name ?? '–', flexible: 10 },
   {
     title: 'STEP FOR',
@@ -23,8 +17,26 @@ const columns = (nowMs: number): Column<RunningTrace>[] => [
     right: true,
     optional: 2,
   },
+]
+
+export const EXECUTION_COLUMN: Column<RunningTrace> = {
+  title: 'EXECUTION',
+  text: ({ trace }) => trace.executionId ?? '',
+  flexible: 12,
+  optional: 1,
+}
+
+const columns = (nowMs: number): Column<RunningTrace>[] => [
+  { title: 'TRACE', text: ({ trace }) => trace.traceId },
+  { title: 'SKILL', text: ({ trace }) => trace.skillName, flexible: 10 },
+  {
+    title: 'FOR',
+    text: ({ trace }) => durationText(Math.max(0, nowMs - trace.startedAt.getTime())),
+    right: true,
+  },
+  ...stepColumns(nowMs),
   { title: 'STEPS', text: ({ trace }) => String(trace.stepCount), right: true, optional: 3 },
-  { title: 'EXECUTION', text: ({ trace }) => trace.executionId ?? '', flexible: 12, optional: 1 },
+  EXECUTION_COLUMN,
 ]
 
 /** What runs now, and in which step: as Redis knows it if REDIS_URL is set, and as Postgres does. Oldest first. */

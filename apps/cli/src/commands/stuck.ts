@@ -3,7 +3,7 @@ import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { counted, durationText } from '../format.ts'
 import { openTrace } from '../open-traces.ts'
 import { type Column, tableLines } from '../terminal.ts'
-import { entryOf, runningJson } from './running.ts'
+import { EXECUTION_COLUMN, entryOf, runningJson, stepColumns } from './running.ts'
 
 const columns = (nowMs: number): Column<StuckTrace>[] => [
   { title: 'TRACE', text: ({ trace }) => trace.traceId },
@@ -14,15 +14,8 @@ const columns = (nowMs: number): Column<StuckTrace>[] => [
     text: ({ limitMs, historyCount }) => `${durationText(limitMs)}${historyCount === 0 ? ' ?' : ''}`,
     right: true,
   },
-  { title: 'IN STEP', text: ({ step }) => step?.name ?? '–', flexible: 10 },
-  {
-    title: 'STEP FOR',
-    text: ({ step }) =>
-      step?.timestamp === undefined ? '–' : durationText(Math.max(0, nowMs - step.timestamp.getTime())),
-    right: true,
-    optional: 2,
-  },
-  { title: 'EXECUTION', text: ({ trace }) => trace.executionId ?? '', flexible: 12, optional: 1 },
+  ...stepColumns(nowMs),
+  EXECUTION_COLUMN,
 ]
 
 /** Runs that take longer than those of their skill do, and the step that each hangs in: as Redis knows it if REDIS_URL is set. */
