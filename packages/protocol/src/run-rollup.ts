@@ -1,9 +1,17 @@
-import type { ByteReader, ByteWriter } from './bytes.ts'
+import { ByteReader, type ByteWriter } from './bytes.ts'
 import { DurationSketch } from './duration-sketch.ts'
 import type { TraceStatus } from './trace.ts'
 
 /** How often something was in each status. */
 export type StatusCounts = Record<TraceStatus, number>
+
+/** A row of `execution_rollups`, as far as it is of runs. Numbers may be text, as `pg` gives counts. */
+export interface StoredRuns extends Record<TraceStatus, number | string> {
+  duration_sum_ms: number | string
+  duration_max_ms: number | string
+  /** An encoded sketch. */
+  durations: Uint8Array
+}
 
 /** What something that ran many times came to: how often it ended how, and how long it took. Merges, in any order, to that of the whole. */
 export class RunRollup {
@@ -42,6 +50,19 @@ export class RunRollup {
     this.counts.timeout += timeout
     this.sumUs += sumUs
     this.maxUs = Math.max(this.maxUs, maxUs)
+  }
+
+  /** Adds what a row has stored. */
+  addStored(row: StoredRuns): void {
+    const us = (ms: number | string): number => Math.round(Number(ms) * 1_000)
+    const counts = {
+      running: Number(row.running),
+      success: Number(row.success),
+      failed: Number(row.failed),
+      timeout: Number(row.timeout),
+    }
+    this.addCounts(counts, us(row.duration_sum_ms), us(row.duration_max_ms))
+    this.sketch.addEncoded(new ByteReader(row.durations))
   }
 
   encode(writer: ByteWriter): void {

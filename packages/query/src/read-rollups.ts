@@ -1,7 +1,6 @@
 import type { StepTuple, TraceStatus } from '@stepwell/protocol'
 import {
   addOverview,
-  ByteReader,
   type CountedTrace,
   parseRanges,
   type Rollup,
@@ -176,17 +175,8 @@ async function readSkillRollups(
   return rows
 }
 
-function addStored(runs: RunRollup, row: StoredRollup): void {
-  const us = (ms: number): number => Math.round(Number(ms) * 1_000)
-  const counts = {
-    running: Number(row.running),
-    success: Number(row.success),
-    failed: Number(row.failed),
-    timeout: Number(row.timeout),
-  }
-  runs.addCounts(counts, us(row.duration_sum_ms), us(row.duration_max_ms))
-  runs.sketch.addEncoded(new ByteReader(bytesOf(row.durations)))
-}
+const addStored = (runs: RunRollup, row: StoredRollup): void =>
+  runs.addStored({ ...row, durations: bytesOf(row.durations) })
 
 /** A lent pool may leave bytea as the text that Postgres sends. */
 const bytesOf = (value: Uint8Array | string): Uint8Array =>

@@ -1,5 +1,5 @@
 import type { StepTuple, TraceStatus } from '@stepwell/protocol'
-import { addOverview, ByteReader, type MinuteRange, Rollup, RunRollup } from '@stepwell/protocol/statistics'
+import { addOverview, type MinuteRange, Rollup, RunRollup } from '@stepwell/protocol/statistics'
 import { type RawBuilder, sql, type Transaction } from 'kysely'
 import { type BySkill, RollupWriter, rowsOf, timeOf, WEEK, type Width } from './rollup-writer.ts'
 import type { RollupsTable, Tables } from './tables.ts'
@@ -148,7 +148,8 @@ export async function mergeRollups(
       await put(bucket)
       current = { bucket, skill: row.skill_name, rollup: new Rollup() }
     }
-    addStored(current.rollup, row)
+    current.rollup.runs.addStored(row)
+    current.rollup.addEncodedSteps(row.steps)
   }
   await put(undefined)
   await writer.flush()
@@ -174,26 +175,23 @@ export async function mergeWeeks(trx: Transaction<Tables>, [from, to]: MinuteRan
 }
 
 /** Removes the rollups of skills of this width that lie in the range. */
-export async function removeRollups(
-  trx: Transaction<Tables>,
-  width: Width,
-  [from, to]: MinuteRange,
-): Promise<void> {
-  await trx
-    .deleteFrom('execution_rollups')
-    .where('width_s', '=', width * 60)
-    .where('bucket', '>=', timeOf(from))
-    .where('bucket', '<', timeOf(to))
-    .execute()
-}
+export const removeRollups = (trx: Transaction<Tables>, width: Width, range: MinuteRange): Promise<void> =>
+  remove(trx, 'execution_rollups', width, range)
 
-async function removeOverviews(
+const removeOverviews = (
   trx: Transaction<Tables>,
   width: Width | typeof WEEK,
+  range: MinuteRange,
+): Promise<void> => remove(trx, 'execution_rollup_overviews', width, range)
+
+async function remove(
+  trx: Transaction<Tables>,
+  table: 'execution_rollups' | 'execution_rollup_overviews',
+  width: number,
   [from, to]: MinuteRange,
 ): Promise<void> {
   await trx
-    .deleteFrom('execution_rollup_overviews')
+    .deleteFrom(table)
     .where('width_s', '=', width * 60)
     .where('bucket', '>=', timeOf(from))
     .where('bucket', '<', timeOf(to))
@@ -205,16 +203,3 @@ type StoredRollup = Pick<
   'skill_name' | 'duration_sum_ms' | 'duration_max_ms' | 'durations' | 'steps'
 > &
   Record<TraceStatus, string>
-
-function addStored(rollup: Rollup, row: StoredRollup): void {
-  const us = (ms: number): number => Math.round(Number(ms) * 1_000)
-  const counts = {
-    running: Number(row.running),
-    success: Number(row.success),
-    failed: Number(row.failed),
-    timeout: Number(row.timeout),
-  }
-  rollup.runs.addCounts(counts, us(row.duration_sum_ms), us(row.duration_max_ms))
-  rollup.runs.sketch.addEncoded(new ByteReader(row.durations))
-  rollup.addEncodedSteps(row.steps)
-}
