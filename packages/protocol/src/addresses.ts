@@ -16,6 +16,11 @@ export function addressEnd(text: string, from: number): number {
   return end
 }
 
+/** Whether the word from here to a colon names an address by itself: `arn:aws:iam::1:role/x`, `urn:isbn:1`, `data:image/png;base64,…`. */
+export function isNamedAddress(text: string, start: number, colon: number): boolean {
+  return colon - start <= 4 && /^(?:[au]rn:\w|data:\w+\/)/.test(text.slice(start, start + 40))
+}
+
 /** Where an IPv6 address, a MAC address or a time of day ends that starts here; 0 if none does. */
 export function colonAddressEnd(text: string, start: number): number {
   const before = text.charCodeAt(start - 1)

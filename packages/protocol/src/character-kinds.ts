@@ -18,6 +18,8 @@ const PAIRED_QUOTES: Readonly<Record<string, string>> = {
   '«': '»',
   '‹': '›',
   '「': '」',
+  '『': '』',
+  '《': '》',
 }
 
 // One more than the kind; 0: not asked for yet. Regular expressions are too slow to be asked for each character.

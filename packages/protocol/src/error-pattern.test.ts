@@ -17,6 +17,8 @@ const EXAMPLES: Record<string, [message: string, pattern: string][]> = {
     ['ids 1 and 4', 'ids <*> and <*>'],
     ['٣ attempts', '<*> attempts'],
     ['account **** is locked', 'account <*> is locked'],
+    ['key sk-proj-****abcd is locked', 'key <*> is locked'],
+    ['wants ^1.2.3 or ~2.0', 'wants <*> or <*>'],
   ],
   'quantities and their units': [
     ['timed out after 30 seconds', 'timed out after <*>'],
@@ -35,11 +37,17 @@ const EXAMPLES: Record<string, [message: string, pattern: string][]> = {
     ['Sat Jun 11 03:28:22 2005 job failed', '<*> job failed'],
     ['Mon, 05 Jan 2024 10:00:00 GMT: job failed', '<*>: job failed'],
     ['expires at 9:05 AM on 5 March 2024', 'expires at <*> on <*>'],
+    ['expires at 19:02:14 EST 2004 or 3:00 +0200 (CEST)', 'expires at <*> or <*>'],
     ['they May not and cannot March', 'they May not and cannot March'],
   ],
   'addresses, URLs, paths and files': [
     ['connect ECONNREFUSED 127.0.0.1:6379', 'connect ECONNREFUSED <*>'],
     ['connect ECONNREFUSED ::1:5432', 'connect ECONNREFUSED <*>'],
+    ['dial [::1]:5432: at [12:30:45] refused', 'dial <*>: at [<*>] refused'],
+    ['getaddrinfo EAI_AGAIN redis', 'getaddrinfo EAI_AGAIN <*>'],
+    ['User: arn:aws:iam::1:role/a of localhost:80', 'User: <*> of <*>'],
+    ['image data:image/png;base64,aGk= refused, data: none', 'image <*> refused, data: none'],
+    ['connection from 10.0.0.1 () at 10.0.0.2 (b.example.com)', 'connection from <*> at <*>'],
     ['connect ETIMEDOUT 2001:db8::8a2e:370:7334', 'connect ETIMEDOUT <*>'],
     ['chip FF:F2:9F:16:CE:97: not found', 'chip <*>: not found'],
     ['std::bad_alloc in net::ERR_FAILED', 'std::bad_alloc in net::ERR_FAILED'],
@@ -83,6 +91,7 @@ const EXAMPLES: Record<string, [message: string, pattern: string][]> = {
       'level=<*> msg="connection refused" code=ECONNRESET dur=<*>',
     ],
     ['a == b, c != d, e => f', 'a == b, c != d, e => f'],
+    ['cwd=/ user=- x=y', 'cwd=<*> user=<*> x=<*>'],
     ['password=[redacted] rejected', 'password=<*> rejected'],
     ['enabled: true, next: null', 'enabled: <*>, next: <*>'],
   ],
@@ -92,6 +101,10 @@ const EXAMPLES: Record<string, [message: string, pattern: string][]> = {
     ['HTTP/1.1 502 Bad Gateway', 'HTTP 502 Bad Gateway'],
     ['{"status": 429, "id": 429}', '{"status": 429, "id": <*>}'],
     ['exited with code 137', 'exited with code <*>'],
+    ['GET /users/7 - 404, took 404 ms', 'GET <*> - 404, took <*>'],
+    ['http://a.b/c?d=e: 502.', '<*>: 502'],
+    ['it responded with 503', 'it responded with 503'],
+    ['it returned 404 rows', 'it returned <*> rows'],
   ],
   'models and JSON': [
     [
@@ -110,13 +123,20 @@ const EXAMPLES: Record<string, [message: string, pattern: string][]> = {
       `1 validation error for Args\nquery\n  Field required [type=missing, input_value={'q': 'x y'}, input_type=dict]`,
       '<*> validation error for Args query Field required [<*>]',
     ],
-    ['Unexpected token < in JSON at position 0', 'Unexpected token < in JSON at position <*>'],
+    ['Unexpected token < in JSON at position 0', 'Unexpected token <*> in JSON at position <*>'],
+    [`Unexpected token ' in JSON, token of JSON`, 'Unexpected token <*> in JSON, token of JSON'],
+    [`{ code: 'E_BAD', id: 'x' }, unknown type: 'x'`, `{ code: 'E_BAD', id: <*> }, unknown type: <*>`],
   ],
   databases: [
     [
       'duplicate key value violates unique constraint "users_pkey"\nDETAIL:  Key (id)=(42) already exists.',
       'duplicate key value violates unique constraint <*> DETAIL: Key (id)=(<*>) already exists',
     ],
+    [
+      'new row violates "c"\nDETAIL:  Failing row contains (7, null, a (b) c).\nHINT: none',
+      'new row violates <*> DETAIL: Failing row contains <*>. HINT: none',
+    ],
+    ['parsing "abc": invalid', 'parsing <*>: invalid'],
     ['relation "t_2025_11" does not exist at character 15', 'relation <*> does not exist at character <*>'],
     [
       'deadlock detected: Process 12 waits for ShareLock on transaction 45; blocked by process 78.',

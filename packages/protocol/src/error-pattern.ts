@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { addressEnd, colonAddressEnd } from './addresses.ts'
+import { addressEnd, colonAddressEnd, isNamedAddress } from './addresses.ts'
 import { closingQuote, isAlphanumeric, isWordUnit, Kind, kindOf } from './character-kinds.ts'
 import { PatternWriter } from './pattern-writer.ts'
 import { REDACTED } from './plain-json.ts'
@@ -10,7 +10,7 @@ import { isVariableWord } from './variable-words.ts'
 export const PATTERN_MAX_LENGTH = 500
 
 /** Grows with every change of the rules. Patterns made by older ones have to be made again. */
-export const PATTERN_VERSION = 2
+export const PATTERN_VERSION = 3
 
 /**
  * The pattern of an error message: the message with `<*>` for each part that differs from one occurrence to the next. That is: words
@@ -18,7 +18,7 @@ export const PATTERN_VERSION = 2
  * several words in brackets, values of `key=value`. Runs of those are one `<*>`. White space becomes one space; stack frames and
  * punctuation at the end go.
  *
- * Kept is what tells failures apart: the status of HTTP (`status code 404`), and what stands under keys like `message` and `code` of JSON and
+ * Kept is what tells failures apart: the status of HTTP (`status code 404`, `GET /x - 404`), and what stands under keys like `message` and `code` of JSON and
  * `key=value`, and in `SomeError('…')`.
  *
  * A function of the message alone: it does not depend on order, nor on who computes it. Never throws. Takes time linear in the
@@ -35,11 +35,16 @@ export function patternId(pattern: string): string {
 
 // What stands under these keys is read like the rest of the message.
 const TELLING_KEYS = new Set(
-  'message msg error errors err detail details reason cause description title code type status kind errorcode error_code errortype error_type'.split(
+  'message msg error errors err detail details reason cause desc description title finish_reason stop_reason code type status kind errorcode error_code errortype error_type'.split(
     ' ',
   ),
 )
 const STATUS_WORDS = new Set('http status code statuscode status_code'.split(' '))
+const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS'.split(' '))
+/** Before what a parser stumbled over. */
+const CHARACTER_WORDS = new Set('token character char'.split(' '))
+/** Before the name of a host. */
+const HOST_CODES = new Set('ENOTFOUND EAI_AGAIN EAI_NONAME'.split(' '))
 const VALUE_WORDS = new Set('true false True False null NULL None nil undefined NaN'.split(' '))
 
 const COLON = 58
@@ -54,6 +59,8 @@ class Scanner {
   #at = 0
   /** Whether the next word is the value of a key. */
   #isValue = false
+  /** Where the last URL ended, or what `GET` stands before: the status of HTTP may follow. */
+  #requestEnd = 0
   /** Ends of quotes whose inside is read like the rest. */
   readonly #openQuotes: number[] = []
   /** Per closing quote the next that was found, so that none is looked for twice. */
@@ -73,7 +80,8 @@ class Scanner {
       if (kind === Kind.space) {
         writer.space()
         this.#at += this.#spaceLength()
-      } else if (kind === Kind.quote) this.#quote()
+      } else if (this.#isStumbledOver()) this.#variable(this.#at + 1)
+      else if (kind === Kind.quote) this.#quote()
       else if (kind === Kind.other) this.#punctuation(code)
       else this.#word()
     }
@@ -141,10 +149,15 @@ class Scanner {
     const text = this.#text
     let next = close + 1
     while (text[next] === ' ' && next - close < 10) next++
-    if (text[next] === ':') return true
     const { length, lastWord, gap } = this.#writer
+    // A key of JSON; not `parsing "x": invalid syntax`.
+    if (text[next] === ':' && /(?:^|[{[(,] ?)\\?$/.test(gap)) return true
     if (gap === '(' && /(?:Error|Exception)$/.test(lastWord)) return true
-    if (/^(?:\\?['"]:|=$)/.test(gap) && TELLING_KEYS.has(lastWord.toLowerCase())) return true
+    if (TELLING_KEYS.has(lastWord.toLowerCase())) {
+      if (/^(?:\\?['"]:| ?= ?$)/.test(gap)) return true
+      // { code: 'ECONNREFUSED' }; not `Unknown type: 'x'`
+      if (gap === ': ' && /[{,] ?\w+: $/.test(this.#writer.tail)) return true
+    }
     return length === 0 && text.length - next < 10 && /^[.!;\s]*$/.test(text.slice(next))
   }
 
@@ -154,11 +167,12 @@ class Scanner {
     const next = text.charCodeAt(at + 1)
     if (code === EQUALS) this.#equals(next)
     else if (text[at] === '[' && this.#bracket()) return
+    else if (text[at] === '(' && this.#row()) return
     else if (code === COLON && next === COLON && colonAddressEnd(text, at) > 0)
       this.#variable(colonAddressEnd(text, at))
     else {
-      // <1 sec, >5
-      const isSign = (text[at] === '<' || text[at] === '>') && kindOf(next) === Kind.digit
+      // <1 sec, >5, ^1.2.3
+      const isSign = '<>^'.includes(text[at] as string) && kindOf(next) === Kind.digit
       if (!isSign || kindOf(text.charCodeAt(at - 1)) !== Kind.space)
         this.#writer.punctuation(text[at] as string)
       this.#at++
@@ -195,6 +209,12 @@ class Scanner {
       this.#variable(at + REDACTED.length)
       return true
     }
+    // [::1]:6379
+    const colonsEnd = colonAddressEnd(text, at + 1)
+    if (colonsEnd > 0 && text.startsWith(']:', colonsEnd)) {
+      this.#variable(colonsEnd + 2)
+      return true
+    }
     if (at === 0 || kindOf(text.charCodeAt(at - 1)) !== Kind.space) return false
     const inside = text.slice(at + 1, at + 1_000).split(']', 1)[0] as string
     const close = at + 1 + inside.length
@@ -208,6 +228,22 @@ class Scanner {
     return true
   }
 
+  /** What a row holds, as Postgres says it: `Failing row contains (7, null, a b).` */
+  #row(): boolean {
+    const { lastWord, gap } = this.#writer
+    if (gap !== ' ' || lastWord !== 'contains') return false
+    const line = this.#text.slice(this.#at, this.#at + 1_000).split('\n', 1)[0] as string
+    this.#variable(this.#at + (line.lastIndexOf(')') + 1 || line.length))
+    return true
+  }
+
+  /** One character alone after a word like `token`: where a parser gave up. */
+  #isStumbledOver(): boolean {
+    const next = this.#at + 1
+    const isAlone = next === this.#text.length || kindOf(this.#text.charCodeAt(next)) === Kind.space
+    return isAlone && this.#writer.gap === ' ' && CHARACTER_WORDS.has(this.#writer.lastWord)
+  }
+
   #word(): void {
     const text = this.#text
     const start = this.#at
@@ -218,7 +254,9 @@ class Scanner {
     }
     // An absolute path, with its query and its line.
     if (text[start] === '/' && isAlphanumeric(text.charCodeAt(start + 1))) {
+      const isRequest = METHODS.has(this.#writer.lastWord)
       this.#variable(addressEnd(text, start))
+      if (isRequest) this.#requestEnd = this.#at
       return
     }
     let end = start
@@ -232,24 +270,26 @@ class Scanner {
       else if (kind === Kind.digit) hasDigit = true
       else if (kind === Kind.joiner) isJoined = true
       else if (code !== COLON || !hasLetter) break
-      else if (text.startsWith('//', end + 1)) {
+      else if (text.startsWith('//', end + 1) || isNamedAddress(text, start, end)) {
         this.#variable(addressEnd(text, end))
+        this.#requestEnd = this.#at
         return
       } else if (end !== start + 1 || !'\\/'.includes(text[end + 1] ?? ' ')) break // C:\, C:/
     }
     let stop = end
     while (isJoined && stop > start + 1 && '.?-&\\'.includes(text[stop - 1] as string)) stop--
     this.#at = end
-    this.#put(text.slice(start, stop), hasDigit, hasLetter, isJoined)
+    this.#put(start, text.slice(start, stop), hasDigit, hasLetter, isJoined)
     if (stop < end) this.#writer.punctuation(text.slice(stop, end))
   }
 
-  #put(word: string, hasDigit: boolean, hasLetter: boolean, isJoined: boolean): void {
+  #put(start: number, word: string, hasDigit: boolean, hasLetter: boolean, isJoined: boolean): void {
     const text = this.#text
     const writer = this.#writer
     const isValue = this.#isValue && !TELLING_KEYS.has(writer.lastWord.toLowerCase())
     this.#isValue = false
-    if (hasDigit && this.#isStatus(word)) writer.word(word.startsWith('HTTP/') ? 'HTTP' : word)
+    if (hasDigit && this.#isStatus(start, word)) writer.word(word.startsWith('HTTP/') ? 'HTTP' : word)
+    else if (hasLetter && this.#isHost()) writer.variable()
     else if (hasDigit || hasLetter) {
       // Most words are short and plain: they need no closer look.
       if (isValue || ((hasDigit || isJoined || word.length >= 8) && isVariableWord(word, hasDigit))) {
@@ -258,15 +298,26 @@ class Scanner {
         writer.variable(hasDigit && !hasLetter)
       } else if (writer.gap !== ' ' && VALUE_WORDS.has(word) && /[:=] ?$/.test(writer.gap)) writer.variable()
       else writer.word(word)
-    } else if (/^\*{3,}$/.test(word)) writer.variable()
+    } else if (/^\*{3,}$/.test(word) || (isValue && /^[/-]$/.test(word))) writer.variable()
     else writer.punctuation(word)
   }
 
-  /** HTTP/1.1; and the status of HTTP where it is called so. */
-  #isStatus(word: string): boolean {
-    if (word.length === 3)
-      return /^[45]\d\d$/.test(word) && STATUS_WORDS.has(this.#writer.lastWord.toLowerCase())
-    return word.startsWith('HTTP/')
+  /** The host that was not found. */
+  #isHost(): boolean {
+    const { lastWord, gap } = this.#writer
+    return lastWord.startsWith('E') && gap === ' ' && HOST_CODES.has(lastWord)
+  }
+
+  /** HTTP/1.1; and the status of HTTP where it is called so, or follows a request. */
+  #isStatus(start: number, word: string): boolean {
+    if (word.length !== 3) return word.startsWith('HTTP/')
+    if (!/^[45]\d\d$/.test(word)) return false
+    const { lastWord, gap } = this.#writer
+    if (STATUS_WORDS.has(lastWord.toLowerCase())) return true
+    // Not `returned 404 rows`.
+    if (/^ [a-z]/.test(this.#text.slice(this.#at, this.#at + 2))) return false
+    if (gap === ' ' && (lastWord === 'returned' || /\bresponded with $/.test(this.#writer.tail))) return true
+    return /^(?::| -| [-=]>)? \(?$/.test(this.#text.slice(this.#requestEnd, start))
   }
 }
 

@@ -2,7 +2,7 @@
 export const VARIABLE = '<*>'
 
 const MONTHS_AND_DAYS = new Set(
-  'Jan Feb Mar Apr May Jun Jul Aug Sep Sept Oct Nov Dec January February March April June July August September October November December Mon Tue Wed Thu Fri Sat Sun Monday Tuesday Wednesday Thursday Friday Saturday Sunday AM PM UTC GMT'.split(
+  'Jan Feb Mar Apr May Jun Jul Aug Sep Sept Oct Nov Dec January February March April June July August September October November December Mon Tue Wed Thu Fri Sat Sun Monday Tuesday Wednesday Thursday Friday Saturday Sunday AM PM UTC GMT EST EDT CST CDT MST MDT PST PDT CET CEST BST IST JST'.split(
     ' ',
   ),
 )
@@ -12,6 +12,9 @@ const UNITS = new Set(
   ),
 )
 const OPEN_BRACKETS: Readonly<Record<string, string>> = { '(': ')', '[': ']' }
+
+/** Units that whoever asks for what was written last needs at most. */
+const TAIL = 24
 
 /**
  * Puts a pattern together of words, what varies, and the punctuation between them. Runs of what varies become one, so that a list is
@@ -46,6 +49,11 @@ export class PatternWriter {
     return this.#gap
   }
 
+  /** The last that was written, with the punctuation after it. */
+  get tail(): string {
+    return this.#written.slice(-TAIL) + this.#gap
+  }
+
   space(): void {
     if (!this.#gap.endsWith(' ') && (this.#written !== '' || this.#gap !== '')) this.#gap += ' '
   }
@@ -54,6 +62,11 @@ export class PatternWriter {
     if (this.#beforeBracket?.close === text && this.#afterVariable && this.#gap === '') {
       this.#written = this.#beforeBracket.written
       this.#beforeBracket = undefined
+      this.#gap = ''
+      return
+    }
+    // connection from <*> ()
+    if (text === ')' && this.#afterVariable && this.#gap === ' (') {
       this.#gap = ''
       return
     }
@@ -70,10 +83,11 @@ export class PatternWriter {
         this.#afterNumber = false
         return
       }
-      if (isDate) {
-        this.variable()
-        return
-      }
+    }
+    // 10:00 PM, 10:00 +0200 (CEST)
+    if (this.#afterVariable && isDate && /^ \(?$/.test(this.#gap)) {
+      this.variable()
+      return
     }
     if (!isDate) this.#beforeDate = undefined
     else if (this.#beforeDate === undefined || !/^[ ,]*$/.test(this.#gap))

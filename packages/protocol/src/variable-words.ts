@@ -18,8 +18,8 @@ export function isVariableWord(word: string, hasDigit: boolean): boolean {
   if (word.includes('/')) return isPath(word)
   if (word.includes('\\')) return isWindowsPath(word)
   if (word.includes('.')) return isFileOrHost(word)
-  // Hexadecimal without a digit.
-  return word.length >= 8 && /^[a-f]+$/i.test(word)
+  // Hexadecimal without a digit; sk-****abcd
+  return word.length >= 8 && /^[a-f]+$|\*{3}|^localhost$/i.test(word)
 }
 
 function isFileOrHost(word: string): boolean {
