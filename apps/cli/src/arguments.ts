@@ -1,4 +1,4 @@
-import { type JsonObject, TRACE_STATUSES, type TraceStatus } from '@stepwell/protocol'
+import { isDayOfMonth, type JsonObject, TRACE_STATUSES, type TraceStatus } from '@stepwell/protocol'
 import type { TraceFilters } from '@stepwell/query'
 import { type Command, Option } from 'commander'
 import { UsageError } from './errors.ts'
@@ -35,7 +35,7 @@ export function parseTime(text: string, nowMs = Date.now()): Date {
 export function isoTime(text: string): Date | undefined {
   const parts =
     /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s*(Z|[+-]\d{2}:?\d{2})?)?$/i.exec(text)
-  if (parts === null) return undefined
+  if (parts === null || !isDayOfMonth(text)) return undefined
   const [, day, clock = '00:00', offset = 'Z'] = parts
   const whole = offset.length === 5 ? `${offset.slice(0, 3)}:${offset.slice(3)}` : offset.toUpperCase()
   const time = new Date(`${day}T${clock.replace(',', '.')}${whole}`)

@@ -60,7 +60,15 @@ export {
   shardKeys,
   shardOf,
 } from './keys.ts'
-export { addMonths, type Month, monthBounds, monthOf, monthOfPartition, partitionName } from './months.ts'
+export {
+  addMonths,
+  isDayOfMonth,
+  type Month,
+  monthBounds,
+  monthOf,
+  monthOfPartition,
+  partitionName,
+} from './months.ts'
 export { type OpenRecord, openRecord, openRecords, recordHead } from './open-records.ts'
 export {
   boundText,

@@ -32,3 +32,10 @@ export function monthOfPartition(name: string): Month | undefined {
   const match = /^execution_traces_(\d{4})_(0[1-9]|1[0-2])$/.exec(name)
   return match ? { year: Number(match[1]), month: Number(match[2]) } : undefined
 }
+
+/** Whether the day that an ISO 8601 text begins with, `2026-02-28`, is one of its month: a Date takes the 30th of February for the 2nd of March. */
+export function isDayOfMonth(text: string): boolean {
+  const day = text.slice(0, 10)
+  const date = new Date(`${day}T00:00Z`)
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day)
+}

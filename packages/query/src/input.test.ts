@@ -1,7 +1,20 @@
 import { InvalidInputError } from '@stepwell/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { bySkillSchema, findSchema, parseInput, similarSchema, skillsSchema } from './input.ts'
+import {
+  bySkillSchema,
+  explainSchema,
+  failureGroupSchema,
+  failureGroupsSchema,
+  findSchema,
+  parseInput,
+  runningSchema,
+  similarSchema,
+  skillStatsSchema,
+  skillsSchema,
+  stepStatsSchema,
+  stuckSchema,
+} from './input.ts'
 
 const find = (filters: unknown) => parseInput(findSchema, filters, 'filters')
 
@@ -16,35 +29,52 @@ test('what is left out has its default', () => {
   expect(find({})).toEqual({ limit: 100 })
 })
 
-test('whatever comes, it is read or refused with a sentence', () => {
+test('whatever comes, it is read or refused with a sentence of ours', () => {
+  const schemas = {
+    ...{ findSchema, bySkillSchema, similarSchema, failureGroupsSchema, failureGroupSchema, explainSchema },
+    ...{ runningSchema, stuckSchema, skillsSchema, skillStatsSchema, stepStatsSchema },
+  }
   const key = fc.constantFrom(
-    'skill',
-    'status',
-    'since',
-    'until',
-    'minDurationMs',
-    'metadata',
-    'limit',
-    'cursor',
-    'x',
+    ...['skill', 'status', 'since', 'until', 'minDurationMs', 'metadata', 'limit', 'cursor', 'newSince'],
+    ...['startDate', 'threshold', 'baseline', 'sample', 'rate', 'quantile', 'bucket', 'x'],
+  )
+  const odd = fc.oneof(
+    fc.anything({ withDate: true, withMap: true, withBigInt: true }),
+    fc.constantFrom('2099-01-01', '2001-01-01', 'minute', -1, 0.5, Number.NaN),
   )
   fc.assert(
     fc.property(
-      fc.oneof(
-        fc.dictionary(key, fc.anything({ withDate: true, withMap: true, withBigInt: true })),
-        fc.anything(),
-      ),
-      (value) => {
+      fc.constantFrom(...(Object.keys(schemas) as (keyof typeof schemas)[])),
+      fc.oneof(fc.dictionary(key, odd), fc.anything()),
+      (schema, value) => {
         try {
-          find(value)
+          parseInput<unknown>(schemas[schema], value, 'options')
         } catch (error) {
           expect(error).toBeInstanceOf(InvalidInputError)
-          expect((error as Error).message).toMatch(/^\w[\w.]* \S/)
+          expect((error as Error).message).toMatch(/^\w[\w.]* (must|does not know) \S/)
         }
       },
     ),
-    { numRuns: 1_000 },
+    { numRuns: 3_000 },
   )
+})
+
+test('a window that ends before it starts is refused, whichever end is left out', () => {
+  const future = new Date(Date.now() + 86_400_000)
+  for (const schema of [skillStatsSchema, explainSchema])
+    expect(() => parseInput<unknown>(schema, { since: future }, 'options')).toThrow(
+      /^since must not be after until$/,
+    )
+  const reversed = { since: '2026-02-01', until: '2026-01-01' }
+  for (const schema of [findSchema, similarSchema, skillsSchema, skillStatsSchema, failureGroupsSchema])
+    expect(() => parseInput<unknown>(schema, reversed, 'options')).toThrow(/^since must not be after until$/)
+})
+
+test('a day that its month does not have is refused, and an empty list of statuses', () => {
+  for (const day of ['2026-02-30', '2026-02-29T10:00:00Z', '2026-04-31T00:00+01:00'])
+    expect(() => find({ since: day })).toThrow(/^since must be a valid date/)
+  expect(find({ since: '2028-02-29T23:00:00-02:00' }).since).toEqual(new Date('2028-03-01T01:00Z'))
+  expect(() => find({ status: [] })).toThrow(/^status must be one of running, .*, or a list of them$/)
 })
 
 describe('metadata', () => {

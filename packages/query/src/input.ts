@@ -3,6 +3,7 @@ import {
   cleanJson,
   EARLIEST_START_MS,
   InvalidInputError,
+  isDayOfMonth,
   type Json,
   NAME_MAX_LENGTH,
   parseTraceId,
@@ -32,7 +33,10 @@ const LATEST_MS = Date.UTC(9999, 11, 31)
 
 const time = z
   .union([z.date(), z.string(), z.number()], 'must be a Date, an ISO 8601 text or milliseconds since 1970')
-  .transform((value) => new Date(value))
+  .transform((value) => {
+    const isNoDay = typeof value === 'string' && /^\d{4}-\d{2}-\d{2}/.test(value) && !isDayOfMonth(value)
+    return new Date(isNoDay ? Number.NaN : value)
+  })
   .refine(
     (date) => !Number.isNaN(date.getTime()),
     'must be a valid date: a Date, an ISO 8601 text or milliseconds since 1970',
@@ -43,7 +47,9 @@ const time = z
 const inOrder = ({ since, until }: { since?: Date | undefined; until?: Date | undefined }): boolean =>
   since === undefined || until === undefined || since <= until
 
-const OUT_OF_ORDER = { path: ['since'], message: 'must not be after until' }
+const NOT_AFTER_UNTIL = 'must not be after until'
+// zod takes `message` out of the object that it is given: it cannot be shared.
+const OUT_OF_ORDER = { path: ['since'], error: NOT_AFTER_UNTIL }
 
 const limit = z
   .int(`must be a whole number from 1 to ${LIMIT_MAX}`)
@@ -161,6 +167,8 @@ export const failureGroupId = z
   .regex(/^[0-9a-f]{16}$/i, 'must be 16 hexadecimal digits')
   .transform((id) => BigInt.asIntN(64, BigInt(`0x${id}`)))
 
+const STATUS_RULE = `must be one of ${TRACE_STATUSES.join(', ')}, or a list of them`
+
 const status = z.enum(TRACE_STATUSES, `must be one of ${TRACE_STATUSES.join(', ')}`)
 
 /** As deep as metadata may nest on the wire: nothing deeper is stored. */
@@ -196,10 +204,7 @@ export const findSchema = z
   .strictObject({
     skill: name.optional(),
     status: z
-      .union(
-        [status.transform((one) => [one]), z.array(status).min(1)],
-        `must be one of ${TRACE_STATUSES.join(', ')}, or a list of them`,
-      )
+      .union([status.transform((one) => [one]), z.array(status).min(1, STATUS_RULE)], STATUS_RULE)
       .optional(),
     since: time.optional(),
     until: time.optional(),
@@ -301,7 +306,8 @@ const asWindow = <
 ) => {
   const fromMs = (since ?? new Date(until.getTime() - DAY_MS)).getTime()
   const window = { fromMs, toMs: until.getTime() + 1 }
-  if (fromMs > until.getTime()) context.addIssue({ code: 'custom', ...OUT_OF_ORDER })
+  if (fromMs > until.getTime())
+    context.addIssue({ code: 'custom', path: ['since'], message: NOT_AFTER_UNTIL })
   else if (bucket !== undefined && pieceCount(window, bucket) > BUCKETS_MAX)
     context.addIssue({
       code: 'custom',
@@ -326,6 +332,8 @@ export function parseInput<T>(schema: z.ZodType<T>, value: unknown, argument: st
   const message =
     issue?.code === 'unrecognized_keys'
       ? `does not know '${issue.keys.join("', '")}'`
-      : (issue?.message ?? 'is invalid')
+      : issue?.code === 'invalid_type' && issue.expected === 'object'
+        ? 'must be an object'
+        : (issue?.message ?? 'is invalid')
   throw new InvalidInputError(`${where} ${message}`)
 }
