@@ -148,6 +148,7 @@ test('skills, similar', async () => {
         last_started_at: expect.any(String),
       },
     ],
+    truncated: false,
   })
   expect((await bench.stepwell(['skills'])).stdout).toMatch(/^SKILL +RUNS +FAILED.*\nbuild +3 +1 /)
   const { failures } = await bench.json('similar', 'exit code 3:', '--threshold', '0.1')

@@ -122,7 +122,7 @@ test('letters are told by reason, with the first and the last time, then one by 
   expect(await bench.stepwell(['dead', 'drop', '--all'])).toMatchObject({
     stdout: 'dropped 2 letters, and forgot 5 that were not kept\n',
   })
-  expect(await bench.json('dead', 'list')).toEqual({ reasons: [], dead_letters: [] })
+  expect(await bench.json('dead', 'list')).toEqual({ reasons: [], dead_letters: [], truncated: false })
 })
 
 test('a replay that is killed between sending and removing, then replayed twice at once: each trace is stored once, and whole', async () => {

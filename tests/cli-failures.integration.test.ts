@@ -84,6 +84,25 @@ test('failures: groups, one of them, a note that similar failures show, what was
   expect(await run('failures', 'note', id, '--remove')).toMatchObject({ code: 0, stdout: 'note removed\n' })
   expect((await json('failures', 'show', id)).notes).toEqual([])
 
+  const cut = [
+    [
+      ['similar', 'timeout after 77 ms'],
+      5,
+      'failures',
+      /^only the 2 failures most like it: --limit shows more\n$/,
+    ],
+    [['skills'], 2, 'skills', /^the 1 skill with the most runs: --limit shows more\n$/],
+  ] as const
+  for (const [args, all, name, said] of cut) {
+    const limit = name === 'skills' ? '1' : '2'
+    expect((await run(...args, '--limit', limit)).stderr).toMatch(said)
+    const some = await json(...args, '--limit', limit)
+    expect([some[name].length, some.truncated]).toEqual([Number(limit), true])
+    expect(await run(...args, '--limit', String(all))).toMatchObject({ stderr: '' })
+    const whole = await json(...args, '--limit', String(all))
+    expect([whole[name].length, whole.truncated]).toEqual([all, false])
+  }
+
   const wrong = [
     [['note', id], 2, /give the note/],
     [['note', '0123456789abcdef', 'x'], 1, /no failure group 0123456789abcdef/],

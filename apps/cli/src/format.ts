@@ -63,7 +63,7 @@ export function shareText(share: number | undefined): string {
   return percent === 0 ? '0' : percent < 0.095 ? percent.toPrecision(1) : percent.toFixed(1)
 }
 
-/** How often, in the unit that suits: `12.5/s`, `3.1/min`, `2/h`, `1.5/d`. */
+/** How often, in the unit that suits: `12.5/s`, `3.1/min`, `2/h`, `1.5/d`, `<0.1/d`. */
 export function rateText(perSecond: number): string {
   if (perSecond === 0) return '–'
   const [factor, unit] = (
@@ -74,5 +74,6 @@ export function rateText(perSecond: number): string {
     ] as const
   ).find(([seconds]) => perSecond * seconds >= 0.995) ?? [86_400, 'd']
   const value = perSecond * factor
+  if (value < 0.05) return `<0.1/${unit}`
   return `${value < 99.95 ? Number(value.toFixed(1)) : Math.round(value).toLocaleString('en-US')}/${unit}`
 }

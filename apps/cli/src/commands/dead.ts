@@ -33,10 +33,12 @@ export async function listLetters(
     // One more tells that there is more.
     payloadMaxLength: PREVIEW_MAX_LENGTH + 1,
   })
+  const all = reasons.reduce((sum, one) => sum + one.letters, 0)
   if (json) {
     await writeJson(context, {
       reasons: reasons.map(reasonJson),
       dead_letters: letters.map((letter) => letterJson(letter, PREVIEW_MAX_LENGTH)),
+      truncated: all > letters.length,
     })
     return
   }
@@ -53,7 +55,6 @@ export async function listLetters(
   if (reasons.length > limit) context.terminal.note(`and ${counted(reasons.length - limit, 'more reason')}`)
   if (letters.length === 0) return
   await writeLines(context, ['', ...tableLines(letters, letterColumns(nowMs), context.terminal)])
-  const all = reasons.reduce((sum, one) => sum + one.letters, 0)
   if (all > letters.length)
     context.terminal.note(`the newest ${letters.length} of ${counted(all, 'letter')}: --limit shows more`)
 }

@@ -1,6 +1,7 @@
 import { present, type SimilarFailure } from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
-import { agoText } from '../format.ts'
+import { cutList } from '../cut-list.ts'
+import { agoText, counted } from '../format.ts'
 import { type Style, tableLines } from '../terminal.ts'
 import { notesJson, noteText } from './failures.ts'
 
@@ -10,8 +11,11 @@ export async function findSimilar(
   text: string,
   options: { limit: number; threshold?: number; skill?: string; since?: Date; until?: Date; json?: boolean },
 ): Promise<void> {
-  const { json, ...asked } = options
-  const failures = await context.connections.query().findSimilarFailures(text, asked)
+  const { json, limit, ...asked } = options
+  const query = context.connections.query()
+  const { rows: failures, truncated } = await cutList(limit, (count) =>
+    query.findSimilarFailures(text, { ...asked, limit: count }),
+  )
   if (json) {
     await writeJson(context, {
       failures: failures.map((failure) =>
@@ -26,6 +30,7 @@ export async function findSimilar(
           notes: notesJson(failure.notes),
         }),
       ),
+      truncated,
     })
     return
   }
@@ -49,4 +54,6 @@ export async function findSimilar(
     context.terminal,
   )
   await writeLines(context, lines)
+  if (truncated)
+    context.terminal.note(`only the ${counted(failures.length, 'failure')} most like it: --limit shows more`)
 }

@@ -1,6 +1,7 @@
 import { present, type SkillSummary } from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
-import { agoText, durationText } from '../format.ts'
+import { cutList } from '../cut-list.ts'
+import { agoText, counted, durationText } from '../format.ts'
 import { type Column, tableLines } from '../terminal.ts'
 
 const columns = (nowMs: number): Column<SkillSummary>[] => {
@@ -33,8 +34,11 @@ export async function listSkills(
   context: CommandContext,
   options: { since?: Date; until?: Date; limit: number; json?: boolean },
 ): Promise<void> {
-  const { json, ...asked } = options
-  const skills = await context.connections.query().listSkills(asked)
+  const { json, limit, ...asked } = options
+  const query = context.connections.query()
+  const { rows: skills, truncated } = await cutList(limit, (count) =>
+    query.listSkills({ ...asked, limit: count }),
+  )
   if (json) {
     await writeJson(context, {
       skills: skills.map((skill) =>
@@ -50,7 +54,12 @@ export async function listSkills(
           last_started_at: skill.lastStartedAt,
         }),
       ),
+      truncated,
     })
-  } else if (skills.length === 0) context.terminal.note('no skill has run')
+    return
+  }
+  if (skills.length === 0) context.terminal.note('no skill has run')
   else await writeLines(context, tableLines(skills, columns(Date.now()), context.terminal))
+  if (truncated)
+    context.terminal.note(`the ${counted(skills.length, 'skill')} with the most runs: --limit shows more`)
 }
