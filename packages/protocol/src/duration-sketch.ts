@@ -23,7 +23,7 @@ export class DurationSketch {
   #count = 0
   /** `#bins[0]` is the bin of this index. */
   #low = 0
-  #bins = new Float64Array(0)
+  #bins: number[] = []
 
   /** How many durations it has. */
   get count(): number {
@@ -48,8 +48,8 @@ export class DurationSketch {
     this.#count += other.#count
     this.#none += other.#none
     const bins = other.#bins
-    const [first, last] = [bins.findIndex(isFilled), bins.findLastIndex(isFilled)]
-    if (first < 0) return
+    const { first, last } = other.#filled()
+    if (last < 0) return
     this.#reach(other.#low + first, other.#low + last)
     const shift = other.#low - this.#low
     for (let i = first; i <= last; i++)
@@ -72,17 +72,16 @@ export class DurationSketch {
 
   /** Writes it: about two bytes a bin that has something. Equal sketches give equal bytes. */
   encode(writer: ByteWriter): void {
-    const first = this.#bins.findIndex(isFilled)
-    const filled = first < 0 ? 0 : this.#bins.reduce((sum, count) => sum + (count > 0 ? 1 : 0), 0)
+    const { first, last, count } = this.#filled()
     writer.number(this.#none)
-    writer.number(filled)
-    if (filled === 0) return
+    writer.number(count)
+    if (count === 0) return
     const index = this.#low + first
     writer.number(index < 0 ? -2 * index - 1 : 2 * index)
-    writer.number(this.#bins.findLastIndex(isFilled) - first)
-    let previous = first
-    for (let at = first; at < this.#bins.length; at++) {
-      const count = this.#bins[at] as number
+    writer.number(last - first)
+    const bins = this.#bins
+    for (let at = first, previous = first; at <= last; at++) {
+      const count = bins[at] as number
       if (count === 0) continue
       writer.number(at - previous)
       writer.number(count)
@@ -117,20 +116,34 @@ export class DurationSketch {
     }
   }
 
+  /** The first and the last bin that have something, and how many do; without any the last is -1. */
+  #filled(): { first: number; last: number; count: number } {
+    const bins = this.#bins
+    let [first, last, count] = [0, -1, 0]
+    for (let at = 0; at < bins.length; at++) {
+      if (bins[at] === 0) continue
+      if (count === 0) first = at
+      last = at
+      count += 1
+    }
+    return { first, last, count }
+  }
+
   /** Makes room for bins from one index to another. */
   #reach(first: number, last: number): void {
     const { length } = this.#bins
     if (length > 0 && first >= this.#low && last < this.#low + length) return
-    // Far more on the side where it lacks: durations of one thing lie near one another, and each time costs a copy.
-    const more = Math.max(64, length)
+    // More on the side where it lacks: durations of one thing lie near one another, and each time costs a copy.
+    const more = Math.max(MORE, length >> 1)
     const low = length === 0 ? first - more : first < this.#low ? first - more : this.#low
     const end = this.#low + length
     const high = length === 0 || last >= end ? last + more : end - 1
-    const bins = new Float64Array(high - low + 1)
-    bins.set(this.#bins, length === 0 ? 0 : this.#low - low)
+    const bins = new Array<number>(high - low + 1).fill(0)
+    const shift = this.#low - low
+    for (let i = 0; i < length; i++) bins[i + shift] = this.#bins[i] as number
     this.#low = low
     this.#bins = bins
   }
 }
 
-const isFilled = (count: number): boolean => count > 0
+const MORE = 16

@@ -11,16 +11,17 @@ const ms = fc.integer({ min: 0, max: 1e7 }).map((us) => us / 1_000)
 const step = fc
   .tuple(fc.constantFrom('load', 'build', 'ß'), fc.option(ms), fc.option(fc.integer({ min: 0, max: 2 })))
   .map(([name, duration, status]) => [1, name, 0, duration, status] as StepTuple)
-const trace: fc.Arbitrary<CountedTrace> = fc.record({
+type TestedTrace = Omit<CountedTrace, 'steps'> & { steps: StepTuple[] }
+const trace: fc.Arbitrary<TestedTrace> = fc.record({
   status: fc.constantFrom(...TRACE_STATUSES),
   durationMs: fc.option(ms),
   steps: fc.array(step, { maxLength: 6 }),
 })
 const traces = fc.array(trace, { maxLength: 20 })
 
-const rollupOf = (list: readonly CountedTrace[]): Rollup => {
+const rollupOf = (list: readonly TestedTrace[]): Rollup => {
   const rollup = new Rollup()
-  for (const one of list) rollup.add(one)
+  for (const one of list) rollup.add({ ...one, steps: JSON.stringify(one.steps) })
   return rollup
 }
 const formOf = (rollup: Rollup) => {

@@ -1,10 +1,11 @@
 import { ByteReader, ByteWriter } from './bytes.ts'
-import type { StepTuple } from './delta.ts'
 import { RunRollup } from './run-rollup.ts'
+import { StoredSteps } from './stored-steps.ts'
 import { STEP_STATUSES, type TraceStatus } from './trace.ts'
 
 /** What the steps of one name came to. */
 export class StepRollup {
+  readonly name: string
   readonly runs = new RunRollup()
   /** Traces that have such a step. */
   traces = 0
@@ -13,6 +14,10 @@ export class StepRollup {
   /** Numbers of the last traces that were counted in these, so that a trace that has the name more than once counts once. */
   countedTrace = 0
   countedFailure = 0
+
+  constructor(name: string) {
+    this.name = name
+  }
 
   merge(other: StepRollup): void {
     this.runs.merge(other.runs)
@@ -26,7 +31,8 @@ export interface CountedTrace {
   status: TraceStatus
   /** Null while it runs, or where nobody said. */
   durationMs: number | null
-  steps: readonly StepTuple[]
+  /** Its steps, as the JSON text that is stored. */
+  steps: string
 }
 
 /** Names of steps that are told apart; what comes beyond counts as OTHER_STEPS. */
@@ -42,16 +48,25 @@ export class Rollup {
   readonly runs = new RunRollup()
   readonly steps = new Map<string, StepRollup>()
   #added = 0
+  /** Of the last trace, in order: those of the next one mostly have the same names. */
+  readonly #last: StepRollup[] = []
 
-  add({ status, durationMs, steps }: CountedTrace): void {
+  /** Throws SyntaxError where the steps are no JSON. */
+  add({ status, durationMs, steps: text }: CountedTrace): void {
     this.runs.add(status, durationMs)
     const number = ++this.#added
     const hasFailed = status === 'failed' || status === 'timeout'
-    for (const [, name, , ms = null, result] of steps) {
-      const step = this.#step(name)
+    const last = this.#last
+    stored.read(text, last)
+    for (let i = 0; i < stored.count; i++) {
+      const name = stored.names[i] as string
+      const ms = stored.durations[i] as number | null
+      const likely = last[i]
+      const step = likely?.name === name ? likely : this.#step(name)
+      last[i] = step
       if (step.countedTrace !== number) step.traces += 1
       step.countedTrace = number
-      const outcome = ms === null ? 'running' : (STEP_STATUSES[result ?? 0] ?? 'failed')
+      const outcome = ms === null ? 'running' : (STEP_STATUSES[stored.statuses[i] as number] ?? 'failed')
       step.runs.add(outcome, ms)
       if (!hasFailed || outcome === 'success' || step.countedFailure === number) continue
       step.countedFailure = number
@@ -93,8 +108,11 @@ export class Rollup {
     const known = this.steps.get(name)
     if (known !== undefined) return known
     if (this.steps.size >= STEP_NAMES_MAX && name !== OTHER_STEPS) return this.#step(OTHER_STEPS)
-    const made = new StepRollup()
+    const made = new StepRollup(name)
     this.steps.set(name, made)
     return made
   }
 }
+
+/** Filled with the steps of one trace after the other. */
+const stored = new StoredSteps()

@@ -1,4 +1,4 @@
-import type { StepTuple, TraceStatus } from '@stepwell/protocol'
+import type { TraceStatus } from '@stepwell/protocol'
 import {
   addOverview,
   type CountedTrace,
@@ -195,7 +195,7 @@ async function eachTrace(
         .selectFrom('execution_traces')
         .select(['skill_name', 'status', 'total_duration_ms'])
         .select(millisecondsOf(sql.ref('started_at')).as('started_ms'))
-        .select(hasSteps ? sql`steps`.as('steps') : sql`null`.as('steps'))
+        .select(hasSteps ? sql`steps::text`.as('steps') : sql`'[]'`.as('steps'))
         .where('started_at', '>=', new Date(fromMs))
         .where('started_at', '<', new Date(toMs))
       return sql`${skill === undefined ? select : select.where('skill_name', '=', skill)}`
@@ -215,11 +215,11 @@ interface TraceRow {
   status: TraceStatus
   total_duration_ms: number | null
   started_ms: string
-  steps: unknown
+  steps: string
 }
 
 const countedOf = (row: TraceRow): CountedTrace => ({
   status: row.status,
   durationMs: row.total_duration_ms === null ? null : Number(row.total_duration_ms),
-  steps: (typeof row.steps === 'string' ? JSON.parse(row.steps) : (row.steps ?? [])) as StepTuple[],
+  steps: row.steps,
 })

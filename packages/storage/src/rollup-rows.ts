@@ -1,7 +1,7 @@
-import type { StepTuple, TraceStatus } from '@stepwell/protocol'
+import type { TraceStatus } from '@stepwell/protocol'
 import { addOverview, type MinuteRange, Rollup, RunRollup } from '@stepwell/protocol/statistics'
 import { type RawBuilder, sql, type Transaction } from 'kysely'
-import { type BySkill, RollupWriter, rowsOf, timeOf, WEEK, type Width } from './rollup-writer.ts'
+import { type BySkill, batchesOf, RollupWriter, timeOf, WEEK, type Width } from './rollup-writer.ts'
 import type { RollupsTable, Tables } from './tables.ts'
 
 /** Traces that are soon read. */
@@ -37,7 +37,7 @@ export async function rollTraces(
 }
 
 const minuteColumn = (time: RawBuilder<unknown>): RawBuilder<number> =>
-  sql<number>`floor(extract(epoch from ${time}) / 60)::integer`
+  sql<number>`floor(date_part('epoch', ${time}) / 60)::integer`
 
 async function firstMinute(trx: Transaction<Tables>, from: number, to: number): Promise<number | undefined> {
   const row = await trx
@@ -59,7 +59,8 @@ export function nextSpan(minutes: number, traces: number): number {
 async function rollSpan(trx: Transaction<Tables>, [from, to]: MinuteRange, width: 1 | 60): Promise<number> {
   const select = trx
     .selectFrom('execution_traces')
-    .select(['skill_name', 'status', 'total_duration_ms', 'steps'])
+    .select(['skill_name', 'status', 'total_duration_ms'])
+    .select(sql<string>`steps::text`.as('steps'))
     .select(minuteColumn(sql.ref('started_at')).as('minute'))
     .where('started_at', '>=', timeOf(from))
     .where('started_at', '<', timeOf(to))
@@ -68,25 +69,26 @@ async function rollSpan(trx: Transaction<Tables>, [from, to]: MinuteRange, width
   let [bucket, skills]: [number, BySkill<Rollup>] = [from, new Map()]
   let [minute, runs]: [number, BySkill<RunRollup>] = [from, new Map()]
   let traces = 0
-  for await (const row of rowsOf<TraceRow>(trx, select.compile())) {
-    const own = Number(row.minute)
-    if (own >= bucket + width) {
-      await writer.putBucket(width, bucket, skills)
-      bucket = Math.floor(own / width) * width
-      skills = new Map()
-    }
-    const durationMs = row.total_duration_ms === null ? null : Number(row.total_duration_ms)
-    const steps = (typeof row.steps === 'string' ? JSON.parse(row.steps) : row.steps) as StepTuple[]
-    made(skills, row.skill_name, () => new Rollup()).add({ status: row.status, durationMs, steps })
-    if (width > 1) {
+  for await (const rows of batchesOf<TraceRow>(trx, select.compile())) {
+    traces += rows.length
+    for (const row of rows) {
+      const own = Number(row.minute)
+      if (own >= bucket + width) {
+        await writer.putBucket(width, bucket, skills)
+        bucket = Math.floor(own / width) * width
+        skills = new Map()
+      }
+      const durationMs = row.total_duration_ms === null ? null : Number(row.total_duration_ms)
+      const { skill_name: skill, status, steps } = row
+      made(skills, skill, () => new Rollup()).add({ status, durationMs, steps })
+      if (width === 1) continue
       if (own > minute) {
         await writer.putOverview(1, minute, runs)
         minute = own
         runs = new Map()
       }
-      made(runs, row.skill_name, () => new RunRollup()).add(row.status, durationMs)
+      made(runs, skill, () => new RunRollup()).add(status, durationMs)
     }
-    traces += 1
   }
   await writer.putBucket(width, bucket, skills)
   await writer.putOverview(1, minute, runs)
@@ -98,7 +100,7 @@ interface TraceRow {
   skill_name: string
   status: TraceStatus
   total_duration_ms: number | null
-  steps: unknown
+  steps: string
   minute: number
 }
 
@@ -142,15 +144,16 @@ export async function mergeRollups(
     await writer.putOverview(width, bucket, runs)
     runs = new Map()
   }
-  for await (const row of rowsOf<StoredRollup & { into: number }>(trx, select.compile())) {
-    const bucket = Number(row.into) * width
-    if (current?.bucket !== bucket || current.skill !== row.skill_name) {
-      await put(bucket)
-      current = { bucket, skill: row.skill_name, rollup: new Rollup() }
+  for await (const rows of batchesOf<StoredRollup & { into: number }>(trx, select.compile()))
+    for (const row of rows) {
+      const bucket = Number(row.into) * width
+      if (current?.bucket !== bucket || current.skill !== row.skill_name) {
+        await put(bucket)
+        current = { bucket, skill: row.skill_name, rollup: new Rollup() }
+      }
+      current.rollup.runs.addStored(row)
+      current.rollup.addEncodedSteps(row.steps)
     }
-    current.rollup.runs.addStored(row)
-    current.rollup.addEncodedSteps(row.steps)
-  }
   await put(undefined)
   await writer.flush()
 }

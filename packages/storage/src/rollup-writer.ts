@@ -91,15 +91,15 @@ function sketchOf({ sketch }: RunRollup): Buffer {
   return Buffer.from(writer.bytes())
 }
 
-/** Rows of a query, by a cursor: memory holds a batch. */
-export async function* rowsOf<Row>(
+/** Rows of a query by a cursor, as many at a time as memory is to hold. */
+export async function* batchesOf<Row>(
   trx: Transaction<Tables>,
   query: { sql: string; parameters: readonly unknown[] },
-): AsyncGenerator<Row, void> {
+): AsyncGenerator<Row[], void> {
   await trx.executeQuery({ ...query, sql: `declare rows no scroll cursor for ${query.sql}` } as never)
   for (;;) {
     const { rows } = await sql<Row>`fetch ${sql.lit(FETCH_MAX)} from rows`.execute(trx)
-    yield* rows
+    yield rows
     if (rows.length < FETCH_MAX) break
   }
   await sql`close rows`.execute(trx)
