@@ -26,10 +26,14 @@ export interface TraceConditions {
   skillAndRest: RawBuilder<boolean>[]
 }
 
-/** What filters ask of a trace. Times and pages are not among it. `signatures` is the table of failure signatures, with its schema. */
+/**
+ * What filters ask of a trace. Times and pages are not among it. `signatures` is the table of failure signatures, with its schema; those of `mistaken` have the
+ * hashes of the words that are asked for, and not the words.
+ */
 export function conditionsOf(
   filters: Omit<Filters, 'cursor' | 'limit'>,
   signatures: string,
+  mistaken: readonly string[] = [],
 ): TraceConditions {
   const { skill, status, executionId, parentTraceId, rootTraceId, failedStep } = filters
   const { minDurationMs, maxDurationMs, metadata, stepName, errorText } = filters
@@ -41,6 +45,7 @@ export function conditionsOf(
   if (failedStep !== undefined) inOrder.push(sql`failed_step = ${failedStep}`)
   // Only failures have a signature; where it is said their index is used.
   if (errorText !== undefined) inOrder.push(sql`status = 'failed'`)
+  if (mistaken.length > 0) inOrder.push(sql`error_signature <> all(${mistaken}::bigint[])`)
 
   const rest: RestCondition[] = []
   const indexed = (check: RawBuilder<boolean>): void => void rest.push({ check, find: check })
@@ -58,7 +63,7 @@ export function conditionsOf(
 }
 
 /**
- * That the message has all words of a text. Messages with the same words share a signature, which has the hashes of its words: those with all
+ * That the message has the hashes of all words of a text. Messages with the same words share a signature, which has these: those with all
  * of them are found by an index, and their traces by another.
  */
 function hasWords(text: string, signatures: string): RestCondition {

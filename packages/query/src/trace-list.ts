@@ -4,7 +4,7 @@ import { type SelectedSummary, SUMMARY_COLUMNS, type Tables } from './tables.ts'
 import type { Filters, TraceConditions } from './trace-conditions.ts'
 
 /** A row of a list, with its place in it. */
-export type FoundRow = SelectedSummary & { started_us: string }
+export type FoundRow = SelectedSummary & { started_us: string; error_signature: string | null }
 
 /** What to find: the traces that match, from a place on (itself not among them) or from the end of the list. */
 export interface Search {
@@ -25,6 +25,7 @@ const STARTED_US = sql<string>`(extract(epoch from started_at) * 1000000)::bigin
 export const FOUND_COLUMNS = [
   ...SUMMARY_COLUMNS.map((column) => (typeof column === 'string' ? sql.ref(column) : column)),
   STARTED_US,
+  sql.ref('error_signature'),
 ]
 
 /** Summaries of those of the traces that fulfil the conditions, the first ones, in order. */

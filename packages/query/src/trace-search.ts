@@ -1,3 +1,4 @@
+import { wordsOf } from '@stepwell/protocol/failures'
 import type { Kysely, Transaction } from 'kysely'
 import { pickOut } from './rare-traces.ts'
 import type { Tables } from './tables.ts'
@@ -19,7 +20,26 @@ const WIDEN_FIRST = 16
  * too little (docs/adr/0009-search.md). One snapshot.
  */
 export async function searchTraces(db: Kysely<Tables>, search: Search): Promise<FoundRow[]> {
-  const conditions = conditionsOf(search.filters, search.signatures)
+  // Words are looked for by their hashes, which others may share. Then it is searched again without the messages that were taken for others.
+  const words = [...wordsOf(search.filters.errorText ?? '')]
+  const mistaken: string[] = []
+  for (;;) {
+    const rows = await searchByHashes(db, search, mistaken)
+    const before = mistaken.length
+    for (const { error_signature, error_message } of words.length === 0 ? [] : rows) {
+      const said = wordsOf(error_message ?? '')
+      if (error_signature !== null && !words.every((word) => said.has(word))) mistaken.push(error_signature)
+    }
+    if (mistaken.length === before) return rows
+  }
+}
+
+async function searchByHashes(
+  db: Kysely<Tables>,
+  search: Search,
+  mistaken: readonly string[],
+): Promise<FoundRow[]> {
+  const conditions = conditionsOf(search.filters, search.signatures, mistaken)
   if (conditions.rest.length === 0) return selectRows(db, inTime(conditions, search, search.count), search)
   return db
     .transaction()

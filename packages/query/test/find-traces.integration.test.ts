@@ -1,3 +1,4 @@
+import { lengthClass, wordHash, wordKey } from '@stepwell/protocol/failures'
 import { TraceQuery } from '@stepwell/query'
 import { TraceStorage } from '@stepwell/storage'
 import type { TestDatabase } from '@stepwell/testkit'
@@ -95,6 +96,36 @@ describe('findTraces', () => {
     expect(await found({ failedStep: 'step-1' })).toEqual([1, 3, 5])
     expect(await found({ failedStep: 'step-1', errorText: 'redis' })).toEqual([1, 3])
     expect(await found({ failedStep: 'load' })).toEqual([])
+  })
+
+  test('words of error messages that share a hash are not taken for one another', async () => {
+    const [word, twin, key, other] = ['dx88', 'zuk0', '2h2b', 'dtgr']
+    expect(wordHash(twin)).toBe(wordHash(word))
+    // Where it is the only word.
+    expect(wordKey(wordHash(key), lengthClass(1))).toBe(wordHash(other))
+    const ids: string[] = []
+    for (const [i, error] of [
+      word,
+      twin,
+      twin,
+      `${twin} of ${word}`,
+      `${twin} of ${twin}`,
+      word,
+      key,
+    ].entries())
+      ids.push(await store({ status: 'failed', error, at: now - i }))
+    const found = async (errorText: string, limit = 10) => {
+      const all: number[] = []
+      for await (const { traceId } of query.findTraces({ errorText, limit })) all.push(ids.indexOf(traceId))
+      return all
+    }
+    for (const limit of [1, 2, 10]) {
+      expect(await found(word, limit)).toEqual([0, 3, 5])
+      expect(await found(twin, limit)).toEqual([1, 2, 3, 4])
+      expect(await found(`${word} ${twin}`, limit)).toEqual([3])
+      expect(await found(`of ${word}`, limit)).toEqual([3])
+      expect(await found(other, limit)).toEqual([])
+    }
   })
 
   test('pages by cursor are the whole list, each trace once, also where many started together', async () => {
