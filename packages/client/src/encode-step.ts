@@ -8,12 +8,14 @@ const FRACTIONS = Array.from({ length: 1000 }, (_, micros) => String((1000 + mic
 /** Up to here microseconds are small integers for the engine: 35 minutes. */
 const SHORT_MS = 2 ** 31 / 1000 - 1
 
-/** `roundMs` as JSON text, in half the time that the text of a fraction takes. */
+/** `roundMs` as JSON text, in a quarter of the time that the text of a fraction takes. */
 export function msText(ms: number): string {
-  if (!(ms >= 0 && ms < SHORT_MS)) return String(roundMs(ms))
+  if (!(ms > -SHORT_MS && ms < SHORT_MS)) return String(roundMs(ms))
   const micros = Math.round(ms * 1000) | 0
-  const whole = (micros / 1000) | 0
-  return whole + (FRACTIONS[micros - whole * 1000] as string)
+  const absolute = micros < 0 ? -micros : micros
+  const whole = (absolute / 1000) | 0
+  const text = whole + (FRACTIONS[absolute - whole * 1000] as string)
+  return micros < 0 ? `-${text}` : text
 }
 
 /** Names as they stand in a step, commas around them. */
