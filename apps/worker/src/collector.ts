@@ -1,4 +1,4 @@
-import type { Said } from '@stepwell/protocol'
+import type { Said, WholeRun } from '@stepwell/protocol'
 import { type DeadLetter, type TraceDeltas, WRITE_MAX_TRACES } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import { type LetterBox, letterOf } from './letter-box.ts'
@@ -71,6 +71,11 @@ export class Collector {
       size,
       rests: 0,
     })
+  }
+
+  /** Adds a run that came whole; as `add`. */
+  addRun(ticket: Ticket, run: WholeRun, size: number): void {
+    this.#put(new CollectedRun(ticket, run, size))
   }
 
   /** Adds a dead letter; its ticket has a part done, and is dead, when it is committed. */
@@ -200,6 +205,36 @@ interface Collected extends TraceDeltas {
   size: number
   /** How often it was held up. */
   rests: number
+}
+
+/** A run as it came. Parsed only where it has to be: because more is said of the trace, or it cannot be written. */
+class CollectedRun implements Collected {
+  readonly traceId: string
+  readonly startedAtMs: number
+  readonly known = false
+  readonly tickets: Ticket[]
+  size: number
+  rests = 0
+  readonly #run: WholeRun
+  #said: Said[] | undefined
+
+  constructor(ticket: Ticket, run: WholeRun, size: number) {
+    this.traceId = run.t
+    this.startedAtMs = run.startedAtMs
+    this.tickets = [ticket]
+    this.size = size
+    this.#run = run
+  }
+
+  /** Undefined once there is a list of what is said, which others may add to. */
+  get run(): WholeRun | undefined {
+    return this.#said === undefined ? this.#run : undefined
+  }
+
+  get said(): Said[] {
+    this.#said ??= [{ producer: '', delta: this.#run.delta() }]
+    return this.#said
+  }
 }
 
 class Batch {

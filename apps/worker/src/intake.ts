@@ -1,5 +1,13 @@
-import { type Delta, encodeObject, encodeTold, isCuttable, openName, traceIdStart } from '@stepwell/protocol'
-import { decodeFrame, startOf } from '@stepwell/protocol/schema'
+import {
+  type Delta,
+  encodeObject,
+  encodeTold,
+  isCuttable,
+  openName,
+  traceIdStart,
+  WholeRun,
+} from '@stepwell/protocol'
+import { readFrame, startOf } from '@stepwell/protocol/schema'
 import { boundPayload, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
@@ -34,7 +42,7 @@ interface Folding extends Fold {
 interface FoldingEntry extends FoldFromEntry {
   ticket: Ticket
   /** All of the entry, those that are not folded too. */
-  deltas: readonly Delta[]
+  deltas: readonly (Delta | WholeRun)[]
   folded: number
   /** Of a delta. */
   size: number
@@ -241,7 +249,7 @@ export class Intake {
   #sort(ticket: Ticket, fields: string[], redelivered: boolean, nowMs: number, sorted: Sorted): void {
     const { folds, heard, correlations } = sorted
     const { id } = ticket
-    const decoded = decodeFrame(fields, nowMs)
+    const decoded = readFrame(fields, nowMs)
     if (!decoded.ok) {
       const payload = payloadOf(fields.map((field) => field.slice(0, PAYLOAD_MAX_LENGTH)))
       this.#letter(ticket, '', decoded.reason, payload)
@@ -264,6 +272,13 @@ export class Intake {
     let isUsual = refused.length === 0
     for (const delta of deltas) {
       ticket.open += 1
+      if (delta instanceof WholeRun) {
+        if (delta.executionId !== null && this.#correlation.keep !== 'open')
+          correlations.set(delta.executionId, delta.t)
+        this.#collector.addRun(ticket, delta, size)
+        dues += DUE.isNotFolded
+        continue
+      }
       const startedAtMs = startOf(delta) as number
       const whole = delta.b === 1 && delta.e !== undefined
       if (delta.x !== undefined && delta.k !== undefined && !(whole && this.#correlation.keep === 'open')) {

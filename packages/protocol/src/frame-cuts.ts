@@ -11,7 +11,7 @@ const ID_LENGTH = 36
  * and a comma, without white space before that, and without a line break anywhere; and nothing in them looks like the beginning of another.
  * So our client writes them.
  */
-export function isCuttable(text: string, deltas: readonly Delta[]): boolean {
+export function isCuttable(text: string, deltas: readonly Pick<Delta, 't'>[]): boolean {
   if (!text.startsWith(DELTA_CUT.slice(2), 1) || !text.endsWith('}]') || text.includes('\n')) return false
   let from = 1
   for (const [i, { t }] of deltas.entries()) {

@@ -137,3 +137,4 @@ export {
   type TraceStatus,
   type TraceSummary,
 } from './trace.ts'
+export { WholeRun } from './whole-run.ts'

@@ -19,6 +19,7 @@ import {
 import { isJsonObject, isPlainDelta, NESTING_MAX, SPAN_MAX_MS, STEP_COUNT_MAX } from './plain-delta.ts'
 import { boundText, cleanJson, ERROR_MAX_LENGTH, hasSuspiciousEscape, NAME_MAX_LENGTH } from './plain-json.ts'
 import { type Json, type JsonObject, STEP_STATUSES } from './trace.ts'
+import { parseAroundRuns, WholeRun } from './whole-run.ts'
 
 const count = z.int().min(0)
 const stepCount = count.max(STEP_COUNT_MAX)
@@ -109,11 +110,11 @@ export interface RefusedDelta {
 }
 
 /** What is in a stream entry. A bad delta is refused alone; the others of its frame go on. */
-export type DecodedFrame =
+export type DecodedFrame<D = Delta> =
   | {
       ok: true
       frame: Omit<Frame, 'deltas'>
-      deltas: Delta[]
+      deltas: D[]
       refused: RefusedDelta[]
       /** Of the JSON text, unpacked, in UTF-16 units. */
       size: number
@@ -127,6 +128,19 @@ export type DecodedFrame =
  * Texts are cleaned of what Postgres refuses. `nowMs` bounds the starts that are accepted.
  */
 export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFrame {
+  return decode(flat, nowMs, JSON.parse) as DecodedFrame
+}
+
+/** The same, for who stores what is in it: whole runs that went well are not parsed (`WholeRun`), where they are written as our client does. */
+export function readFrame(flat: readonly string[], nowMs: number): DecodedFrame<Delta | WholeRun> {
+  return decode(flat, nowMs, parseAroundRuns)
+}
+
+function decode(
+  flat: readonly string[],
+  nowMs: number,
+  parse: (text: string) => unknown,
+): DecodedFrame<Delta | WholeRun> {
   const fields = frameSchema.safeParse(Object.fromEntries(frameFields(flat)))
   if (!fields.success) return { ok: false, reason: explain(fields.error) }
   const { p: producer, n: number, c: deltaCount, k, z: packing, d } = fields.data
@@ -138,11 +152,10 @@ export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFram
   let isAsItStands = packing === undefined
   try {
     text = unpackDeltas(d, packing)
-    values = JSON.parse(text)
     if (hasSuspiciousEscape(text)) {
-      values = cleanJson(values as Json)
+      values = cleanJson(JSON.parse(text) as Json)
       isAsItStands = false
-    }
+    } else values = parse(text)
   } catch (error) {
     return { ok: false, reason: `deltas (d): ${boundText((error as Error).message, 200)}` }
   }
@@ -150,13 +163,19 @@ export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFram
   if (values.length !== deltaCount) {
     return { ok: false, reason: `deltas (d): ${values.length} where c says ${deltaCount}` }
   }
-  const deltas: Delta[] = []
+  const deltas: (Delta | WholeRun)[] = []
   const refused: RefusedDelta[] = []
   for (const value of values) {
+    if (value instanceof WholeRun) {
+      const reason = refuseStart(value.startedAtMs, nowMs)
+      if (reason === undefined) deltas.push(value)
+      else refused.push({ value: value.delta(), reason })
+      continue
+    }
     const checked = isPlainDelta(value)
       ? { success: true as const, data: value }
       : deltaSchema.safeParse(value)
-    const reason = checked.success ? refuseStart(checked.data, nowMs) : explain(checked.error)
+    const reason = checked.success ? refuseStart(startOf(checked.data), nowMs) : explain(checked.error)
     if (reason === undefined) deltas.push(checked.data as Delta)
     else refused.push({ value, reason })
   }
@@ -173,8 +192,7 @@ export function startOf(delta: Delta): number | undefined {
   return traceIdStart(delta.t) ?? (delta.at === undefined ? undefined : Math.floor(delta.at))
 }
 
-function refuseStart(delta: Delta, nowMs: number): string | undefined {
-  const start = startOf(delta)
+function refuseStart(start: number | undefined, nowMs: number): string | undefined {
   if (start === undefined) return 'at: needed, for the trace id does not tell the start'
   if (start >= EARLIEST_START_MS && start <= nowMs + LATEST_START_AHEAD_MS) return undefined
   return `the trace starts at ${start} ms: accepted is 2000-01-01 to a day from now`

@@ -8,17 +8,18 @@ import {
   stateOfRow,
   type TraceRow,
   type TraceState,
+  type WholeRun,
 } from '@stepwell/protocol'
 import { CompiledQuery, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
 import { FailureCatalogue } from './failure-catalogue.ts'
-import { failureMarks } from './failure-marks.ts'
+import { failureMarks, type MessageMarks } from './failure-marks.ts'
 import { refuseTorsos } from './gone-traces.ts'
 import { isLate, lateWriteStatement } from './late-writes.ts'
 import { MonthCover } from './month-cover.ts'
 import { markStatement } from './rollup-marks.ts'
 import { isMissingPartition } from './transient-error.ts'
-import { type RowToWrite, upsertQuery } from './upsert-query.ts'
+import { type RowToWrite, rowToWrite, runToWrite, upsertQuery } from './upsert-query.ts'
 
 /** Everything that is to be stored of one trace in one go. */
 export interface TraceDeltas {
@@ -27,6 +28,8 @@ export interface TraceDeltas {
   startedAtMs: number
   /** At least one. All of this trace. */
   said: Said[]
+  /** Where this run and nothing else is said: it is stored as it stands, and `said`, which may be made when it is asked for, is not. */
+  run?: WholeRun | undefined
   /** Whether a row is likely to be there: then it is read first. A wrong guess costs a round trip and nothing else. */
   known: boolean
   /** Asked when all that is known is assembled: what else is to be said of the trace, for example that it has timed out. */
@@ -37,7 +40,7 @@ export interface TraceDeltas {
 export interface Written {
   traceId: string
   startedAtMs: number
-  state: TraceState
+  readonly state: TraceState
 }
 
 /** Most traces that one statement writes: 20 parameters a row, and Postgres takes 65,535. */
@@ -49,9 +52,20 @@ const MAX_ROUNDS = 100
 
 const STANDSTILL_TIMEOUT = '10s'
 
-interface Versioned extends RowToWrite {
+/** The next version of a trace. */
+interface Assembled {
   input: TraceDeltas
   state: TraceState
+  row: TraceRow
+  version: number
+}
+
+/** The same, as it is written. */
+interface Versioned extends RowToWrite {
+  input: TraceDeltas
+  /** Undefined where nobody had to know it. */
+  state: TraceState | undefined
+  message: MessageMarks | null
 }
 
 /**
@@ -90,15 +104,19 @@ export class TraceWriter {
     let stored = traces.filter(isRead)
     for (let round = 0; fresh.length + stored.length > 0; round++) {
       if (round === MAX_ROUNDS) throw new Error(`a trace could not be stored in ${MAX_ROUNDS} rounds`)
-      const rows = fresh.map((input) => this.#version(input, undefined))
+      const rows = fresh.map((input) => this.#first(input))
       for (const row of await this.#withStored(stored, written)) rows.push(row)
       stored = await this.#upsert(rows, written)
       fresh = []
     }
+    const stateOf = (input: TraceDeltas): TraceState =>
+      written.get(input) ?? assemble(input.said, undefined, this.#maxSteps)
     return traces.map((input) => ({
       traceId: input.traceId,
       startedAtMs: input.startedAtMs,
-      state: written.get(input) as TraceState,
+      get state() {
+        return stateOf(input)
+      },
     }))
   }
 
@@ -134,9 +152,7 @@ export class TraceWriter {
     const rollback = new Error('rollback')
     try {
       await this.#database.db.transaction().execute(async (trx) => {
-        await trx.executeQuery(
-          upsertQuery(this.#table, [this.#version(probe, undefined)], new Date().toISOString()),
-        )
+        await trx.executeQuery(upsertQuery(this.#table, [this.#first(probe)], new Date().toISOString()))
         throw rollback
       })
     } catch (error) {
@@ -148,12 +164,20 @@ export class TraceWriter {
     return qualified(this.#database.schema, 'execution_traces')
   }
 
-  #version(input: TraceDeltas, stored: { row: TraceRow; version: number } | undefined): Versioned {
+  /** The first version of a trace. */
+  #first(input: TraceDeltas): Versioned {
+    const { run, amend } = input
+    if (run === undefined || amend !== undefined || run.stepCount > this.#maxSteps)
+      return inColumns(this.#version(input, undefined))
+    return { input, state: undefined, message: null, ...runToWrite(run) }
+  }
+
+  #version(input: TraceDeltas, stored: { row: TraceRow; version: number } | undefined): Assembled {
     let state = assemble(input.said, stored && stateOfRow(stored.row), this.#maxSteps)
     const more = input.amend?.(state)
     if (more !== undefined) state = assemble([more], state, this.#maxSteps)
     const row = rowOfState(state)
-    return { input, state, row, marks: failureMarks(row), version: (stored?.version ?? 0) + 1 }
+    return { input, state, row, version: (stored?.version ?? 0) + 1 }
   }
 
   /** The next version of those whose row is there and would change; those that would not are done. */
@@ -173,7 +197,7 @@ export class TraceWriter {
       const stored = rows.get(keyed(input))
       const next = this.#version(input, stored)
       if (stored !== undefined && sameRow(next.row, stored.row)) written.set(input, next.state)
-      else changed.push(next)
+      else changed.push(inColumns(next))
     }
     return changed
   }
@@ -185,16 +209,16 @@ export class TraceWriter {
   async #upsert(rows: Versioned[], written: Map<TraceDeltas, TraceState>): Promise<TraceDeltas[]> {
     if (rows.length === 0) return []
     // Sorted by key: two writers that lock the same rows in different orders deadlock.
-    rows.sort((a, b) => (a.row.trace_id < b.row.trace_id ? -1 : 1))
-    const failures = rows.flatMap(({ marks, input: { startedAtMs } }) =>
-      marks?.message ? [{ marks: marks.message, startedAtMs }] : [],
+    rows.sort((a, b) => (a.input.traceId < b.input.traceId ? -1 : 1))
+    const failures = rows.flatMap(({ message, input: { startedAtMs } }) =>
+      message === null ? [] : [{ marks: message, startedAtMs }],
     )
     if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
     const nowMs = Date.now()
     const query = upsertQuery(this.#table, rows, new Date(nowMs).toISOString())
     const { schema } = this.#database
-    const starts = rows.map(({ row }) => row.started_at.getTime())
     const keys = rows.map(({ input }) => input)
+    const starts = keys.map(({ startedAtMs }) => startedAtMs)
     const before = [
       markStatement(qualified(schema, 'execution_rollup_marks'), starts, nowMs),
       lateWriteStatement(qualified(schema, 'execution_late_writes'), keys, nowMs) ?? [],
@@ -208,7 +232,7 @@ export class TraceWriter {
       throw error
     }
     if (stored !== BigInt(rows.length)) return rows.map(({ input }) => input)
-    for (const { input, state } of rows) written.set(input, state)
+    for (const { input, state } of rows) if (state !== undefined) written.set(input, state)
     return []
   }
 
@@ -256,6 +280,11 @@ function inOneTransaction(
       throw error
     }
   })
+}
+
+function inColumns({ input, state, row, version }: Assembled): Versioned {
+  const marks = failureMarks(row)
+  return { input, state, message: marks?.message ?? null, ...rowToWrite(row, marks, version) }
 }
 
 const keyOf = (traceId: string, startedAtMs: number): string => `${traceId}@${startedAtMs}`

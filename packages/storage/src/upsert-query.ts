@@ -1,12 +1,13 @@
-import type { TraceRow } from '@stepwell/protocol'
+import type { TraceRow, WholeRun } from '@stepwell/protocol'
 import { CompiledQuery } from 'kysely'
 import type { FailureMarks } from './failure-marks.ts'
 
-/** A row to write: what it holds, what it is found by (null unless it failed), and the version that it is to have. */
+/** A row to write. */
 export interface RowToWrite {
-  row: TraceRow
-  marks: FailureMarks | null
-  version: number
+  /** In the order of COLUMNS. */
+  values: readonly unknown[]
+  /** In the order of RARE_COLUMNS; null where all of them are. */
+  rare: readonly unknown[] | null
 }
 
 const COLUMNS = [
@@ -52,11 +53,24 @@ const UPSERT_TAIL = ` on conflict (trace_id, started_at) do update set ${UPDATED
  * Postgres does. VALUES rather than unnest: docs/adr/0003-merge-law.md.
  */
 export function upsertQuery(table: string, rows: readonly RowToWrite[], ingestedAt: string): CompiledQuery {
-  const rare = rows.map(rareValues)
-  const places = RARE_COLUMNS.map((_, i) => i).filter((i) => rare.some((values) => values[i] !== null))
+  const some = rows.flatMap(({ rare }) => (rare === null ? [] : [rare]))
+  const places = RARE_COLUMNS.map((_, i) => i).filter((i) => some.some((rare) => rare[i] !== null))
   const parameters: unknown[] = [ingestedAt]
-  for (const [n, { row, version }] of rows.entries()) {
-    parameters.push(
+  for (const { values, rare } of rows) {
+    parameters.push(...values)
+    for (const i of places) parameters.push(rare === null ? null : rare[i])
+  }
+  const columns = [...COLUMNS, ...places.map((i) => RARE_COLUMNS[i]), 'ingested_at']
+  return CompiledQuery.raw(
+    `insert into ${table} as t (${columns.join(', ')}) values ${valuesText(rows.length, columns.length - 1)}${UPSERT_TAIL}`,
+    parameters,
+  )
+}
+
+/** What it holds, what it is found by (null unless it failed), and the version that it is to have. */
+export function rowToWrite(row: TraceRow, marks: FailureMarks | null, version: number): RowToWrite {
+  return {
+    values: [
       row.trace_id,
       row.started_at.toISOString(),
       row.completed_at?.toISOString() ?? null,
@@ -69,29 +83,39 @@ export function upsertQuery(table: string, rows: readonly RowToWrite[], ingested
       row.execution_id,
       JSON.stringify(row.steps),
       JSON.stringify(row.metadata),
-    )
-    const values = rare[n] as unknown[]
-    for (const i of places) parameters.push(values[i])
+    ],
+    rare: [
+      row.parent_trace_id,
+      row.root_trace_id,
+      row.parent_step_id,
+      row.error_message,
+      row.merge_state === null ? null : JSON.stringify(row.merge_state),
+      marks?.message?.signature ?? null,
+      marks?.message?.patternId ?? null,
+      marks?.step ?? null,
+    ],
   }
-  const columns = [...COLUMNS, ...places.map((i) => RARE_COLUMNS[i]), 'ingested_at']
-  return CompiledQuery.raw(
-    `insert into ${table} as t (${columns.join(', ')}) values ${valuesText(rows.length, columns.length - 1)}${UPSERT_TAIL}`,
-    parameters,
-  )
 }
 
-/** In the order of RARE_COLUMNS. */
-function rareValues({ row, marks }: RowToWrite): unknown[] {
-  return [
-    row.parent_trace_id,
-    row.root_trace_id,
-    row.parent_step_id,
-    row.error_message,
-    row.merge_state === null ? null : JSON.stringify(row.merge_state),
-    marks?.message?.signature ?? null,
-    marks?.message?.patternId ?? null,
-    marks?.step ?? null,
-  ]
+/** The row that assembling the run gives, in its first version. */
+export function runToWrite(run: WholeRun): RowToWrite {
+  return {
+    values: [
+      run.t,
+      new Date(run.startedAtMs).toISOString(),
+      new Date(run.completedAtMs).toISOString(),
+      run.durationMs,
+      run.stepCount,
+      0,
+      1,
+      run.skill,
+      'success',
+      run.executionId,
+      run.steps,
+      run.metadata,
+    ],
+    rare: null,
+  }
 }
 
 /** By the number of values in a tuple: the longest text so far, and where in it the tuple of each row ends. */

@@ -1,0 +1,225 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { assemble } from './assemble.ts'
+import type { Delta } from './delta.ts'
+import { saidOfOneTrace } from './delta-arbitrary.test.ts'
+import { encodeFrame } from './frame.ts'
+import { isPlainDelta } from './plain-delta.ts'
+import { rowOfState } from './row.ts'
+import { decodeFrame, readFrame } from './schema.ts'
+import { WholeRun, wholeRunAt } from './whole-run.ts'
+
+const NOW = Date.UTC(2026, 5, 1)
+const ID = '019ac678-d900-7000-8000-000000000001'
+
+const name = fc.constantFrom('load', 'step-1', 'a],[2,', 'é😀', '\u2028', '')
+const ms = fc.nat(5_000_000).map((micros) => micros / 1000)
+const value = fc.oneof(name, ms, fc.constantFrom(null, true, false, -0.25, 7))
+const flat = fc.dictionary(fc.constantFrom('env', '__proto__', '2', 'usage.input_tokens'), value)
+
+/** The step with this id, as clients write it; mostly short. */
+const step = (id: number): fc.Arbitrary<unknown[]> =>
+  fc.oneof(
+    { weight: 4, arbitrary: fc.tuple(fc.constant(id), name, fc.option(ms), ms) as fc.Arbitrary<unknown[]> },
+    fc.tuple(fc.constant(id), name, ms, ms, fc.constantFrom(1, 2)) as fc.Arbitrary<unknown[]>,
+    fc.tuple(fc.constant(id), name, ms, ms, fc.nat(2), fc.constant('lost "it"')) as fc.Arbitrary<unknown[]>,
+    fc.tuple(fc.constant(id), name, ms, ms, fc.nat(2), fc.constant('lost')) as fc.Arbitrary<unknown[]>,
+    fc.tuple(fc.constant(id), name, ms, ms, fc.nat(2), fc.constant(null), fc.constant(1)) as fc.Arbitrary<
+      unknown[]
+    >,
+    fc.tuple(
+      ...[fc.constant(id), name, ms, ms, fc.nat(2), fc.constant(null), fc.option(fc.constant(1)), flat],
+    ) as fc.Arbitrary<unknown[]>,
+  )
+
+/** JSON text of a whole run, in the order of our client. */
+const runText: fc.Arbitrary<string> = fc
+  .record({
+    x: fc.option(fc.constantFrom('exec-1', 'é'), { nil: undefined }),
+    m: fc.option(flat, { nil: undefined }),
+    s: fc
+      .integer({ min: 1, max: 12 })
+      .chain((n) => fc.tuple(...Array.from({ length: n }, (_, i) => step(i + 1)))),
+    e: fc.tuple(fc.constant('s'), fc.oneof(ms, fc.constant(-2.5)), ms),
+  })
+  .map(({ x, m, s, e }) => {
+    const run = { t: ID, k: 'build', b: 1, x, m, r: m && 1, s, n: [s.length, s.length], e }
+    return JSON.stringify(run)
+  })
+
+const frameOf = (text: string, deltaCount: number): string[] =>
+  encodeFrame({
+    producer: 'p',
+    number: 1,
+    deltaCount,
+    counters: { emitted: 0, acked: 0, dropped: {} },
+    deltas: text,
+  })
+
+/** What a run stands for, in the place of each. */
+const parsed = (read: ReturnType<typeof readFrame>): unknown =>
+  read.ok
+    ? { ...read, deltas: read.deltas.map((delta) => (delta instanceof WholeRun ? delta.delta() : delta)) }
+    : read
+
+test('a frame is read as it is decoded, whatever is in it', () => {
+  const other = saidOfOneTrace.map((all) => JSON.stringify(all[0]?.delta))
+  // Has a run in it that is none.
+  const trap = runText.map(
+    (text) => `{"t":"${ID}","k":"a","m":{"a":[{"t":"x"},${text},{"t":"y"}]},"n":[0,0]}`,
+  )
+  let runs = 0
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.oneof(
+          { weight: 6, arbitrary: runText },
+          { weight: 2, arbitrary: other },
+          { weight: 1, arbitrary: trap },
+        ),
+        { maxLength: 6 },
+      ),
+      (texts) => {
+        const frame = frameOf(`[${texts.join()}]`, texts.length)
+        const read = readFrame(frame, NOW)
+        expect(parsed(read)).toEqual(decodeFrame(frame, NOW))
+        if (read.ok) runs += read.deltas.filter((delta) => delta instanceof WholeRun).length
+      },
+    ),
+    { numRuns: 1_000 },
+  )
+  expect(runs).toBeGreaterThan(300)
+})
+
+test('a run tells what its row has, and its steps as they are stored', () => {
+  let seen = 0
+  fc.assert(
+    fc.property(runText, (text) => {
+      const run = wholeRunAt(text, 0)
+      if (run === undefined) return
+      seen += 1
+      expectRow(run, text)
+    }),
+    { numRuns: 1_000 },
+  )
+  expect(seen).toBeGreaterThan(300)
+})
+
+test('nothing is read as a run that is not one, however little is changed in its text', () => {
+  const change = fc.tuple(
+    fc.nat(),
+    fc.nat(3),
+    fc.constantFrom(
+      ...'0123456789-.eE,:"\\[]{} \n\u0001tsfn',
+      '00',
+      ',0',
+      ',null',
+      '.0',
+      '1,',
+      '],[2,"',
+      '123456789',
+    ),
+  )
+  let seen = 0
+  fc.assert(
+    fc.property(runText, fc.array(change, { minLength: 1, maxLength: 2 }), (text, changes) => {
+      const changed = changes.reduce((now, [at, taken, put]) => {
+        const place = at % now.length
+        return now.slice(0, place) + put + now.slice(place + taken)
+      }, text)
+      const run = wholeRunAt(changed, 0)
+      if (run === undefined) return
+      seen += 1
+      expectRow(run, changed.slice(0, run.text.length))
+    }),
+    { numRuns: 8_000 },
+  )
+  expect(seen).toBeGreaterThan(500)
+})
+
+function expectRow(run: WholeRun, text: string): void {
+  expect(run.text).toBe(text)
+  const delta = JSON.parse(text) as Delta
+  expect(isPlainDelta(delta)).toBe(true)
+  const { started_at, completed_at, metadata, steps, ...row } = rowOfState(
+    assemble([{ producer: '', delta }]),
+  )
+  expect(row).toEqual({
+    trace_id: run.t,
+    skill_name: run.skill,
+    execution_id: run.executionId,
+    status: 'success',
+    total_duration_ms: run.durationMs,
+    step_count: run.stepCount,
+    missing_steps: 0,
+    error_message: null,
+    parent_trace_id: null,
+    parent_step_id: null,
+    root_trace_id: null,
+    merge_state: null,
+  })
+  expect(started_at.getTime()).toBe(run.startedAtMs)
+  expect(completed_at?.getTime()).toBe(run.completedAtMs)
+  expect(JSON.parse(run.metadata)).toEqual(metadata)
+  expect(JSON.parse(run.steps)).toEqual(steps)
+}
+
+describe('what is left to be parsed', () => {
+  const whole = {
+    t: ID,
+    k: 'build',
+    b: 1,
+    x: 'exec',
+    m: { a: 1 },
+    r: 1,
+    s: [[1, 'a', 0, 5]],
+    n: [1, 1],
+    e: ['s', 1, 2],
+  }
+  const text = JSON.stringify(whole)
+  test('not this', () => expect(wholeRunAt(text, 0)).toBeDefined())
+  test.each([
+    ['a run that failed', { ...whole, e: ['f', 1, 2, 'lost'] }],
+    ['one that ends with a message', { ...whole, e: ['s', 1, 2, 'lost'] }],
+    ['one that has not ended', { ...whole, e: undefined }],
+    ['one that began before', { ...whole, b: undefined }],
+    ['one with a parent', { ...whole, u: [ID, 1, null] }],
+    ['one whose metadata was revised', { ...whole, r: 2 }],
+    ['one without steps', { ...whole, s: [], n: [0, 0] }],
+    ['one that lacks a step', { ...whole, n: [2, 1] }],
+    ['one with an open step', { ...whole, s: [[1, 'a', 0]], n: [1, 0] }],
+    [
+      'steps in another order',
+      {
+        ...whole,
+        s: [
+          [2, 'b', 0, 5],
+          [1, 'a', 0, 5],
+        ],
+        n: [2, 2],
+      },
+    ],
+    [
+      'a step said twice',
+      {
+        ...whole,
+        s: [
+          [1, 'b', 0, 5],
+          [1, 'a', 0, 5],
+        ],
+        n: [2, 2],
+      },
+    ],
+    ['a step corrected', { ...whole, s: [[1, 'a', 0, 5, 1, null, null, null, 1]] }],
+    ['a default at the end of a step', { ...whole, s: [[1, 'a', 0, 5, 0]] }],
+    ['several', { ...whole, s: [[1, 'a', 0, 5, 1, null, null]] }],
+    ['an escape', { ...whole, k: 'a"b' }],
+    ['metadata in metadata', { ...whole, m: { a: { b: 1 } } }],
+    ['an id that does not tell the start', { ...whole, t: '0fee1bad-0000-4000-8000-00000000cafe', at: 1e12 }],
+    ['a skill without a name', { ...whole, k: '' }],
+    ['a name that is too long', { ...whole, s: [[1, 'a'.repeat(256), 0, 5]] }],
+    ['more than 15 digits', { ...whole, s: [[1, 'a', 0, 0.1 + 0.2]] }],
+  ])('%s', (_, delta) => {
+    expect(wholeRunAt(JSON.stringify(delta), 0)).toBeUndefined()
+  })
+})
