@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from '@stepwell/protocol'
-import { fisherExact, holm, mannWhitney, type Share } from './significance.ts'
+import { mannWhitney } from './mann-whitney.ts'
+import { fisherExact, holm, type Share } from './significance.ts'
 
 /** What of a run may explain that it failed. */
 export interface RunFacts {

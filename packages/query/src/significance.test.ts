@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { fisherExact, holm, mannWhitney, normalTail } from './significance.ts'
+import { fisherExact, holm, normalTail } from './significance.ts'
 
 /** Every way to choose `k` of the positions 0 … n−1. */
 function* choices(n: number, k: number, from = 0): Generator<number[]> {
@@ -34,35 +34,6 @@ test("Fisher's test on published tables", () => {
   // Numbers of a size that factorials as such would overflow with.
   expect(fisherExact({ count: 0, of: 5_000 }, { count: 0, of: 5_000 })).toBe(1)
   expect(fisherExact({ count: 5_000, of: 5_000 }, { count: 0, of: 5_000 })).toBeLessThan(1e-300)
-})
-
-test('the test of ranks agrees with all permutations, and with counting pairs', () => {
-  const value = fc.integer({ min: 0, max: 30 })
-  fc.assert(
-    fc.property(
-      fc.array(value, { minLength: 6, maxLength: 6 }),
-      fc.array(value, { minLength: 7, maxLength: 7 }),
-      (x, y) => {
-        const pairs = (a: readonly number[], b: readonly number[]): number =>
-          a.reduce((sum, p) => sum + b.reduce((s, q) => s + (p > q ? 1 : p === q ? 0.5 : 0), 0), 0)
-        const { p, superiority } = mannWhitney(x, y)
-        expect(superiority).toBeCloseTo(pairs(x, y) / 42, 10)
-        const all = [...x, ...y]
-        const off = Math.abs(pairs(x, y) - 21)
-        let as = 0
-        let of = 0
-        for (const chosen of choices(13, 6)) {
-          const first = chosen.map((i) => all[i] as number)
-          const second = all.filter((_, i) => !chosen.includes(i))
-          as += Number(Math.abs(pairs(first, second) - 21) >= off - 1e-9)
-          of += 1
-        }
-        // An approximation, and these are fewer values than it is used for.
-        expect(Math.abs(p - as / of)).toBeLessThan(0.1)
-      },
-    ),
-    { numRuns: 60 },
-  )
 })
 
 test('the tail of the normal distribution, by published values', () => {

@@ -9,7 +9,9 @@ function logFactorial(n: number): number {
   return logFactorials[n] as number
 }
 
-const logChoose = (n: number, k: number): number => logFactorial(n) - logFactorial(k) - logFactorial(n - k)
+/** ln(n! / (k! (n − k)!)). */
+export const logChoose = (n: number, k: number): number =>
+  logFactorial(n) - logFactorial(k) - logFactorial(n - k)
 
 /** How many of a group have a property. */
 export interface Share {
@@ -30,41 +32,6 @@ export function fisherExact(first: Share, second: Share): number {
   for (let k = first.count; k <= most; k++)
     p += Math.exp(logChoose(first.of, k) + logChoose(second.of, having - k) - all)
   return Math.min(1, p)
-}
-
-/**
- * The Mann–Whitney U test, two-sided (Mann & Whitney 1947), by the normal approximation with corrections for ties and continuity:
- * the probability of so large a difference in ranks between two samples of one distribution. Good from 8 values a side on; 1 where
- * all values are equal. `superiority`: how often a value of the first exceeds one of the second, ties counting half.
- */
-export function mannWhitney(
-  first: readonly number[],
-  second: readonly number[],
-): { p: number; superiority: number } {
-  const [m, n] = [first.length, second.length]
-  const all = [
-    ...first.map((value) => ({ value, isFirst: true })),
-    ...second.map((value) => ({ value, isFirst: false })),
-  ].sort((a, b) => a.value - b.value)
-  let rankSum = 0
-  let ties = 0
-  for (let from = 0; from < all.length; ) {
-    let to = from
-    let firsts = 0
-    while (to < all.length && all[to]?.value === all[from]?.value) firsts += Number(all[to++]?.isFirst)
-    const tied = to - from
-    // Ranks from + 1 … to have this average.
-    rankSum += firsts * ((from + 1 + to) / 2)
-    ties += tied ** 3 - tied
-    from = to
-  }
-  const u = rankSum - (m * (m + 1)) / 2
-  const superiority = m * n === 0 ? 0.5 : u / (m * n)
-  const total = m + n
-  const variance = ((m * n) / 12) * (total + 1 - ties / (total * (total - 1)))
-  if (!(variance > 0)) return { p: 1, superiority }
-  const z = Math.max(0, Math.abs(u - (m * n) / 2) - 0.5) / Math.sqrt(variance)
-  return { p: Math.min(1, 2 * normalTail(z)), superiority }
 }
 
 /** P(Z > z) of the standard normal distribution for z ≥ 0, to 12 digits (Abramowitz & Stegun, 26.2.11 and 26.2.14). */
