@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { errorPattern } from './error-pattern.ts'
-import { groupPatterns } from './failure-groups.ts'
+import { groupPatterns, groupPatternsInSteps } from './failure-groups.ts'
 
 const groupsOf = (messages: readonly string[]): string[][] =>
   groupPatterns(messages.map(errorPattern)).map(({ members }) => members)
@@ -120,6 +120,18 @@ describe('groups of their own', () => {
   ])('%s', (_, messages) => {
     expect(groupsOf(messages).filter((members) => members.length > 1)).toEqual([])
   })
+})
+
+test('in steps, each of a few patterns, they are the same', () => {
+  const patterns = MANY.flatMap((name) => MANY.map((tool) => `user ${name} may not use tool ${tool} today`))
+  const steps = groupPatternsInSteps(patterns)
+  for (let taken = 0; ; taken++) {
+    const { done, value } = steps.next()
+    if (!done) continue
+    expect(value).toEqual(groupPatterns(patterns))
+    expect(taken).toBeGreaterThan(patterns.length / 10)
+    break
+  }
 })
 
 test('none, and each once', () => {

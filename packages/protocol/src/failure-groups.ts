@@ -20,6 +20,8 @@ const SHARED_MIN = 3
 const SHARED_LEAST = 2
 /** Of longer patterns, pairs of words would be too many. */
 const PAIRS_MAX_WORDS = 20
+/** Patterns of a step. */
+const STEP = 32
 
 /**
  * Puts patterns together that differ by names. Names made of letters alone are what no mask can know: `Failed password for root from <*>`.
@@ -30,16 +32,26 @@ const PAIRS_MAX_WORDS = 20
  * Depends on the set of patterns alone, not on their order; more patterns join groups, and never part them.
  */
 export function groupPatterns(patterns: Iterable<string>): PatternGroup[] {
+  const steps = groupPatternsInSteps(patterns)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done) return value
+  }
+}
+
+/** The same in steps of about a millisecond, for who has other things to do in between: it gives the groups when it is done. */
+export function* groupPatternsInSteps(patterns: Iterable<string>): Generator<undefined, PatternGroup[]> {
   const all = [...new Set(patterns)]
   const groups = new Groups(all)
   const numbers = new Map(all.map((pattern, i) => [pattern, i]))
   const byWords = new Map<number, number[]>()
-  all.forEach((pattern, i) => {
+  for (const [i, pattern] of all.entries()) {
     const { length } = tokenize(pattern).words
     const same = byWords.get(length) ?? []
     byWords.set(length, same)
     same.push(i)
-  })
+    if (i % STEP === 0) yield
+  }
   // A slot for each of about 64 ways to mask a pattern, within 16 MiB.
   const counts = new Uint8Array(2 ** Math.min(24, Math.ceil(Math.log2(all.length + 1)) + 6))
   const longest = Math.max(0, ...byWords.keys())
@@ -48,13 +60,19 @@ export function groupPatterns(patterns: Iterable<string>): PatternGroup[] {
     const some = [0, 1, shared + 2 <= PAIRS_MAX_WORDS ? 2 : 0].flatMap(
       (masks) => byWords.get(shared + masks) ?? [],
     )
-    const tokenized = [...new Set(some)].map((i): Numbered => ({ number: i, ...tokenize(all[i] as string) }))
-    for (const place of placesOf(tokenized, shared, counts)) {
+    const tokenized: Numbered[] = []
+    for (const i of new Set(some)) {
+      tokenized.push({ number: i, ...tokenize(all[i] as string) })
+      if (tokenized.length % STEP === 0) yield
+    }
+    let joined = 0
+    for (const place of yield* placesOf(tokenized, shared, counts)) {
       const general = numbers.get(place.text)
       if (isKnownToVary(place, shared, general !== undefined)) groups.join(place.seen, general)
+      if (joined++ % STEP === 0) yield
     }
   }
-  return groups.list()
+  return yield* groups.list()
 }
 
 interface Numbered extends TokenizedPattern {
@@ -78,17 +96,24 @@ function isKnownToVary({ words, isTelling }: Place, shared: number, isGeneralThe
 }
 
 /** The places that two patterns or more have, unmasked ones included. */
-function placesOf(patterns: readonly Numbered[], shared: number, counts: Uint8Array): Iterable<Place> {
+function* placesOf(
+  patterns: readonly Numbered[],
+  shared: number,
+  counts: Uint8Array,
+): Generator<undefined, Iterable<Place>> {
   // Nearly all places belong to one pattern alone, and are left out by a hash. Two that share one by chance are told apart below.
   counts.fill(0)
   const slotOf = (hash: number): number => hash & (counts.length - 1)
-  for (const pattern of patterns)
+  for (const [i, pattern] of patterns.entries()) {
+    if (i % STEP === 0) yield
     for (const masked of masksOf(pattern, shared)) {
       const slot = slotOf(maskedHash(pattern, masked))
       if (counts[slot] !== 2) counts[slot] = (counts[slot] as number) + 1
     }
+  }
   const places = new Map<string, Place>()
-  for (const pattern of patterns)
+  for (const [i, pattern] of patterns.entries()) {
+    if (i % STEP === 0) yield
     for (const masked of masksOf(pattern, shared)) {
       if (masked.length === 0 || counts[slotOf(maskedHash(pattern, masked))] !== 2) continue
       const text = maskedText(pattern, masked)
@@ -107,6 +132,7 @@ function placesOf(patterns: readonly Numbered[], shared: number, counts: Uint8Ar
         place.isTelling ||= isTellingPlace(pattern, token)
       })
     }
+  }
   return places.values()
 }
 
@@ -161,9 +187,10 @@ class Groups {
     }
   }
 
-  list(): PatternGroup[] {
+  *list(): Generator<undefined, PatternGroup[]> {
     const groups = new Map<number, PatternGroup>()
-    this.#all.forEach((member, i) => {
+    for (const [i, member] of this.#all.entries()) {
+      if (i % STEP === 0) yield
       const pattern = this.#general(i)
       const group = groups.get(this.#rootOf(i))
       if (group === undefined) groups.set(this.#rootOf(i), { pattern, members: [member] })
@@ -171,7 +198,7 @@ class Groups {
         group.members.push(member)
         group.pattern = moreGeneral(group.pattern, pattern)
       }
-    })
+    }
     return [...groups.values()]
   }
 

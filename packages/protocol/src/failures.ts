@@ -1,5 +1,5 @@
 export { errorPattern, PATTERN_MAX_LENGTH, PATTERN_VERSION, patternId } from './error-pattern.ts'
 export { lengthClass, wordHash, wordHashes, wordKey, wordKeys, wordSetId, wordsOf } from './error-words.ts'
 export { failedStep } from './failed-step.ts'
-export { groupPatterns, type PatternGroup } from './failure-groups.ts'
+export { groupPatterns, groupPatternsInSteps, type PatternGroup } from './failure-groups.ts'
 export { VARIABLE } from './pattern-writer.ts'

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { newTraceId } from '@stepwell/protocol'
 import { wordKeys, wordsOf } from '@stepwell/protocol/failures'
 import {
@@ -6,6 +7,7 @@ import {
   FailureCatalogue,
   messageMarks,
   openDatabase,
+  regroupFailures,
   type TraceInput,
   TraceStorage,
 } from '@stepwell/storage'
@@ -163,6 +165,33 @@ test('writers that enter the same messages in different orders wait for one anot
     },
   ])
   await opened.close()
+})
+
+test('other work goes on while thousands of patterns are put into groups', async () => {
+  const letters = (n: number): string =>
+    n.toString(26).replaceAll(/./g, (digit) => String.fromCharCode(97 + Number.parseInt(digit, 26)))
+  const occurrences = Array.from({ length: 4_000 }, (_, i) => ({
+    marks: messageMarks(
+      `the tool x${letters(i)} of y${letters(i % 900)} said z${letters(i % 70)} to the agent`,
+    ),
+    startedAtMs: NOW,
+  }))
+  const opened = openDatabase(pool)
+  await new FailureCatalogue(opened).enter(occurrences, NOW)
+  let isDone = false
+  const regrouped = regroupFailures(opened).finally(() => {
+    isDone = true
+  })
+  let longestMs = 0
+  while (!isDone) {
+    const before = process.cpuUsage()
+    await setImmediate()
+    const { user, system } = process.cpuUsage(before)
+    longestMs = Math.max(longestMs, (user + system) / 1_000)
+  }
+  expect(await regrouped).toMatchObject({ patterns: 4_000 })
+  // Half a second of CPU in all, in turns of 10 ms.
+  expect(longestMs).toBeLessThan(300)
 })
 
 test('what was last seen before the oldest month is forgotten, but for groups with a note', async () => {
