@@ -195,7 +195,10 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   try {
     log.debug({ consumer }, 'worker waits for Redis')
     await refuseClusterNode(main)
-    for (const shard of shards) await ensureGroup(main, shard)
+    for (const shard of shards) {
+      await ensureGroup(main, shard)
+      await reclaimer.refresh(shard)
+    }
     const context = { redis: main, database: forJobs, store, shards, reclaimer, silenceMs, log }
     const running = startMaintenance(
       {

@@ -10,6 +10,8 @@ export const RECLAIM_INTERVAL_MS = 5_000
 /** From this delivery on an entry is tried alone: it may be what ended the workers that had it. */
 const ALONE_FROM_DELIVERY = 5
 const RECLAIM_COUNT = 64
+/** No entry of ours comes behind it. Not the very last id: Redis takes that for `>`, and delivers. */
+const LAST_ID = '18446744073709551615-0'
 const TOO_LARGE = `the entry is larger than ${REPLY_MAX_BYTES >> 20} MiB: it was not read. Send less in a frame`
 /** Consumers without pending entries are forgotten after an hour. */
 const FORGET_CONSUMER_MS = 3_600_000
@@ -52,8 +54,11 @@ export class Reclaimer {
     this.#onReclaimed = options.onReclaimed
   }
 
-  /** Tells Redis that the entries in hand are being worked on. */
+  /** Tells Redis that we are there, and that the entries in hand are being worked on. */
   async refresh({ keys, inHand }: Shard): Promise<void> {
+    // Before Redis 7.2 a consumer that waits for entries grows idle, and one that never had any is not there. What is pending behind
+    // this id is nothing, and is answered at once.
+    await this.#redis.xreadgroup('GROUP', GROUP, this.#consumer, 'COUNT', 1, 'STREAMS', keys.events, LAST_ID)
     const ids = [...inHand.keys()]
     for (let i = 0; i < ids.length; i += 1000) {
       await this.#redis.call(

@@ -1,4 +1,4 @@
-import { GROUP, newTraceId, traceIdStart } from '@stepwell/protocol'
+import { GROUP, newTraceId, replyFields, traceIdStart } from '@stepwell/protocol'
 import { openDatabase, TraceWriter } from '@stepwell/storage'
 import { waitFor } from '@stepwell/testkit'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -56,6 +56,26 @@ test('trimming takes what was acked and is out of the live window; never what is
   expect(await bench.redis.xlen(events)).toBeLessThanOrEqual(100)
   const [group] = (await bench.redis.xinfo('GROUPS', events)) as unknown[][]
   expect(group?.[group.indexOf('lag') + 1]).toBe(0)
+})
+
+test('a worker that has nothing to do is there all the same, from the start on', async () => {
+  const worker = await bench.startWorker({ staleMs: 300 })
+  const idleMs = async (): Promise<number> => {
+    const consumers = (await bench.redis.xinfo('CONSUMERS', events, GROUP)) as unknown[]
+    expect(consumers).toHaveLength(1)
+    return Number(replyFields(consumers[0]).get('idle'))
+  }
+  let before = await idleMs()
+  await waitFor(
+    async () => {
+      const idle = await idleMs()
+      const isSeen = idle < before
+      before = idle
+      return isSeen
+    },
+    { what: 'it is seen again' },
+  )
+  await worker.close()
 })
 
 test('an entry that was delivered many times, and left by each, is tried alone and stored', async () => {

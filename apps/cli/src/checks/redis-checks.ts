@@ -13,7 +13,7 @@ import { counted, durationText, sizeText } from '../format.ts'
 import { type Check, judged } from './check.ts'
 import { checkKeys } from './key-checks.ts'
 
-/** A worker that has not asked for this long is not there: it asks every second. */
+/** A worker that has not asked for this long is not there: it asks every five seconds, whatever happens. */
 const WORKER_IDLE_MAX_MS = 30_000
 const OLD_PENDING_MS = 60_000
 const LAG_HIGH = 10_000
