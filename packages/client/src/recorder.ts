@@ -7,12 +7,14 @@ import {
 } from '@stepwell/protocol'
 import type { Place } from './context.ts'
 import { checkStatus, nameOf } from './given-values.ts'
+import { NO_STEP } from './handles.ts'
 import type { StepOptions } from './recording.ts'
 import type { ExecutionTracer } from './tracer.ts'
 
 /**
  * Records steps of the current trace by their names: the specification's form. Steps open under one name end last-in first-out.
  * The current trace is that of the flow; else the tracer's only open one; with several `bind` says which.
+ * A disabled tracer's returns one step for all, of id 0 and without a name.
  */
 export class TraceRecorder {
   readonly #tracer: ExecutionTracer
@@ -46,8 +48,9 @@ export class TraceRecorder {
     options?: { attributes?: unknown; endedAt?: Date | number | undefined },
   ): Step {
     checkStatus(status)
+    if (this.#tracer.isDisabled) return NO_STEP
     const place = this.#place(1)
-    if (place === undefined) return { id: 0, name: lostName(name), status }
+    if (place === undefined) return { id: 0, name: nameOf(name), status }
     const open = place.trace.open.lastOf(nameOf(name))
     if (open === undefined) throw new StepNotStartedError(name)
     return place.recording.endStep(place.trace, open, status, errorMessage ?? undefined, options)
@@ -62,8 +65,9 @@ export class TraceRecorder {
     options?: StepOptions,
   ): Step {
     checkStatus(status)
+    if (this.#tracer.isDisabled) return NO_STEP
     const place = this.#place(1)
-    if (place === undefined) return { id: 0, name: lostName(name), durationMs, status }
+    if (place === undefined) return { id: 0, name: nameOf(name), durationMs, status }
     return place.recording.recordStep(
       place.trace,
       name,
@@ -83,6 +87,3 @@ export class TraceRecorder {
     return place
   }
 }
-
-// It goes nowhere: cleaning it would take most of the time of a call where tracing is disabled.
-const lostName = (name: unknown): string => (typeof name === 'string' ? name : nameOf(name))

@@ -320,6 +320,14 @@ export class ExecutionTracer implements AsyncDisposable {
   }
 
   /**
+   * For recorders.
+   * @internal
+   */
+  get isDisabled(): boolean {
+    return this.#recording === undefined
+  }
+
+  /**
    * Whether what belongs to a trace that is not found is to be passed over: the tracer is disabled or closed, or had no
    * room for the trace. For recorders.
    * @internal
