@@ -114,7 +114,7 @@ export class Attachments {
       skill: '',
       executionId,
       metadata: undefined,
-      service: undefined,
+      serviceText: undefined,
       redactor: this.#settings.redactor,
       parent: undefined,
       limitMs: undefined,

@@ -8,7 +8,6 @@ import {
   type FinalStatus,
   type JsonObject,
   METADATA_MAX_LENGTH,
-  NAME_MAX_LENGTH,
   type Redactor,
   redactMessage,
   STEP_STATUSES,
@@ -40,12 +39,12 @@ export interface EndTimes {
 export interface TraceBeginning {
   traceId: string
   startedAtMs: number
-  /** '' for a trace that this process only attached to. */
+  /** Bounded; '' for a trace that this process only attached to. */
   skill: string
   executionId: string | undefined
   metadata: unknown
-  /** Goes into the metadata, unless that has one of its own. */
-  service: string | undefined
+  /** The service as metadata, unless those have one of their own. */
+  serviceText: string | undefined
   redactor: Redactor | undefined
   parent: TraceContextData | undefined
   limitMs: number | undefined
@@ -94,7 +93,8 @@ export class OpenTrace {
   #metadataWaits = false
   #attributesLeft = METADATA_MAX_LENGTH
   #isEndTaken = false
-  #deferred: [step: RecordedStep, end: StepEnd][] = []
+  /** Of one that is not resolved yet. */
+  #deferred: [step: RecordedStep, end: StepEnd][] | undefined
   #head = ''
   readonly #redactor: Redactor | undefined
   readonly #limitMs: number | undefined
@@ -106,7 +106,7 @@ export class OpenTrace {
   constructor(beginning: TraceBeginning) {
     this.traceId = beginning.traceId
     this.startedAtMs = Math.floor(beginning.startedAtMs)
-    this.skill = boundText(beginning.skill, NAME_MAX_LENGTH)
+    this.skill = beginning.skill
     this.executionId = beginning.executionId
     this.parent = beginning.parent
     this.isOwner = beginning.idPrefix === ''
@@ -136,7 +136,9 @@ export class OpenTrace {
     this.startedAtMs = startedAtMs
     this.#setHead()
     this.bytes = TRACE_OVERHEAD
-    for (const [step, end] of this.#deferred.splice(0)) this.addText(this.completedText(step, end))
+    const deferred = this.#deferred ?? []
+    this.#deferred = undefined
+    for (const [step, end] of deferred) this.addText(this.completedText(step, end))
   }
 
   /** It turned out to be the same trace as `other`: what is expected of their producer is told of both together. */
@@ -234,6 +236,7 @@ export class OpenTrace {
 
   /** The same for a step of a trace that is not resolved yet: its text, of about that length, is made when it is. */
   deferStep(step: RecordedStep, end: StepEnd, length: number): void {
+    this.#deferred ??= []
     this.#deferred.push([step, end])
     this.bytes += length + TEXT_OVERHEAD
   }

@@ -8,6 +8,7 @@ import {
   type Redactor,
 } from '@stepwell/protocol'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import { serviceMetadata } from './encode-metadata.ts'
 import { type TracerReport, warn } from './report.ts'
 import type { Sink } from './sink.ts'
 import type { SpoolOptions } from './spool.ts'
@@ -71,7 +72,8 @@ export interface TracerOptions {
 /** The options with their defaults. */
 export interface Settings {
   disabled: boolean
-  service: string | undefined
+  /** What it adds to the metadata of each trace, as JSON text. */
+  serviceText: string | undefined
   namespace: string
   shards: number
   flushIntervalMs: number
@@ -156,7 +158,7 @@ export function readOptions(options: TracerOptions): Settings {
     )
   return {
     disabled,
-    service,
+    serviceText: service === undefined ? undefined : serviceMetadata(service),
     namespace: namespaceOf(options.namespace),
     compression,
     redactor: makeRedactor(options.redact),

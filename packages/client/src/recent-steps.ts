@@ -34,7 +34,8 @@ export class RecentSteps {
   }
 
   clear(): void {
-    this.#replace([])
+    this.#texts = []
+    this.#grow(-this.#size)
   }
 
   #replace(texts: string[]): void {

@@ -262,22 +262,20 @@ export class ExecutionTracer implements AsyncDisposable {
     const isNow = startedAtMs === undefined && options.traceId === undefined
     // Read next to the other clock: what lies between them is off in every step's time.
     const startPerfMs = isNow ? performance.now() : undefined
-    const traceId =
-      options.traceId === undefined
-        ? newTraceId(startedAtMs ?? Date.now())
-        : ownId(options.traceId, startedAtMs)
+    const beginMs = startedAtMs ?? Date.now()
+    const traceId = options.traceId === undefined ? newTraceId(beginMs) : ownId(options.traceId, startedAtMs)
     if (options.traceId !== undefined && this.#recording?.openTraces.has(traceId))
       throw new InvalidInputError(`traceId '${traceId}' is that of a trace that is still open`)
-    const { service, redactor } = this.#settings
+    const { serviceText, redactor } = this.#settings
     const { executionId, metadata, timeoutMs } = options
     const parent = parentOf(parentContext)
     const trace = new OpenTrace({
       traceId,
-      startedAtMs: traceIdStart(traceId) ?? startedAtMs ?? Date.now(),
+      startedAtMs: options.traceId === undefined ? beginMs : (traceIdStart(traceId) ?? beginMs),
       skill: nameOf(skillName),
       executionId: executionIdOf(executionId),
       metadata,
-      service,
+      serviceText,
       redactor,
       parent,
       limitMs:

@@ -33,6 +33,17 @@ test('a trace id tells the whole milliseconds of its start', () => {
   expect(traceIdStart(newTraceId(1_764_266_400_000.999))).toBe(1_764_266_400_000)
 })
 
+test('every digit of a trace id takes all its values', () => {
+  const ids = Array.from({ length: 2_000 }, (_, i) => newTraceId(i * (LATEST_MS / 2_000)))
+  const digits = '0123456789abcdef'
+  // Counters begin in their lower 24 bits.
+  const some: Record<number, string> = { 8: '-', 13: '-', 14: '7', 15: '0123', 18: '-', 19: '89ab', 23: '-' }
+  for (let at = 0; at < 36; at++) {
+    const values = new Set(ids.map((id) => id[at]))
+    expect([at, [...values].sort().join('')]).toEqual([at, some[at] ?? digits])
+  }
+})
+
 test('ids of one millisecond are different and sort in the order in which they were made', () => {
   const ids = Array.from({ length: 10_000 }, () => newTraceId(1_764_266_400_000))
   expect(ids).toEqual([...ids].sort())

@@ -13,10 +13,7 @@ let poolAt = pool.length
 let lastMs = -1
 let counter = 0
 
-/** Each byte in two hexadecimal digits. With them an id takes half the time that it takes with `toString(16)`. */
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
-const hex8 = (value: number): string => HEX[value & 255] as string
-const hex24 = (value: number): string => hex8(value >>> 16) + hex8(value >>> 8) + hex8(value)
+const DIGITS = Buffer.from('0123456789abcdef')
 
 /**
  * A new trace id: a UUIDv7 (RFC 9562, section 5.7) whose milliseconds are `floor(startedAtMs)`, always. Ids of the same
@@ -58,13 +55,25 @@ export function repeatableTraceId(startedAtMs: number, content: string): string 
   )
 }
 
-/** Puts 48 bits of time, 26 bits and twice 24 bits into the layout of a UUIDv7. */
+const letters = Buffer.from('00000000-0000-7000-8000-000000000000')
+
+/** Puts 48 bits of time, 26 bits and twice 24 bits into the layout of a UUIDv7. Letter by letter: a text of pieces takes three times as long. */
 function uuid7(ms: number, bits26: number, high24: number, low24: number): string {
   const high = Math.floor(ms / 0x1000000)
   const low = ms % 0x1000000
-  const a = 0x7000 | (bits26 >>> 14)
-  const b = 0x8000 | (bits26 & 0x3fff)
-  return `${hex24(high)}${hex8(low >>> 16)}-${hex8(low >>> 8)}${hex8(low)}-${hex8(a >>> 8)}${hex8(a)}-${hex8(b >>> 8)}${hex8(b)}-${hex24(high24)}${hex24(low24)}`
+  write(0, high >>> 8, 4)
+  write(4, ((high & 255) << 8) | (low >>> 16), 4)
+  write(9, low & 0xffff, 4)
+  write(15, bits26 >>> 14, 3)
+  write(19, 0x8000 | (bits26 & 0x3fff), 4)
+  write(24, high24, 6)
+  write(30, low24, 6)
+  return letters.toString('latin1')
+}
+
+function write(at: number, value: number, digits: number): void {
+  for (let i = at + digits - 1, rest = value; i >= at; i--, rest >>>= 4)
+    letters[i] = DIGITS[rest & 15] as number
 }
 
 /** The id in canonical form (lower case), or undefined if `text` is not a UUID of any version. */
