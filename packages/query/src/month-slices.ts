@@ -1,5 +1,5 @@
 import { monthBounds, monthOfPartition } from '@stepwell/protocol'
-import { type Kysely, sql } from 'kysely'
+import { sql, type Transaction } from 'kysely'
 import type { Tables } from './tables.ts'
 
 /** A span of time: milliseconds since 1970, the second not in it. */
@@ -8,11 +8,20 @@ export interface Slice {
   toMs: number
 }
 
-/** The months that have a partition, oldest first. `table` with its schema. */
-export async function monthSlices(db: Kysely<Tables>, table: string): Promise<Slice[]> {
+/**
+ * The months that have a partition, oldest first. `table` with its schema. `settings` hold from then on, to the end of the transaction:
+ * here, so that they take no time of their own.
+ */
+export async function monthSlices(
+  trx: Transaction<Tables>,
+  table: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<Slice[]> {
+  const set = Object.entries(settings).map(([name, value]) => sql`set_config(${name}, ${value}, true)`)
   const { rows } = await sql<{ name: string }>`
-    select relname as name from pg_inherits join pg_class on oid = inhrelid
-     where inhparent = to_regclass(${table}) and not inhdetachpending order by relname`.execute(db)
+    with set as materialized (select ${sql.join(set)})
+    select relname as name from set, pg_inherits join pg_class on oid = inhrelid
+     where inhparent = to_regclass(${table}) and not inhdetachpending order by relname`.execute(trx)
   return rows.flatMap(({ name }) => {
     const month = monthOfPartition(name)
     return month === undefined ? [] : [monthBounds(month)]

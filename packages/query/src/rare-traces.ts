@@ -3,16 +3,18 @@ import { type RawBuilder, sql, type Transaction } from 'kysely'
 import { monthSlices, type Slice } from './month-slices.ts'
 import type { Tables } from './tables.ts'
 import type { TraceConditions } from './trace-conditions.ts'
-import { allOf, beyond, type FoundRow, listOf, type Search, selectRows, windowOf } from './trace-list.ts'
+import { allOf, beyond, type FoundRow, listOf, type Search, windowOf } from './trace-list.ts'
 
 /** Most rows that are fetched at once: of a slice with more, a part is asked for. */
 const FETCH_MAX = 2_000
 const WIDTH_MIN_MS = 1_000
+/** Of the first slice, of which little is known: to tell the pages of 100,000 traces takes 1.4 ms. */
+const WIDTH_FIRST_MAX_MS = 86_400_000
 /** How many times as wide, or narrow, as the one before a slice is at most. */
 const CHANGE_MAX = 16
 /** So often more may be found than are fetched, and so many be fetched in all, before it is not rare. */
 const CROWDS_MAX = 2
-const FETCHED_MAX = 2 * FETCH_MAX
+const FETCHED_MAX = 3 * FETCH_MAX
 
 // Few rows match, whatever the planner believes. So what is left to it are bitmaps, which one or several indexes make; exact ones, as
 // those of millions of traces are not by default.
@@ -26,7 +28,7 @@ const SETTINGS = {
 
 /**
  * The first traces that match, where few do: all of one slice of time after the other, as indexes find them, until there are enough.
- * A slice lies in one month; by what the one before held, about twice as many match in it as are wanted. The first is `widthMs` wide.
+ * By what the one before held, about twice as many match in a slice as are wanted; what may be had at once is. In `widthMs` are about enough.
  * What is rare is found by itself, and the other conditions are looked at then: of a common skill, to find all traces takes longer than
  * anything else. Only where it turns out not to be rare, what is left of a month is found by all indexes together.
  */
@@ -36,51 +38,65 @@ export async function pickOut(
   search: Search,
   widthMs: number,
 ): Promise<FoundRow[]> {
-  await sql`select ${sql.join(
-    Object.entries(SETTINGS).map(([name, value]) => sql`set_config(${name}, ${value}, true)`),
-  )}`.execute(trx)
   const found: FoundRow[] = []
-  let width = widthMs
+  let left = spanOf(await monthSlices(trx, search.table, SETTINGS), search)
+  let width = Math.min(2 * widthMs, WIDTH_FIRST_MAX_MS)
+  let fetchedPerMs: number | undefined
   let crowds = 0
   let fetchedInAll = 0
-  for (const month of await monthsOf(trx, search)) {
-    let left: Slice | undefined = month
-    while (left !== undefined) {
-      const rest = { ...search, count: search.count - found.length }
-      if (crowds === CROWDS_MAX || fetchedInAll > FETCHED_MAX) {
-        found.push(...(await fetchTogether(trx, conditions, rest, left)))
-        left = undefined
-      } else {
-        const slice = beginOf(left, Math.max(WIDTH_MIN_MS, Math.ceil(width)), search)
-        const sliceMs = slice.toMs - slice.fromMs
-        const { rows, fetched } = await fetchSlice(trx, conditions, rest, slice)
-        fetchedInAll += fetched
-        if (fetched > FETCH_MAX) {
-          crowds += 1
-          width = sliceMs / CHANGE_MAX
-          continue
-        }
-        found.push(...rows)
-        left = without(left, slice)
-        const change = Math.min(
-          (2 * rest.count) / Math.max(1, rows.length),
-          FETCH_MAX / 2 / Math.max(1, fetched),
-        )
-        width = sliceMs * Math.min(CHANGE_MAX, Math.max(1 / CHANGE_MAX, change))
-      }
-      if (found.length === search.count) return found
+  while (left !== undefined && found.length < search.count) {
+    const rest = { ...search, count: search.count - found.length }
+    if (crowds === CROWDS_MAX || fetchedInAll > FETCHED_MAX) {
+      const slice = monthAtBegin(left, search)
+      found.push(...(await fetchTogether(trx, conditions, rest, slice)))
+      left = without(left, slice)
+      continue
     }
+    const whole: Slice | undefined = [left, monthAtBegin(left, search)].find(
+      (span) => fetchedPerMs !== undefined && fetchedPerMs * lengthOf(wholeMonths(span)) <= FETCH_MAX / 2,
+    )
+    const slice = whole ?? beginOf(left, Math.max(WIDTH_MIN_MS, Math.ceil(width)), search)
+    const { rows, fetched } = await fetchSlice(trx, conditions, rest, slice, whole !== undefined)
+    fetchedInAll += fetched
+    if (fetched > FETCH_MAX) {
+      crowds += 1
+      fetchedPerMs = undefined
+      width = lengthOf(slice) / CHANGE_MAX
+      continue
+    }
+    found.push(...rows)
+    left = without(left, slice)
+    fetchedPerMs = Math.max(1, fetched) / lengthOf(slice)
+    const change = Math.min((2 * rest.count) / Math.max(1, rows.length), FETCH_MAX / 2 / Math.max(1, fetched))
+    width = lengthOf(slice) * Math.min(CHANGE_MAX, Math.max(1 / CHANGE_MAX, change))
   }
   return found
 }
 
+/** What is to be searched, as far as there are months; undefined: nothing. */
+function spanOf(months: readonly Slice[], { filters, from, direction }: Search): Slice | undefined {
+  const [first, last] = [months.at(0), months.at(-1)]
+  if (first === undefined || last === undefined) return undefined
+  const fromMs = from && Number(from.startedUs) / 1_000
+  const upToMs = Math.min(filters.until?.getTime() ?? Infinity, (direction === 'older' && fromMs) || Infinity)
+  const sinceMs = Math.max(filters.since?.getTime() ?? 0, (direction === 'newer' && fromMs) || 0)
+  return some({
+    fromMs: Math.max(first.fromMs, Math.floor(sinceMs)),
+    toMs: Math.min(last.toMs, Math.floor(upToMs) + 1),
+  })
+}
+
+const some = (slice: Slice): Slice | undefined => (slice.fromMs < slice.toMs ? slice : undefined)
+
+const lengthOf = ({ fromMs, toMs }: Slice): number => toMs - fromMs
+
 /** What is left of a span when a slice at its begin is taken away, whichever end that is. */
 function without(span: Slice, slice: Slice): Slice | undefined {
-  const left =
+  return some(
     slice.fromMs <= span.fromMs
       ? { fromMs: slice.toMs, toMs: span.toMs }
-      : { fromMs: span.fromMs, toMs: slice.fromMs }
-  return left.fromMs < left.toMs ? left : undefined
+      : { fromMs: span.fromMs, toMs: slice.fromMs },
+  )
 }
 
 function beginOf({ fromMs, toMs }: Slice, widthMs: number, { direction }: Search): Slice {
@@ -89,30 +105,33 @@ function beginOf({ fromMs, toMs }: Slice, widthMs: number, { direction }: Search
     : { fromMs, toMs: Math.min(toMs, fromMs + widthMs) }
 }
 
-/** What is still to be searched of each month, in the order of the list. */
-async function monthsOf(trx: Transaction<Tables>, search: Search): Promise<Slice[]> {
-  const { table, filters, from, direction } = search
-  const fromMs = from && Number(from.startedUs) / 1_000
-  const upToMs = Math.min(filters.until?.getTime() ?? Infinity, (direction === 'older' && fromMs) || Infinity)
-  const sinceMs = Math.max(filters.since?.getTime() ?? 0, (direction === 'newer' && fromMs) || 0)
-  const months = (await monthSlices(trx, table))
-    .map((month) => ({
-      fromMs: Math.max(month.fromMs, Math.floor(sinceMs)),
-      toMs: Math.min(month.toMs, Math.floor(upToMs) + 1),
-    }))
-    .filter((slice) => slice.fromMs < slice.toMs)
-  return direction === 'older' ? months.reverse() : months
+/** What lies in the month in which a span begins. */
+function monthAtBegin({ fromMs, toMs }: Slice, { direction }: Search): Slice {
+  const month = monthBounds(monthOf(direction === 'older' ? toMs - 1 : fromMs))
+  return { fromMs: Math.max(fromMs, month.fromMs), toMs: Math.min(toMs, month.toMs) }
 }
 
-/** The first rows of a slice that match, and how many the rare condition alone has found in it; of more than FETCH_MAX, that there are more. */
+/** All of the months that a span has a part in. */
+const wholeMonths = ({ fromMs, toMs }: Slice): Slice => ({
+  fromMs: monthBounds(monthOf(fromMs)).fromMs,
+  toMs: monthBounds(monthOf(toMs - 1)).toMs,
+})
+
+/**
+ * The first rows of a slice that match, and how many the rare condition alone has found; of more than FETCH_MAX, that there are more.
+ * `whole`: it is looked for in all of the months, where few have it: to tell the pages of a long time takes longer than to read those.
+ */
 async function fetchSlice(
   trx: Transaction<Tables>,
   { inOrder, statuses, rest, skillAndRest }: TraceConditions,
   search: Search,
   slice: Slice,
+  whole: boolean,
 ): Promise<{ rows: FoundRow[]; fetched: number }> {
-  const find = [...skillAndRest, ...findable(rest), ...boundsOf(search), within(slice)]
-  const check = [...inOrder, ...statusIn(statuses), ...rest.map((one) => one.check)]
+  const bounds = [...boundsOf(search), within(slice)]
+  const where = whole ? [within(wholeMonths(slice))] : bounds
+  const find = [...skillAndRest, ...findable(rest), ...where]
+  const check = [...inOrder, ...statusIn(statuses), ...rest.map((one) => one.check), ...bounds]
   // Cut before it is put in order, so that indexes by anything but time are of use.
   const { rows } = await sql<FoundRow & { fetched: number }>`
     with fetched as materialized (
@@ -123,17 +142,16 @@ async function fetchSlice(
 }
 
 /** The first rows of what is left of a month that match, found by all indexes but that of times: it tells pages, and makes what the others find less exact. */
-function fetchTogether(
+async function fetchTogether(
   trx: Transaction<Tables>,
   { inOrder, statuses, rest }: TraceConditions,
   search: Search,
   left: Slice,
 ): Promise<FoundRow[]> {
-  const { fromMs, toMs } = monthBounds(monthOf(left.fromMs))
-  const find = allOf([...inOrder, ...statusIn(statuses), ...findable(rest), within({ fromMs, toMs })])
+  const find = allOf([...inOrder, ...statusIn(statuses), ...findable(rest), within(wholeMonths(left))])
   const matching = sql`select * from ${sql.table(search.table)} where ${find} offset 0`
   const check = [...rest.map((one) => one.check), ...boundsOf(search), within(left)]
-  return selectRows(trx, matching, search, check)
+  return (await listOf(matching, search, check).execute(trx)).rows
 }
 
 const findable = (rest: TraceConditions['rest']): RawBuilder<boolean>[] =>

@@ -29,53 +29,57 @@ export const FOUND_COLUMNS = [
 ]
 
 /** Summaries of those of the traces that fulfil the conditions, the first ones, in order. */
-export async function selectRows(
-  db: Kysely<Tables>,
-  traces: RawBuilder<unknown>,
-  list: Pick<Search, 'direction' | 'count'>,
-  conditions: readonly RawBuilder<boolean>[] = [],
-): Promise<FoundRow[]> {
-  const { rows } = await listOf(traces, list, conditions).execute(db)
-  return rows
-}
-
-/** The same as a statement. */
 export const listOf = (
   traces: RawBuilder<unknown>,
   { direction, count }: Pick<Search, 'direction' | 'count'>,
-  conditions: readonly RawBuilder<boolean>[],
+  conditions: readonly RawBuilder<boolean>[] = [],
 ): RawBuilder<FoundRow> => sql`
     select ${sql.join(FOUND_COLUMNS)} from (${traces}) as t where ${allOf(conditions)} ${orderOf(direction)} limit ${count}`
+
+/** What came of looking at traces in the order of time. */
+export interface Look {
+  /** Those that fulfil the conditions; not more than the search wants. */
+  rows: FoundRow[]
+  /** The place of the last that was looked at; undefined where there were not so many, or fewer were enough. */
+  last: Position | undefined
+}
+
+/** Looks at so many of the traces, which are in the order of the search, until enough fulfil the conditions. */
+export async function lookAt(
+  db: Kysely<Tables>,
+  traces: RawBuilder<unknown>,
+  { direction, count }: Pick<Search, 'direction' | 'count'>,
+  look: number,
+  conditions: readonly RawBuilder<boolean>[],
+): Promise<Look> {
+  const fulfils = allOf(conditions)
+  // The last one comes too, whatever it is: to ask for its place by itself would be to look again.
+  const { rows } = await sql<FoundRow & { nth: string; fulfils: boolean | null }>`
+    select ${sql.join(FOUND_COLUMNS)}, nth, ${fulfils} as fulfils
+      from (select *, row_number() over (${orderOf(direction)}) as nth from (${traces}) as t) as t
+     where (${fulfils}) or nth = ${look} ${orderOf(direction)} limit ${count}`.execute(db)
+  const last = rows.at(-1)
+  const isThere = last !== undefined && Number(last.nth) === look
+  return {
+    rows: rows.filter((row) => row.fulfils),
+    last: isThere ? { startedUs: last.started_us, traceId: last.trace_id } : undefined,
+  }
+}
 
 /** The first traces that fulfil the conditions for which there are indexes by time. */
 export function inTime(
   { inOrder, statuses }: TraceConditions,
   search: Search,
   count: number,
-  columns = sql`*`,
 ): RawBuilder<unknown> {
   const list = sql`${orderOf(search.direction)} limit ${count}`
   // One by one each status has an index in the order of time; several at once would have to be sorted, all of them.
   const each = (statuses ?? [undefined]).map((status) => {
     const conditions = [...inOrder, ...windowOf(search), ...beyond(search)]
     if (status !== undefined) conditions.push(sql`status = ${status}`)
-    return sql`(select ${columns} from ${sql.table(search.table)} where ${allOf(conditions)} ${list})`
+    return sql`(select * from ${sql.table(search.table)} where ${allOf(conditions)} ${list})`
   })
   return sql`select * from (${sql.join(each, sql` union all `)}) as found ${list}`
-}
-
-/** The place of the last of so many traces of `inTime`; undefined where there are not so many. Mostly indexes tell it alone. */
-export async function lastInTime(
-  db: Kysely<Tables>,
-  conditions: TraceConditions,
-  search: Search,
-  count: number,
-): Promise<Position | undefined> {
-  const places = inTime(conditions, search, count, sql`started_at, trace_id`)
-  const { rows } = await sql<{ started_us: string; trace_id: string }>`
-    select ${STARTED_US}, trace_id from (${places}) as t offset ${count - 1}`.execute(db)
-  const [last] = rows
-  return last && { startedUs: last.started_us, traceId: last.trace_id }
 }
 
 /** What lies in the window of time that is asked for. */
@@ -98,9 +102,11 @@ export function beyond({ from, direction }: Search): RawBuilder<boolean>[] {
   ]
 }
 
-/** A time of so many microseconds since 1970. */
-export const timeOf = (us: string): RawBuilder<Date> =>
-  sql`(timestamptz 'epoch' + ${us}::bigint * interval '1 microsecond')`
+/** A time of so many microseconds since 1970, 15 or 16 digits, as a constant: by a time that is yet to be worked out no month is left out of the plan. */
+export function timeOf(us: string): RawBuilder<Date> {
+  const toSeconds = new Date(Number(us.slice(0, -3))).toISOString().slice(0, -4)
+  return sql`${`${toSeconds}${us.slice(-6)}Z`}::timestamptz`
+}
 
 const orderOf = (direction: Direction): RawBuilder<unknown> =>
   direction === 'older' ? sql`order by started_at desc, trace_id desc` : sql`order by started_at, trace_id`

@@ -3,15 +3,14 @@ import type { Kysely, Transaction } from 'kysely'
 import { pickOut } from './rare-traces.ts'
 import type { Tables } from './tables.ts'
 import { conditionsOf, type TraceConditions } from './trace-conditions.ts'
-import { type FoundRow, inTime, lastInTime, type Search, selectRows } from './trace-list.ts'
+import { type FoundRow, inTime, listOf, lookAt, type Search } from './trace-list.ts'
 
 /** Traces that are looked at before anything else is thought of: what is common is found among them, within milliseconds. */
-const LOOK_FIRST = 2_000
-const LOOK_GROWTH = 8
+const LOOK_FIRST = 300
+/** Looking stops as soon as there are enough, so it costs nothing to be ready to look further. */
+const LOOK_GROWTH = 16
 /** Where more are to be looked at than this, an index that finds what is rare costs less. */
-const LOOK_ON_MAX = 20_000
-/** How many times as far as was looked the first slice goes at most: from few finds little follows. */
-const WIDEN_FIRST = 16
+const LOOK_ON_MAX = 4_000
 
 /**
  * The first traces of a list, in its order. Traces are looked at in the order of time, as an index gives them, until there are
@@ -40,7 +39,8 @@ async function searchByHashes(
   mistaken: readonly string[],
 ): Promise<FoundRow[]> {
   const conditions = conditionsOf(search.filters, search.signatures, mistaken)
-  if (conditions.rest.length === 0) return selectRows(db, inTime(conditions, search, search.count), search)
+  if (conditions.rest.length === 0)
+    return (await listOf(inTime(conditions, search, search.count), search).execute(db)).rows
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
@@ -56,29 +56,18 @@ async function lookThrough(
   const found: FoundRow[] = []
   const rest = { ...search }
   const hasIndex = conditions.rest.some(({ find }) => find !== undefined)
+  const checks = conditions.rest.map(({ check }) => check)
   for (let look = LOOK_FIRST, looked = 0; ; look *= LOOK_GROWTH) {
-    const candidates = inTime(conditions, rest, look)
-    const rows = await selectRows(
-      trx,
-      candidates,
-      rest,
-      conditions.rest.map(({ check }) => check),
-    )
+    const { rows, last } = await lookAt(trx, inTime(conditions, rest, look), rest, look, checks)
     found.push(...rows)
-    if (rows.length === rest.count) return found
-    const last = await lastInTime(trx, conditions, rest, look)
-    // There were not so many.
-    if (last === undefined) return found
+    rest.count -= rows.length
+    if (rest.count === 0 || last === undefined) return found
     looked += look
     rest.from = last
-    rest.count -= rows.length
     const toLookAt = (rest.count * looked) / Math.max(found.length, 0.5)
     if (!hasIndex || toLookAt <= LOOK_ON_MAX) continue
     const lookedMs = Math.abs(beginMsOf(search) - Number(last.startedUs) / 1_000)
-    return [
-      ...found,
-      ...(await pickOut(trx, conditions, rest, lookedMs * Math.min(WIDEN_FIRST, toLookAt / looked))),
-    ]
+    return [...found, ...(await pickOut(trx, conditions, rest, (lookedMs * toLookAt) / looked))]
   }
 }
 
