@@ -34,6 +34,8 @@ const COUNT_MAX = 100_000
 const STEPS_MAX = 500_000
 const STEPS_A_FETCH = 20_000
 const ROUNDS = 4
+/** Of the runs that are wanted so many may be lacking: to ask again for these takes as long as for all. */
+const LACKING_SHARE = 0.02
 
 const BAD: readonly TraceStatus[] = ['failed', 'timeout']
 
@@ -50,7 +52,9 @@ interface Picked {
  * parts, and 500,000 at most: of runs with very many, fewer runs are taken.
  */
 export async function sampleRuns(db: Kysely<Tables>, request: SampleRequest): Promise<RunSample> {
-  const picked = await pickRuns(db, request)
+  // First, for the index tells it in a millisecond: to look for one more run than is wanted may mean to read twenty times as many.
+  const counts = await countRuns(db, request)
+  const picked = await pickRuns(db, request, counts)
   const steps = picked.reduce((sum, { step_count }) => sum + Number(step_count), 0)
   const taken = evenly(picked, Math.max(1, Math.floor((picked.length * STEPS_MAX) / Math.max(1, steps))))
   const runs: RunFacts[] = []
@@ -63,13 +67,16 @@ export async function sampleRuns(db: Kysely<Tables>, request: SampleRequest): Pr
     }
     runs.push(...(await factsOf(db, request.table, part)))
   }
-  const { of, ofTruncated } = await countRuns(db, request)
-  return { runs, of: Math.max(of, picked.length), ofTruncated }
+  return { runs, of: Math.max(counts.of, picked.length), ofTruncated: counts.ofTruncated }
 }
 
-async function pickRuns(db: Kysely<Tables>, request: SampleRequest): Promise<Picked[]> {
-  const all = await firstOfSlices(db, request, [0], 1, request.size + 1)
-  if (all.length <= request.size) return all
+async function pickRuns(
+  db: Kysely<Tables>,
+  request: SampleRequest,
+  { of, ofAnyEnd }: RunCounts,
+): Promise<Picked[]> {
+  if (of <= request.size && ofAnyEnd <= request.size * LOOK_MAX)
+    return firstOfSlices(db, request, [0], 1, request.size)
   const count = Math.min(SLICES, request.size)
   const bySlice = new Map<number, Picked[]>()
   let slices = Array.from({ length: count }, (_, i) => i)
@@ -80,7 +87,7 @@ async function pickRuns(db: Kysely<Tables>, request: SampleRequest): Promise<Pic
     for (const row of rows) bySlice.get(row.slice)?.push(row)
     slices = slices.filter((slice) => bySlice.get(slice)?.length === quota)
     const lacking = request.size - [...bySlice.values()].reduce((sum, { length }) => sum + length, 0)
-    if (lacking <= 0 || slices.length === 0) break
+    if (lacking <= request.size * LACKING_SHARE || slices.length === 0) break
     quota += Math.max(1, Math.floor(lacking / slices.length))
     slices = evenly(slices, lacking)
   }
@@ -158,21 +165,29 @@ function stepsOf(tuples: readonly StepTuple[]): RunFacts['steps'] {
 
 const parsed = (json: unknown): unknown => (typeof json === 'string' ? JSON.parse(json) : json)
 
+interface RunCounts {
+  of: number
+  ofTruncated: boolean
+  /** Those that ended otherwise, or not yet, with them. */
+  ofAnyEnd: number
+}
+
 /** Counts by indexes alone: runs that went well are what is left of all. */
-async function countRuns(
-  db: Kysely<Tables>,
-  request: SampleRequest,
-): Promise<{ of: number; ofTruncated: boolean }> {
-  const count = async (more: readonly RawBuilder<boolean>[]): Promise<number> => {
-    const some = sql`select from ${sql.table(request.table)} where ${allOf([...conditionsOf(request), ...more])} limit ${COUNT_MAX + 1}`
-    const { rows } = await sql<{ n: string }>`select count(*) as n from (${some}) as counted`.execute(db)
-    return Number(rows[0]?.n)
-  }
-  const ofStatus = (status: TraceStatus): Promise<number> => count([sql`status = ${status}`])
-  let bad = 0
-  for (const status of BAD) bad += await ofStatus(status)
-  if (request.ended === 'badly') return { of: Math.min(bad, COUNT_MAX), ofTruncated: bad > COUNT_MAX }
-  const all = await count([])
-  if (all > COUNT_MAX) return { of: COUNT_MAX, ofTruncated: true }
-  return { of: all - bad - (await ofStatus('running')), ofTruncated: false }
+async function countRuns(db: Kysely<Tables>, request: SampleRequest): Promise<RunCounts> {
+  const count = (more: readonly RawBuilder<boolean>[]): RawBuilder<string> =>
+    sql`(select count(*) from (select from ${sql.table(request.table)}
+          where ${allOf([...conditionsOf(request), ...more])} limit ${COUNT_MAX + 1}) as counted)`
+  const ofStatus = (status: TraceStatus): RawBuilder<string> => count([sql`status = ${status}`])
+  const isWell = request.ended === 'well'
+  const { rows } = await sql<Record<'bad' | 'running' | 'any_end', string>>`
+    select ${sql.join(BAD.map(ofStatus), sql` + `)} as bad,
+           ${isWell ? ofStatus('running') : sql`0`} as running,
+           ${isWell ? count([]) : sql`0`} as any_end`.execute(db)
+  const [bad, running, anyEnd] = [rows[0]?.bad, rows[0]?.running, rows[0]?.any_end].map(Number) as [
+    number,
+    number,
+    number,
+  ]
+  const of = isWell && anyEnd <= COUNT_MAX ? anyEnd - bad - running : isWell ? anyEnd : bad
+  return { of: Math.min(of, COUNT_MAX), ofTruncated: of > COUNT_MAX, ofAnyEnd: isWell ? anyEnd : bad }
 }
