@@ -6,7 +6,7 @@ import type { TraceConditions } from './trace-conditions.ts'
 import { allOf, beyond, type FoundRow, listOf, type Search, windowOf } from './trace-list.ts'
 
 /** Most rows that are fetched at once: of a slice with more, a part is asked for. */
-const FETCH_MAX = 2_000
+const FETCH_MAX = 3_000
 const WIDTH_MIN_MS = 1_000
 /** Of the first slice, of which little is known: to tell the pages of 100,000 traces takes 1.4 ms. */
 const WIDTH_FIRST_MAX_MS = 86_400_000
@@ -14,7 +14,7 @@ const WIDTH_FIRST_MAX_MS = 86_400_000
 const CHANGE_MAX = 16
 /** So often more may be found than are fetched, and so many be fetched in all, before it is not rare. */
 const CROWDS_MAX = 2
-const FETCHED_MAX = 3 * FETCH_MAX
+const FETCHED_MAX = 2 * FETCH_MAX
 
 // Few rows match, whatever the planner believes. So what is left to it are bitmaps, which one or several indexes make; exact ones, as
 // those of millions of traces are not by default.
@@ -40,7 +40,7 @@ export async function pickOut(
 ): Promise<FoundRow[]> {
   const found: FoundRow[] = []
   let left = spanOf(await monthSlices(trx, search.table, SETTINGS), search)
-  let width = Math.min(2 * widthMs, WIDTH_FIRST_MAX_MS)
+  let width = Math.min(widthMs, WIDTH_FIRST_MAX_MS)
   let fetchedPerMs: number | undefined
   let crowds = 0
   let fetchedInAll = 0
@@ -53,7 +53,7 @@ export async function pickOut(
       continue
     }
     const whole: Slice | undefined = [left, monthAtBegin(left, search)].find(
-      (span) => fetchedPerMs !== undefined && fetchedPerMs * lengthOf(wholeMonths(span)) <= FETCH_MAX / 2,
+      (span) => fetchedPerMs !== undefined && fetchedPerMs * lengthOf(wholeMonths(span)) <= 0.75 * FETCH_MAX,
     )
     const slice = whole ?? beginOf(left, Math.max(WIDTH_MIN_MS, Math.ceil(width)), search)
     const { rows, fetched } = await fetchSlice(trx, conditions, rest, slice, whole !== undefined)
@@ -66,7 +66,7 @@ export async function pickOut(
     }
     found.push(...rows)
     left = without(left, slice)
-    fetchedPerMs = Math.max(1, fetched) / lengthOf(slice)
+    fetchedPerMs = Math.max(1, fetched) / lengthOf(whole === undefined ? slice : wholeMonths(slice))
     const change = Math.min((2 * rest.count) / Math.max(1, rows.length), FETCH_MAX / 2 / Math.max(1, fetched))
     width = lengthOf(slice) * Math.min(CHANGE_MAX, Math.max(1 / CHANGE_MAX, change))
   }
@@ -119,19 +119,23 @@ const wholeMonths = ({ fromMs, toMs }: Slice): Slice => ({
 
 /**
  * The first rows of a slice that match, and how many the rare condition alone has found; of more than FETCH_MAX, that there are more.
- * `whole`: it is looked for in all of the months, where few have it: to tell the pages of a long time takes longer than to read those.
+ * `inWholeMonths`: without a look at times, where few have it: to tell the pages of three weeks of two million traces takes as long as to read 3,000 traces.
  */
 async function fetchSlice(
   trx: Transaction<Tables>,
-  { inOrder, statuses, rest, skillAndRest }: TraceConditions,
+  { inOrder, statuses, rest, withDuration }: TraceConditions,
   search: Search,
   slice: Slice,
-  whole: boolean,
+  inWholeMonths: boolean,
 ): Promise<{ rows: FoundRow[]; fetched: number }> {
   const bounds = [...boundsOf(search), within(slice)]
-  const where = whole ? [within(wholeMonths(slice))] : bounds
-  const find = [...skillAndRest, ...findable(rest), ...where]
-  const check = [...inOrder, ...statusIn(statuses), ...rest.map((one) => one.check), ...bounds]
+  const others = [...inOrder, ...statusIn(statuses)]
+  const find = [
+    ...withDuration,
+    ...findable(rest),
+    ...(inWholeMonths ? [within(wholeMonths(slice))] : bounds),
+  ]
+  const check = [...others, ...rest.map((one) => one.check), ...bounds]
   // Cut before it is put in order, so that indexes by anything but time are of use.
   const { rows } = await sql<FoundRow & { fetched: number }>`
     with fetched as materialized (

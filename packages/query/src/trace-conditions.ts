@@ -2,6 +2,7 @@ import type { TraceStatus } from '@stepwell/protocol'
 import { wordHashes, wordsOf } from '@stepwell/protocol/failures'
 import { type RawBuilder, sql } from 'kysely'
 import type * as z from 'zod'
+import { tookFrom, tookUpTo } from './duration-class.ts'
 import type { findSchema } from './input.ts'
 
 /** Filters, validated. */
@@ -22,8 +23,8 @@ export interface TraceConditions {
   /** One of these, each with such an index; undefined: whatever the status. */
   statuses: readonly TraceStatus[] | undefined
   rest: RestCondition[]
-  /** Of `inOrder` those that an index of the rest has too. */
-  skillAndRest: RawBuilder<boolean>[]
+  /** Of these and of `inOrder` those that an index of the rest has too, which finds them together. */
+  withDuration: RawBuilder<boolean>[]
 }
 
 /**
@@ -48,18 +49,27 @@ export function conditionsOf(
   if (mistaken.length > 0) inOrder.push(sql`error_signature <> all(${mistaken}::bigint[])`)
 
   const rest: RestCondition[] = []
-  const indexed = (check: RawBuilder<boolean>): void => void rest.push({ check, find: check })
-  if (minDurationMs !== undefined) indexed(sql`total_duration_ms >= ${minDurationMs}`)
-  if (maxDurationMs !== undefined) indexed(sql`total_duration_ms <= ${maxDurationMs}`)
-  if (metadata !== undefined) indexed(sql`metadata @> ${metadata}::jsonb`)
+  if (minDurationMs !== undefined) rest.push(tookFrom(minDurationMs))
+  if (maxDurationMs !== undefined) rest.push(tookUpTo(maxDurationMs))
+  if (metadata !== undefined) {
+    const contains = sql<boolean>`metadata @> ${metadata}::jsonb`
+    rest.push({ check: contains, find: contains })
+  }
   if (errorText !== undefined) rest.push(hasWords(errorText, signatures))
   if (stepName !== undefined) rest.push({ check: hasStep(stepName) })
   // Runs that went well are the many: they are in no index by status.
   const isMany = status?.includes('success') ?? false
   if (isMany) rest.push({ check: sql`status = any(${status})` })
-  const hasDuration = minDurationMs !== undefined || maxDurationMs !== undefined
-  const skillAndRest = hasDuration && skill !== undefined ? inOrder.slice(0, 1) : []
-  return { inOrder, statuses: isMany ? undefined : status, rest, skillAndRest }
+  // Those that the index of duration classes has too.
+  const withDuration =
+    minDurationMs === undefined && maxDurationMs === undefined
+      ? []
+      : [
+          ...(skill === undefined ? [] : [sql<boolean>`skill_name = ${skill}`]),
+          ...(status === undefined ? [] : [sql<boolean>`status = any(${status})`]),
+          ...(errorText === undefined ? [] : [sql<boolean>`status = 'failed'`]),
+        ]
+  return { inOrder, statuses: isMany ? undefined : status, rest, withDuration }
 }
 
 /**
