@@ -89,31 +89,24 @@ export class DurationSketch {
     }
   }
 
-  /** Adds what `encode` wrote. */
-  addEncoded(reader: ByteReader): void {
+  /** Adds what `encode` wrote, to another one too where that is given. */
+  addEncoded(reader: ByteReader, other?: DurationSketch): void {
     const none = reader.number()
-    this.#none += none
-    this.#count += none
     const filled = reader.number()
-    if (filled === 0) return
-    const sign = reader.number()
-    const first = sign % 2 === 1 ? -(sign + 1) / 2 : sign / 2
-    this.#reach(first, first + reader.number())
-    const bins = this.#bins
-    const { bytes } = reader
-    let at = first - this.#low
-    for (let i = 0; i < filled; i++) {
-      // Most are one byte each: this loop is most of what statistics cost.
-      let gap = bytes[reader.at] as number
-      if (gap < 128) reader.at += 1
-      else gap = reader.number()
-      let count = bytes[reader.at] as number
-      if (count < 128) reader.at += 1
-      else count = reader.number()
-      at += gap
-      bins[at] = (bins[at] as number) + count
-      this.#count += count
+    let count = none
+    if (filled > 0) {
+      const sign = reader.number()
+      const first = sign % 2 === 1 ? -(sign + 1) / 2 : sign / 2
+      const last = first + reader.number()
+      const bins = this.#reach(first, last)
+      const others = other === undefined ? undefined : other.#reach(first, last)
+      count += addPairs(reader, filled, bins, first - this.#low, others, other && first - other.#low)
     }
+    this.#none += none
+    this.#count += count
+    if (other === undefined) return
+    other.#none += none
+    other.#count += count
   }
 
   /** The first and the last bin that have something, and how many do; without any the last is -1. */
@@ -129,10 +122,10 @@ export class DurationSketch {
     return { first, last, count }
   }
 
-  /** Makes room for bins from one index to another. */
-  #reach(first: number, last: number): void {
+  /** Makes room for bins from one index to another; gives the bins. */
+  #reach(first: number, last: number): number[] {
     const { length } = this.#bins
-    if (length > 0 && first >= this.#low && last < this.#low + length) return
+    if (length > 0 && first >= this.#low && last < this.#low + length) return this.#bins
     // More on the side where it lacks: durations of one thing lie near one another, and each time costs a copy.
     const more = Math.max(MORE, length >> 1)
     const low = length === 0 ? first - more : first < this.#low ? first - more : this.#low
@@ -143,7 +136,38 @@ export class DurationSketch {
     for (let i = 0; i < length; i++) bins[i + shift] = this.#bins[i] as number
     this.#low = low
     this.#bins = bins
+    return bins
   }
 }
 
 const MORE = 16
+
+/**
+ * Adds so many pairs of a gap and a count to bins, and to others, from one place on; gives the sum of the counts. Most numbers are a byte
+ * each: this loop is most of what statistics cost.
+ */
+function addPairs(
+  reader: ByteReader,
+  pairs: number,
+  bins: number[],
+  begin: number,
+  others: number[] | undefined,
+  otherBegin = 0,
+): number {
+  const { bytes } = reader
+  let sum = 0
+  let at = 0
+  for (let i = 0; i < pairs; i++) {
+    let gap = bytes[reader.at] as number
+    if (gap < 128) reader.at += 1
+    else gap = reader.number()
+    let count = bytes[reader.at] as number
+    if (count < 128) reader.at += 1
+    else count = reader.number()
+    at += gap
+    bins[begin + at] = (bins[begin + at] as number) + count
+    if (others !== undefined) others[otherBegin + at] = (others[otherBegin + at] as number) + count
+    sum += count
+  }
+  return sum
+}

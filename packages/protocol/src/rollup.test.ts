@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { ByteWriter } from './bytes.ts'
+import { ByteReader, ByteWriter } from './bytes.ts'
 import type { StepTuple } from './delta.ts'
 import { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX } from './rollup.ts'
 import { RunRollup } from './run-rollup.ts'
-import { addOverview, OverviewWriter } from './skill-overview.ts'
+import { addOverview, encodeOverview } from './skill-overview.ts'
 import { STEP_STATUSES, TRACE_STATUSES } from './trace.ts'
 
 const ms = fc.integer({ min: 0, max: 1e7 }).map((us) => us / 1_000)
@@ -88,26 +88,45 @@ it('tells a thousand names of steps apart, and counts the others together', () =
   expect(rollup.steps.get(OTHER_STEPS)?.runs.count).toBeGreaterThanOrEqual(5)
 })
 
+const bytesOf = (runs: RunRollup | undefined): Uint8Array => {
+  const bytes = new ByteWriter()
+  runs?.encode(bytes)
+  return bytes.bytes()
+}
+
 it('keeps what skills came to apart in an overview, and passes over those that are not wanted', () => {
   fc.assert(
-    fc.property(fc.dictionary(fc.string(), traces), fc.string(), (bySkill, wanted) => {
-      const writer = new OverviewWriter()
+    fc.property(fc.dictionary(fc.string(), traces), fc.string(), (bySkill, unwanted) => {
       const rollups = new Map(Object.entries(bySkill).map(([skill, list]) => [skill, rollupOf(list).runs]))
-      for (const [skill, runs] of rollups) writer.add(skill, runs)
       const read = new Map<string, RunRollup>()
-      addOverview(writer.bytes(), (skill) => {
+      const ofSkill = (skill: string): RunRollup | undefined => {
         const runs = new RunRollup()
         read.set(skill, runs)
-        return skill === wanted ? [] : [runs]
-      })
-      if (read.has(wanted)) rollups.set(wanted, new RunRollup())
-      const bytesOf = (runs: RunRollup | undefined) => {
-        const bytes = new ByteWriter()
-        runs?.encode(bytes)
-        return bytes.bytes()
+        return skill === unwanted ? undefined : runs
       }
+      const all = new RunRollup()
+      addOverview(encodeOverview(rollups), ofSkill)
+      const alone = [...read.values()].map(bytesOf)
+      addOverview(encodeOverview(rollups), ofSkill, all)
+      expect([...read.values()].map(bytesOf)).toEqual(alone)
       expect([...read.keys()]).toEqual([...rollups.keys()])
+      if (read.has(unwanted)) rollups.set(unwanted, new RunRollup())
       for (const [skill, runs] of rollups) expect(bytesOf(read.get(skill))).toEqual(bytesOf(runs))
+      const sum = new RunRollup()
+      for (const runs of rollups.values()) sum.merge(runs)
+      expect(bytesOf(all)).toEqual(bytesOf(sum))
     }),
+  )
+})
+
+it('reads texts as they were written, whichever were read before', () => {
+  fc.assert(
+    fc.property(fc.array(fc.oneof(fc.string(), fc.string({ unit: 'binary', maxLength: 80 }))), (texts) => {
+      const writer = new ByteWriter()
+      for (const text of texts) writer.text(text.toWellFormed())
+      const reader = new ByteReader(writer.bytes())
+      expect(texts.map(() => reader.text())).toEqual(texts.map((text) => text.toWellFormed()))
+    }),
+    { numRuns: 1_000 },
   )
 })

@@ -73,15 +73,22 @@ export class RunRollup {
     this.sketch.encode(writer)
   }
 
-  /** Adds what `encode` wrote. */
-  addEncoded(reader: ByteReader): void {
+  /** Adds what `encode` wrote, to another one too where that is given. */
+  addEncoded(reader: ByteReader, other?: RunRollup): void {
     const { counts } = this
-    counts.running += reader.number()
-    counts.success += reader.number()
-    counts.failed += reader.number()
-    counts.timeout += reader.number()
-    this.sumUs += reader.number()
-    this.maxUs = Math.max(this.maxUs, reader.number())
-    this.sketch.addEncoded(reader)
+    const running = reader.number()
+    const success = reader.number()
+    const failed = reader.number()
+    const timeout = reader.number()
+    const sumUs = reader.number()
+    const maxUs = reader.number()
+    counts.running += running
+    counts.success += success
+    counts.failed += failed
+    counts.timeout += timeout
+    this.sumUs += sumUs
+    if (maxUs > this.maxUs) this.maxUs = maxUs
+    other?.addCounts({ running, success, failed, timeout }, sumUs, maxUs)
+    this.sketch.addEncoded(reader, other?.sketch)
   }
 }

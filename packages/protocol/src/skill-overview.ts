@@ -2,36 +2,31 @@ import { ByteReader, ByteWriter } from './bytes.ts'
 import type { RunRollup } from './run-rollup.ts'
 
 /** What all skills came to in one bucket, as bytes: each skill's name, how long what follows is, and its rollup. */
-export class OverviewWriter {
-  readonly #writer = new ByteWriter()
-
-  /** Adds a skill, each at most once. */
-  add(skill: string, runs: RunRollup): void {
+export function encodeOverview(skills: ReadonlyMap<string, RunRollup>): Uint8Array {
+  const writer = new ByteWriter()
+  for (const [skill, runs] of skills) {
     const own = new ByteWriter()
     runs.encode(own)
-    this.#writer.text(skill)
-    this.#writer.block(own.bytes())
+    writer.text(skill)
+    writer.block(own.bytes())
   }
-
-  bytes(): Uint8Array {
-    return this.#writer.bytes()
-  }
+  return writer.bytes()
 }
 
 /**
- * Reads them. `rollupOf` gives for each skill what it is to be added to; nothing: it is passed over, which costs next to nothing.
- * Throws RangeError where the bytes end too soon.
+ * Adds each skill's rollup to what `rollupOf` gives for it, and to `all` besides, where that is given. A skill for which it gives nothing is passed
+ * over, which costs next to nothing. Throws RangeError where the bytes end too soon.
  */
-export function addOverview(bytes: Uint8Array, rollupsOf: (skill: string) => readonly RunRollup[]): void {
+export function addOverview(
+  bytes: Uint8Array,
+  rollupOf: (skill: string) => RunRollup | undefined,
+  all?: RunRollup,
+): void {
   const reader = new ByteReader(bytes)
   while (!reader.isAtEnd) {
-    const rollups = rollupsOf(reader.text())
+    const rollup = rollupOf(reader.text())
     const end = reader.number() + reader.at
-    const begin = reader.at
-    for (const rollup of rollups) {
-      reader.at = begin
-      rollup.addEncoded(reader)
-    }
+    rollup?.addEncoded(reader, all)
     reader.at = end
   }
 }

@@ -13,4 +13,4 @@ export {
 } from './minute-ranges.ts'
 export { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX, StepRollup } from './rollup.ts'
 export { RunRollup, type StatusCounts } from './run-rollup.ts'
-export { addOverview, OverviewWriter } from './skill-overview.ts'
+export { addOverview, encodeOverview } from './skill-overview.ts'

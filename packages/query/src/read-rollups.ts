@@ -26,13 +26,14 @@ const SPANS_MAX = 100
 
 /**
  * Adds up what the traces of the window came to: rollups where they are what the traces are, else the traces, all from one snapshot.
- * So it is exactly what is stored, whether rollups are kept up or not. `targetsOf` gives what the traces of a skill that started at a
- * time are to be added to.
+ * So it is exactly what is stored, whether rollups are kept up or not. `rollupOf` gives what the traces of a skill are
+ * to be added to, and `allOf` what those that started at a time are to be added to besides.
  */
 export async function addUpRuns(
   db: Kysely<Tables>,
   request: RollupRequest,
-  targetsOf: (skill: string, startedMs: number) => readonly RunRollup[],
+  rollupOf: (skill: string) => RunRollup,
+  allOf: (startedMs: number) => RunRollup | undefined = () => undefined,
 ): Promise<void> {
   const { skill } = request
   await inSnapshot(db, async (trx, extent) => {
@@ -41,17 +42,23 @@ export async function addUpRuns(
     const cover = coverOf(request.window, { ...extent, minutesFrom: extent.rolledFrom }, widest)
     const together = skill === undefined ? cover.rollups : cover.rollups.filter(({ width }) => width === 1)
     for (const row of await readOverviews(trx, together)) {
-      addOverview(bytesOf(row.skills), (name) =>
-        skill === undefined || name === skill ? targetsOf(name, Number(row.started_ms)) : [],
+      const ms = Number(row.started_ms)
+      addOverview(
+        bytesOf(row.skills),
+        (name) => (skill === undefined || name === skill ? rollupOf(name) : undefined),
+        allOf(ms),
       )
     }
     if (skill !== undefined) {
       const apart = cover.rollups.filter(({ width }) => width > 1)
-      for (const row of await readSkillRollups(trx, apart, skill, false))
-        for (const runs of targetsOf(skill, Number(row.started_ms))) addStored(runs, row)
+      for (const row of await readSkillRollups(trx, apart, skill, false)) {
+        const ms = Number(row.started_ms)
+        for (const runs of [rollupOf(skill), allOf(ms)]) if (runs !== undefined) addStored(runs, row)
+      }
     }
-    await eachTrace(trx, request, cover.traces, false, (name, startedMs, { status, durationMs }) => {
-      for (const runs of targetsOf(name, startedMs)) runs.add(status, durationMs)
+    await eachTrace(trx, request, cover.traces, false, (name, ms, { status, durationMs }) => {
+      rollupOf(name).add(status, durationMs)
+      allOf(ms)?.add(status, durationMs)
     })
   })
 }

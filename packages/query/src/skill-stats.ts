@@ -46,18 +46,20 @@ export async function skillStats(
   { skill, window, bucketMs, limit, nowMs }: SkillStatsRequest,
 ): Promise<SkillStatistics> {
   const pieces = bucketMs === undefined ? undefined : cutWindow(window, bucketMs)
-  const bySkill = new Map<string, RunRollup>()
   const byPiece = pieces?.spans.map(() => new RunRollup())
-  await addUpRuns(db, { window, skill, widest: widestWithin(bucketMs) }, (name, ms) => {
+  const pieceOf = (ms: number): RunRollup | undefined => pieces && byPiece?.[pieces.indexOf(ms)]
+  const bySkill = new Map<string, RunRollup>()
+  const ofSkill = (name: string): RunRollup => {
     let rollup = bySkill.get(name)
     if (rollup === undefined) {
       rollup = new RunRollup()
       bySkill.set(name, rollup)
     }
-    return pieces === undefined ? [rollup] : [rollup, byPiece?.[pieces.indexOf(ms)] as RunRollup]
-  })
+    return rollup
+  }
+  await addUpRuns(db, { window, skill, widest: widestWithin(bucketMs) }, ofSkill, pieceOf)
   const total = new RunRollup()
-  for (const rollup of bySkill.values()) total.merge(rollup)
+  for (const rollup of byPiece ?? bySkill.values()) total.merge(rollup)
   const named = [...bySkill].filter(([name]) => name !== '')
   const sorted = named
     .map(([skillName, rollup]) => ({ skillName, rollup, count: rollup.count }))

@@ -171,7 +171,7 @@ export async function mergeWeeks(trx: Transaction<Tables>, [from, to]: MinuteRan
       .where('bucket', '<', timeOf(week + WEEK))
       .execute()
     const runs: BySkill<RunRollup> = new Map()
-    for (const { skills } of days) addOverview(skills, (skill) => [made(runs, skill, () => new RunRollup())])
+    for (const { skills } of days) addOverview(skills, (skill) => made(runs, skill, () => new RunRollup()))
     await writer.putOverview(WEEK, week, runs)
   }
   await writer.flush()

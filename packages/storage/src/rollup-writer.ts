@@ -1,4 +1,4 @@
-import { ByteWriter, OverviewWriter, type Rollup, type RunRollup } from '@stepwell/protocol/statistics'
+import { ByteWriter, encodeOverview, type Rollup, type RunRollup } from '@stepwell/protocol/statistics'
 import { sql, type Transaction } from 'kysely'
 import type { Tables } from './tables.ts'
 
@@ -57,12 +57,10 @@ export class RollupWriter {
   /** Puts what all skills came to; nothing where there are none. */
   async putOverview(width: Width | typeof WEEK, bucket: number, skills: BySkill<RunRollup>): Promise<void> {
     if (skills.size === 0) return
-    const writer = new OverviewWriter()
-    for (const [skill, runs] of skills) writer.add(skill, runs)
     this.#overviews.push({
       width_s: width * 60,
       bucket: timeOf(bucket),
-      skills: Buffer.from(writer.bytes()),
+      skills: Buffer.from(encodeOverview(skills)),
     })
     if (this.#overviews.length >= WRITE_MAX) await this.flush()
   }
