@@ -126,6 +126,8 @@ export function parseAroundRuns(text: string): unknown {
 
 /** The whole runs of a list of deltas, and the texts of what stands between its commas; undefined where it has no such run. */
 function cutAroundRuns(text: string): (WholeRun | string)[] | undefined {
+  // A text that ends otherwise would be cut for ever.
+  if (!text.startsWith('[') || !text.endsWith(']')) return undefined
   const pieces: (WholeRun | string)[] = []
   let hasRuns = false
   let at = 0
@@ -143,5 +145,5 @@ function cutAroundRuns(text: string): (WholeRun | string)[] | undefined {
     pieces.push(text.slice(at, end))
     at = end
   } while (text.charCodeAt(at) === COMMA)
-  return hasRuns && text.startsWith('[') && text.slice(at) === ']' ? pieces : undefined
+  return hasRuns && at === text.length - 1 ? pieces : undefined
 }
