@@ -82,7 +82,9 @@ test('overload: three times of what workers can take, for 60 s: memory stays bou
   for (const { rssMaxBytes } of reports) expect(rssMaxBytes).toBeLessThan(200 << 20)
 
   // It catches up; nothing that was sent is lost, and what was shed shows as missing steps of the runs that it was shed from.
-  await bench.pool.query('drop trigger slow on execution_traces')
+  // Dropping the trigger would lock months before the table, and writers lock the table first.
+  await bench.pool.query(`create or replace function slow() returns trigger language plpgsql as
+    $$ begin return new; end $$`)
   const account = await bench.account(new Map(), { timeoutMs: 60_000 })
   expect({ ...account, unknown: [] }).toMatchObject({
     dead: [],
