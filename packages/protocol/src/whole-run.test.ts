@@ -175,6 +175,17 @@ function expectRow(run: WholeRun, text: string): void {
   expect(JSON.parse(run.steps)).toEqual(steps)
 }
 
+test('a frame that was cut off anywhere is read as it is decoded', () => {
+  const run = JSON.stringify({ t: ID, k: 'build', b: 1, s: [[1, 'a', 0, 1]], n: [1, 1], e: ['s', 1, 1] })
+  const text = `[${run},{"t":"${ID}","n":[1,0]},${run}]`
+  for (const more of ['', ',', ']', '},{"t":"'])
+    for (let length = 0; length <= text.length; length++) {
+      const frame = frameOf(text.slice(0, length) + more, 3)
+      const read = readFrame(frame, NOW)
+      expect(parsed(read), frame.at(-1)).toEqual(decodeFrame(frame, NOW))
+    }
+})
+
 describe('what is left to be parsed', () => {
   const whole = {
     t: ID,
