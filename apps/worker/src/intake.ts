@@ -4,11 +4,12 @@ import {
   encodeTold,
   isCuttable,
   openName,
+  parseTraceId,
   traceIdStart,
   WholeRun,
 } from '@stepwell/protocol'
 import { readFrame, startOf } from '@stepwell/protocol/schema'
-import { boundPayload, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
+import { boundPayload, type DeadLetter, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
@@ -264,7 +265,7 @@ export class Intake {
     const ms = entryTimeMs(id)
     if (ms > (heard.get(producer)?.ms ?? 0)) heard.set(producer, { ms, told: encodeTold(ms, frame.counters) })
     for (const [i, { value, reason }] of refused.entries())
-      this.#letter(ticket, `/${i}`, reason, payloadOf(value), producer)
+      this.#letter(ticket, `/${i}`, reason, payloadOf(value), { producer, ...traceOf(value) })
     const size = Math.ceil(decoded.size / Math.max(1, deltas.length))
     const sentMs = entryMs(id)
     const toFold: { delta: Delta; startedAtMs: number; late: boolean }[] = []
@@ -332,7 +333,13 @@ export class Intake {
     return Math.max(1, Math.ceil(Math.min(this.#checkpointMs, untilLimit)))
   }
 
-  #letter(ticket: Ticket, place: string, reason: string, payload: string, producer?: string): void {
+  #letter(
+    ticket: Ticket,
+    place: string,
+    reason: string,
+    payload: string,
+    from: Pick<DeadLetter, 'producer' | 'traceId'> = {},
+  ): void {
     ticket.open += 1
     const stream = ticket.shard.keys.events
     const letter = {
@@ -342,8 +349,15 @@ export class Intake {
       reason,
       payload,
     }
-    this.#collector.addDead(ticket, producer === undefined ? letter : { ...letter, producer })
+    this.#collector.addDead(ticket, { ...letter, ...from })
   }
+}
+
+/** The trace that a refused delta names, if it does: where it went is asked by its id. */
+function traceOf(value: unknown): Pick<DeadLetter, 'traceId'> {
+  const t = (value as { t?: unknown } | null)?.t
+  const traceId = typeof t === 'string' ? parseTraceId(t) : undefined
+  return traceId === undefined ? {} : { traceId }
 }
 
 /** What was refused, as JSON text: exactly, unless it is too long to be kept or nests so deep that it cannot be written. */

@@ -137,7 +137,8 @@ test('a foreign id with its start is a trace like any other', async () => {
 test('what is malformed goes to the dead letters with its reason, the rest of its frame is stored', async () => {
   const good = wholeDelta('neighbour', 1)
   const deep = `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`
-  await producer.send({ t: 'no uuid', n: [0, 0] }, good, wholeDelta('year 2040', 1, Date.UTC(2040, 0)))
+  const late = wholeDelta('year 2040', 1, Date.UTC(2040, 0))
+  await producer.send({ t: 'no uuid', n: [0, 0] }, good, late)
   await producer.sendFields(
     producer.encode([wholeDelta('deep', 1)]).map((text) => text.replace('{"env":"test"}', deep)),
   )
@@ -145,9 +146,14 @@ test('what is malformed goes to the dead letters with its reason, the rest of it
   await producer.sendFields(['v', '99', ...producer.encode([good]).slice(2)])
   await stored(good.t, 'success')
   await bench.drained()
-  const letters = await bench.rows<{ reason: string }>('select reason from execution_dead_letters')
+  const letters = await bench.rows<{ reason: string; trace_id: string | null }>(
+    'select reason, trace_id from execution_dead_letters',
+  )
   const reasons = letters.map((letter) => letter.reason).sort()
   expect(reasons).toHaveLength(5)
+  // Of a frame that cannot be read nothing is known, and of this one no trace.
+  expect(letters.filter(({ trace_id }) => trace_id === null)).toHaveLength(3)
+  expect(letters.find(({ trace_id }) => trace_id === late.t)?.reason).toMatch(/accepted is/)
   expect(reasons.join('\n')).toMatch(/nested deeper/)
   expect(reasons.join('\n')).toMatch(/not a UUID/)
   expect(reasons.join('\n')).toMatch(/accepted is 2000-01-01/)
