@@ -57,6 +57,17 @@ it('merges parts into the sketch of the whole, in whatever order', () => {
   )
 })
 
+it('is what it was before, when what was added is taken out', () => {
+  fc.assert(
+    fc.property(fc.array(duration), durations, (a, b) => {
+      const sketch = sketchOf([...a, ...b])
+      for (const value of b) sketch.remove(value)
+      expect(bytesOf(sketch)).toEqual(bytesOf(sketchOf(a)))
+      expect(sketch.count).toBe(a.length)
+    }),
+  )
+})
+
 it('comes back from its bytes, onto nothing and onto another', () => {
   fc.assert(
     fc.property(fc.array(duration), durations, (a, b) => {

@@ -11,6 +11,9 @@ const NONE_MS = 1e-6
  */
 export const SKETCH_RELATIVE_ERROR = 0.01
 
+/** The bin that a duration belongs to. */
+const indexOf = (ms: number): number => Math.ceil(Math.log(ms) / LN_GAMMA)
+
 /**
  * Counts of durations in bins that grow with what is in them, so that any quantile is told to within 1 % of its value, whatever the
  * durations are like; sketches of parts merge into the very sketch of the whole, in any order. A DDSketch without a limit on its bins
@@ -37,10 +40,20 @@ export class DurationSketch {
       this.#none += 1
       return
     }
-    const index = Math.ceil(Math.log(ms) / LN_GAMMA)
+    const index = indexOf(ms)
     this.#reach(index, index)
     const at = index - this.#low
     this.#bins[at] = (this.#bins[at] as number) + 1
+  }
+
+  /** Takes a duration out again that was added to it, or to one that was merged into it. */
+  remove(ms: number): void {
+    this.#count -= 1
+    if (ms <= NONE_MS) this.#none -= 1
+    else {
+      const at = indexOf(ms) - this.#low
+      this.#bins[at] = (this.#bins[at] as number) - 1
+    }
   }
 
   /** Adds what the other has. */

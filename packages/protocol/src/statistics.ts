@@ -1,4 +1,4 @@
-export { ByteWriter } from './bytes.ts'
+export { ByteReader, ByteWriter } from './bytes.ts'
 export { DurationSketch, SKETCH_RELATIVE_ERROR } from './duration-sketch.ts'
 export {
   clipped,

@@ -95,7 +95,8 @@ function inSnapshot(
     .execute(async (trx) => read(trx, await readExtent(trx)))
 }
 
-async function readExtent(trx: Transaction<Tables>): Promise<RollupExtent> {
+/** Of what there are rollups, as this snapshot has it. */
+export async function readExtent(trx: Transaction<Tables>): Promise<RollupExtent> {
   const minute = (column: string): RawBuilder<number> =>
     sql<number>`floor(extract(epoch from ${sql.ref(column)}) / 60)::integer`
   const row = await trx
@@ -186,7 +187,7 @@ const addStored = (runs: RunRollup, row: StoredRollup): void =>
   runs.addStored({ ...row, durations: bytesOf(row.durations) })
 
 /** A lent pool may leave bytea as the text that Postgres sends. */
-const bytesOf = (value: Uint8Array | string): Uint8Array =>
+export const bytesOf = (value: Uint8Array | string): Uint8Array =>
   typeof value === 'string' ? Buffer.from(value.slice(2), 'hex') : value
 
 async function eachTrace(

@@ -1,12 +1,13 @@
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, sql, type Transaction } from 'kysely'
 import { RUNNING_COLUMNS, type RunningRow, type RunningTrace, runningOf } from './running-traces.ts'
+import { settledDurations } from './settled-durations.ts'
 import type { Tables } from './tables.ts'
 
 /** A trace that has been running for longer than such runs take. */
 export interface StuckTrace extends RunningTrace {
   /** Milliseconds since its start. */
   runningMs: number
-  /** Milliseconds that a run of this skill takes: as many as the quantile that was asked for, or `fallbackMs`. */
+  /** Milliseconds that a run of this skill takes: as many as the quantile that was asked for, within 1 %, or `fallbackMs`. */
   limitMs: number
   /** Ended runs that `limitMs` comes from; 0: too few, so it is `fallbackMs`. */
   historyCount: number
@@ -30,7 +31,9 @@ export interface StuckRequest {
 
 /** Most skills with running traces that are looked at: those whose oldest runs longest. */
 const SKILLS_MAX = 500
-/** Newest runs of a skill that its limit comes from, and how many it takes at least. */
+/** Days whose runs a limit comes from, where there were more of them than the newest ones that would be looked at else. */
+const SETTLED_DAYS = 7
+/** Newest runs of a skill that its limit comes from else, and how many it takes at least. */
 const HISTORY = 500
 const HISTORY_MIN = 20
 
@@ -52,7 +55,7 @@ export function stuckTraces(
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (trx) => {
-      const limits = await limitsOf(trx, table, request)
+      const limits = await limitsOf(trx, table, request, nowMs)
       const { rows } = await sql<RunningRow & { limit_ms: number; history: number; running_ms: number }>`
         select ${sql.join(RUNNING_COLUMNS)}, limit_ms, history, running_ms
           from (select t.*, limit_ms, history
@@ -78,24 +81,51 @@ export function stuckTraces(
 
 /** How long runs take of each skill that has running ones. Runs that timed out tell nothing of that. */
 async function limitsOf(
-  db: Kysely<Tables>,
+  trx: Transaction<Tables>,
   table: string,
   { skill, quantile, fallbackMs }: StuckRequest,
+  nowMs: number,
 ): Promise<SkillLimit[]> {
   const ofSkill = skill === undefined ? sql`` : sql`and skill_name = ${skill}`
-  const { rows } = await sql<{ skill_name: string; quantile_ms: number | null; history: number }>`
-    select skill_name, quantile_ms, history
-      from (select skill_name from ${sql.table(table)} where status = 'running' ${ofSkill}
-             group by skill_name order by min(started_at) limit ${SKILLS_MAX}) as running,
-           lateral (select percentile_disc(${quantile}) within group (order by total_duration_ms) as quantile_ms, count(*)::integer as history
+  const { rows } = await sql<{ skill_name: string }>`
+    select skill_name from ${sql.table(table)} where status = 'running' ${ofSkill}
+     group by skill_name order by min(started_at) limit ${SKILLS_MAX}`.execute(trx)
+  const skills = rows.map(({ skill_name }) => skill_name)
+  const settled = await settledDurations(trx, skills, { days: SETTLED_DAYS, nowMs })
+  const isEnough = (name: string): boolean => (settled.get(name)?.count ?? 0) > HISTORY
+  const newest = await newestLimits(
+    trx,
+    table,
+    quantile,
+    skills.filter((name) => !isEnough(name)),
+  )
+  return skills.map((name): SkillLimit => {
+    const sketch = settled.get(name)
+    if (sketch !== undefined && isEnough(name))
+      return { skill_name: name, limit_ms: sketch.quantile(quantile) as number, history: sketch.count }
+    const one = newest.get(name)
+    if (one !== undefined && one.limit_ms !== null && Number(one.history) >= HISTORY_MIN)
+      return { skill_name: name, limit_ms: Number(one.limit_ms), history: Number(one.history) }
+    return { skill_name: name, limit_ms: fallbackMs, history: 0 }
+  })
+}
+
+/** How long the newest runs of each of these skills took, those that ended by themselves. */
+async function newestLimits(
+  trx: Transaction<Tables>,
+  table: string,
+  quantile: number,
+  skills: readonly string[],
+): Promise<Map<string, { limit_ms: number | null; history: number }>> {
+  if (skills.length === 0) return new Map()
+  const { rows } = await sql<{ skill_name: string; limit_ms: number | null; history: number }>`
+    select skill_name, limit_ms, history
+      from unnest(${skills}::text[]) as running(skill_name),
+           lateral (select percentile_disc(${quantile}) within group (order by total_duration_ms) as limit_ms, count(*)::integer as history
                       from (select status, total_duration_ms from ${sql.table(table)} as ended
                              where ended.skill_name = running.skill_name order by started_at desc limit ${HISTORY}) as newest
                      where status in ('success', 'failed') and total_duration_ms is not null) as ended`.execute(
-    db,
+    trx,
   )
-  return rows.map(({ skill_name, quantile_ms, history }) =>
-    quantile_ms !== null && Number(history) >= HISTORY_MIN
-      ? { skill_name, limit_ms: Number(quantile_ms), history: Number(history) }
-      : { skill_name, limit_ms: fallbackMs, history: 0 },
-  )
+  return new Map(rows.map((row) => [row.skill_name, row]))
 }

@@ -296,10 +296,11 @@ export class TraceQuery implements AsyncDisposable {
   }
 
   /**
-   * Traces that have been running for longer than the p99 (`quantile`, default: 0.99) of their skill's newest runs that ended by
-   * themselves, and the step that each hangs in, since when. Of a skill with fewer than 20 such runs those over `fallbackMs` (default:
+   * Traces that have been running for longer than the p99 (`quantile`, default: 0.99) of their skill's runs that ended by themselves, and
+   * the step that each hangs in, since when. Those runs are all of the last seven days that are over, in UTC, as far as they are rolled up; of a skill that
+   * had at most 500 in them, the newest 500; where fewer than 20 of these ended by themselves, those over `fallbackMs` count (default:
    * 3,600,000, an hour). Those first that are over it by the greatest factor; at most `limit` (default: 100), and whether there are more.
-   * Costs a few hundred rows for each skill with running traces, of which at most 500 are looked at.
+   * Costs a few rows for each skill with running traces, of those with few runs a few hundred; at most 500 skills are looked at.
    */
   async findStuck(
     options: { skill?: string; quantile?: number; fallbackMs?: number; limit?: number } = {},

@@ -1,6 +1,6 @@
 import { type Delta, newTraceId, type StepTuple } from '@stepwell/protocol'
 import { TraceQuery } from '@stepwell/query'
-import { openDatabase, TraceWriter } from '@stepwell/storage'
+import { type Database, openDatabase, rebuildRollups, TraceWriter } from '@stepwell/storage'
 import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import pg from 'pg'
@@ -8,16 +8,18 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 
 let database: TestDatabase
 let pool: pg.Pool
+let opened: Database
 let writer: TraceWriter
 let query: TraceQuery
 
 beforeAll(async () => {
   database = await createDatabase()
   pool = new pg.Pool({ connectionString: database.url })
-  writer = new TraceWriter(openDatabase(pool))
+  opened = openDatabase(pool)
+  writer = new TraceWriter(opened)
   query = new TraceQuery(pool)
 })
-beforeEach(() => pool.query('truncate execution_traces'))
+beforeEach(() => pool.query('truncate execution_traces, execution_rollups, execution_rollup_marks'))
 afterAll(async () => {
   await query.close()
   await pool.end()
@@ -107,4 +109,49 @@ test('what runs longer than the p99 of its skill hangs, and where; the one furth
   expect(half.stuck.map(({ limitMs }) => limitMs / MINUTE)).toEqual([50, 50])
   expect((await query.findStuck({ skill: 'new', fallbackMs: MINUTE })).stuck).toHaveLength(2)
   await expect(query.findStuck({ quantile: 1 })).rejects.toThrow('quantile must be between 0 and 1')
+})
+
+test('where a week that is over has more than the newest 500 runs, all of them say how long a run takes, timeouts left out', async () => {
+  const day = 24 * 60 * MINUTE
+  const midnight = Math.floor(now / day) * day
+  /** Ended so many days before today. */
+  const past = async (count: number, status: 's' | 'f' | 't', daysAgo: number, minutes: number) => {
+    const deltas = Array.from({ length: count }, (_, i): Delta => {
+      const traceId = newTraceId(midnight - daysAgo * day + i)
+      return { t: traceId, b: 1, k: 'busy', e: [status, minutes * MINUTE, minutes * MINUTE], n: [0, 0] }
+    })
+    await writer.write(
+      deltas.map((delta, i) => ({
+        traceId: delta.t,
+        startedAtMs: midnight - daysAgo * day + i,
+        said: [{ producer: '', delta }],
+        known: false,
+      })),
+    )
+  }
+  const limitOf = async (): Promise<[minutes: number, historyCount: number]> => {
+    const { stuck } = await query.findStuck({ skill: 'busy' })
+    expect(stuck.map(({ trace }) => trace.traceId)).toEqual([hanging])
+    const [one] = stuck as [(typeof stuck)[0]]
+    return [one.limitMs / MINUTE, one.historyCount]
+  }
+  const hanging = await running('busy', 300 * MINUTE)
+  // Beyond the week; then a slow run in fifty; timeouts, all longer; and the newest 500, all quick.
+  await past(600, 's', 9, 200)
+  await past(20, 'f', 5, 60)
+  await past(480, 's', 4, 10)
+  await past(100, 't', 3, 120)
+  await past(500, 's', 1, 10)
+  // Nothing is rolled up: what is newest, this one among them.
+  expect(await limitOf()).toEqual([10, 499])
+  await rebuildRollups(opened)
+  const [minutes, count] = await limitOf()
+  expect(count).toBe(1_000)
+  expect(Math.abs(minutes - 60)).toBeLessThanOrEqual(0.6)
+  // Written to since, the day of the slow ones says nothing; of the others there are enough.
+  await past(1, 's', 5, 60)
+  expect((await limitOf()).map(Math.round)).toEqual([10, 980])
+  // Of the rest there are not.
+  await past(1, 's', 4, 60)
+  expect(await limitOf()).toEqual([10, 499])
 })
