@@ -6,6 +6,7 @@ import {
   dropPartitionsBefore,
   openDatabase,
   parseRetentionRules,
+  rebuildFailures,
   rebuildRollups,
   refreshRollups,
   TraceGoneError,
@@ -21,6 +22,7 @@ const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 const SKILLS = ['build', 'deploy', 'ß "q"', 'rare']
+const MESSAGES = ['timeout of 5 ms', 'timeout of 7 ms', 'connection refused', 'disk is full', '']
 const SEED = 20_261_126
 
 let database: TestDatabase
@@ -43,6 +45,7 @@ interface StoredTrace {
   status: TraceStatus
   started_at: Date
   total_duration_ms: number | null
+  failure_pattern: string | null
   steps: StepTuple[]
 }
 
@@ -104,7 +107,7 @@ async function expectTruth(
   bucket: 'minute' | 'hour' | 'day' | number,
 ): Promise<void> {
   const { rows } = await opened.pool.query<StoredTrace>(
-    'select skill_name, status, started_at, total_duration_ms, steps from execution_traces where started_at >= $1 and started_at <= $2',
+    'select skill_name, status, started_at, total_duration_ms, failure_pattern, steps from execution_traces where started_at >= $1 and started_at <= $2',
     [new Date(sinceMs), new Date(untilMs)],
   )
   const window = { since: sinceMs, until: untilMs }
@@ -124,6 +127,21 @@ async function expectTruth(
   const lasting = ({ total, skills }: typeof all) =>
     [total, ...skills].map((numbers) => ({ ...numbers, perSecond: 0 }))
   expect(lasting(uncut)).toEqual(lasting(all))
+
+  const failures = rows.filter(({ failure_pattern: pattern }) => pattern !== null)
+  const groups = Map.groupBy(failures, ({ failure_pattern: pattern }) => pattern)
+  const told = await query.listFailureGroups({ ...window, limit: 100 })
+  expect(told.failureCount).toBe(failures.length)
+  expect(new Map(told.groups.map(({ groupId, count, lastSeen }) => [groupId, [count, lastSeen]]))).toEqual(
+    new Map(
+      [...groups].map(([pattern, list]) => [
+        BigInt.asUintN(64, BigInt(pattern as string))
+          .toString(16)
+          .padStart(16, '0'),
+        [list.length, new Date(Math.max(...list.map(({ started_at: at }) => at.getTime())))],
+      ]),
+    ),
+  )
 
   const own = rows.filter((row) => row.skill_name === SKILLS[0])
   const one = await query.skillStats({ ...window, skill: SKILLS[0] as string })
@@ -200,7 +218,15 @@ test('whatever is written, changed, deleted, dropped and rolled up, in whatever 
         const delta: Delta = { t: newTraceId(someTime()), b: 1, k: pick(SKILLS), s: steps(), n: [3, 3] }
         return random() < 0.3
           ? delta
-          : { ...delta, e: [pick(['s', 'f', 't'] as const), int(9_000), int(9_000_000) / 1_000] }
+          : {
+              ...delta,
+              e: [
+                pick(['s', 'f', 'f', 't'] as const),
+                int(9_000),
+                int(9_000_000) / 1_000,
+                ...(random() < 0.8 ? [pick(MESSAGES)] : []),
+              ] as never,
+            }
       })
       known.push(...deltas)
       await write(deltas)
@@ -227,6 +253,13 @@ test('whatever is written, changed, deleted, dropped and rolled up, in whatever 
       nowMs += pick([10_000, 15 * MINUTE, HOUR, DAY])
     },
     rebuild: () => rebuildRollups(opened),
+    // A worker of a version before does not count failures.
+    forget: () =>
+      opened.pool.query(
+        `update execution_rollup_overviews set failure_patterns = null, failure_counts = null, failures_last = null
+          where width_s = 86400 and extract(day from bucket)::integer % 3 = $1`,
+        [int(3)],
+      ),
     drop: () => dropPartitionsBefore(opened, startMs - 35 * DAY),
     // A month is written anew while others write to it, and roll it up.
     retain: () =>
@@ -251,7 +284,7 @@ test('whatever is written, changed, deleted, dropped and rolled up, in whatever 
     'later',
   ]
   for (let round = 0; round < 40; round++) {
-    const what = random() < 0.15 ? pick(['rebuild', 'drop', 'retain']) : pick(often)
+    const what = random() < 0.15 ? pick(['rebuild', 'drop', 'retain', 'forget']) : pick(often)
     await doing[what]?.()
     const sinceMs = pick([startMs - 45 * DAY, someTime(), Math.floor(someTime() / DAY) * DAY])
     const untilMs = Math.max(
@@ -267,4 +300,48 @@ test('whatever is written, changed, deleted, dropped and rolled up, in whatever 
       throw new Error(`seed ${SEED}, round ${round}, after ${what}: ${error.message}`, { cause: error })
     })
   }
+})
+
+test('failures that get another pattern count for that at once', async () => {
+  const own = await createDatabase()
+  const database = openDatabase(own.url)
+  await using query = new TraceQuery(own.url)
+  await using storage = new TraceStorage(own.url)
+  // In a week that is over.
+  const weekMs = Math.floor(Date.now() / (7 * DAY)) * 7 * DAY - 7 * DAY
+  const ids = [0, 1, 2, 6.99].map((days) => newTraceId(weekMs + days * DAY))
+  for (const [i, days] of [0, 1, 2, 6.99].entries())
+    await storage.finalizeTrace(
+      {
+        traceId: ids[i] as string,
+        skillName: 'build',
+        startedAt: new Date(weekMs + days * DAY),
+        completedAt: new Date(),
+        errorMessage: 'disk is full',
+        steps: [],
+      },
+      'failed',
+    )
+  // As a version before would have it.
+  await database.pool.query(
+    `insert into failure_patterns (pattern_id, group_id, first_seen, seen_until, pattern_version, pattern)
+     select 7, 7, first_seen, seen_until, 0, 'disk' from failure_patterns`,
+  )
+  await database.pool.query('update execution_traces set failure_pattern = 7')
+  await rebuildRollups(database)
+  const patterns = async () =>
+    (await query.listFailureGroups()).groups.map(({ pattern, count }) => [pattern, count])
+  expect(await patterns()).toEqual([['disk', 4]])
+  await rebuildFailures(database)
+  expect(await patterns()).toEqual([['disk is full', 4]])
+  // What a worker of a version before rolled up is not counted; another day of its week is.
+  await refreshRollups(database, { nowMs: Date.now() + HOUR })
+  await database.pool.query(
+    'update execution_rollup_overviews set failure_patterns = null where width_s = 86400',
+  )
+  await storage.deleteTrace(ids[2] as string)
+  await refreshRollups(database, { nowMs: Date.now() + HOUR })
+  expect(await patterns()).toEqual([['disk is full', 3]])
+  await database.close()
+  await own.drop()
 })

@@ -5,6 +5,7 @@ import {
   FailureCatalogue,
   messageMarks,
   openDatabase,
+  rebuildRollups,
   regroupFailures,
 } from '@stepwell/storage'
 import { from as copyFrom } from 'pg-copy-streams'
@@ -74,6 +75,8 @@ export async function buildFailures(
       await once(stream, 'finish')
     }
     await regroupFailures(database)
+    await rebuildRollups(database)
+    await client.query('vacuum (analyze) execution_rollup_overviews')
     await client.query('vacuum (analyze) execution_traces')
     await client.query('vacuum (analyze) failure_signatures')
     await client.query('vacuum (analyze) failure_patterns')

@@ -1,8 +1,11 @@
 import type { Json } from '@stepwell/protocol'
-import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import type * as z from 'zod'
+import { countedIn, failureCounts } from './failure-counts.ts'
 import { decodeGroupCursor, encodeGroupCursor, type GroupPosition } from './group-cursor.ts'
 import type { failureGroupsSchema } from './input.ts'
+import { inSnapshot } from './read-rollups.ts'
+import type { RollupExtent } from './rollup-cover.ts'
 import { millisecondsOf, type Tables } from './tables.ts'
 
 /** Failures that are one: their messages differ only in what varies. */
@@ -72,9 +75,18 @@ interface GroupRow {
 export const groupIdText = (id: string): string =>
   BigInt.asUintN(64, BigInt(id)).toString(16).padStart(16, '0')
 
-/** The failures of a window by group. Passes them once, in an index of failures alone. */
-export async function listGroups(
+/** The failures of a window by group: from rollups where there are, those of a skill once through an index of failures alone. */
+export function listGroups(
   db: Kysely<Tables>,
+  named: (table: string) => string,
+  asked: FailureGroupsRequest,
+): Promise<FailureGroupPage> {
+  return inSnapshot(db, (trx, extent) => listIn(trx, extent, named, asked))
+}
+
+async function listIn(
+  trx: Transaction<Tables>,
+  extent: RollupExtent,
   named: (table: string) => string,
   { cursor, ...asked }: FailureGroupsRequest,
 ): Promise<FailureGroupPage> {
@@ -86,12 +98,12 @@ export async function listGroups(
   const traces = sql.table(named('execution_traces'))
   const patterns = sql.table(named('failure_patterns'))
   const ofSkill = skill === undefined ? sql`` : sql`and skill_name = ${skill}`
+  const counts =
+    skill === undefined
+      ? await failureCounts(trx, extent, traces, { since, until })
+      : countedIn(traces, sql`started_at >= ${since} and started_at <= ${until} ${ofSkill}`)
   const { rows } = await sql<GroupRow>`
-    with counted as materialized (
-      select failure_pattern as pattern_id, count(*) as count, max(started_at) as last_seen
-        from ${traces}
-       where status = 'failed' and failure_pattern is not null and started_at >= ${since} and started_at <= ${until} ${ofSkill}
-       group by failure_pattern
+    with counted as materialized (${counts}
     ), grouped as (
       select group_id, sum(count)::bigint as count, count(*) as patterns, newest as last_seen,
              array_agg(pattern_id) filter (where last_seen = newest) as last_patterns
@@ -113,10 +125,10 @@ export async function listGroups(
        select trace_id, skill_name, error_message, failed_step from ${traces}
         where failure_pattern = any(last_patterns) and started_at = last_seen ${ofSkill}
         order by trace_id desc limit 1) latest
-     order by count desc, group_id`.execute(db)
+     order by count desc, group_id`.execute(trx)
   const shown = rows.slice(0, limit)
   const notes = await notesOf(
-    db,
+    trx,
     named,
     shown.map((row) => row.group_id),
   )

@@ -84,10 +84,11 @@ export async function addUpSteps(
 
 const widestOfSkill = (widest: Width): Width => (widest > 1_440 ? 1_440 : widest)
 
-function inSnapshot(
+/** Reads in one snapshot, given of what there are rollups in it. */
+export function inSnapshot<T>(
   db: Kysely<Tables>,
-  read: (trx: Transaction<Tables>, extent: RollupExtent) => Promise<void>,
-): Promise<void> {
+  read: (trx: Transaction<Tables>, extent: RollupExtent) => Promise<T>,
+): Promise<T> {
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
@@ -124,7 +125,7 @@ export async function readExtent(trx: Transaction<Tables>): Promise<RollupExtent
 }
 
 /** Width and bounds of each part, as a table. */
-function partsTable(parts: Cover['rollups']): RawBuilder<unknown> {
+export function partsTable(parts: Cover['rollups']): RawBuilder<unknown> {
   const time = (minute: number): string => new Date(minute * 60_000).toISOString()
   return sql`unnest(${parts.map(({ width }) => width * 60)}::integer[],
                     ${parts.map(({ range }) => time(range[0]))}::timestamptz[],
@@ -151,7 +152,8 @@ async function readOverviews(
   return rows
 }
 
-const partOf = (table: string): RawBuilder<boolean> =>
+/** That a rollup belongs to a row of `partsTable`. */
+export const partOf = (table: string): RawBuilder<boolean> =>
   sql<boolean>`${sql.ref(`${table}.width_s`)} = part.width_s
     and ${sql.ref(`${table}.bucket`)} >= part.from_time and ${sql.ref(`${table}.bucket`)} < part.to_time`
 

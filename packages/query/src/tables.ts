@@ -35,6 +35,7 @@ export interface RollupOverviewsTable {
   width_s: number
   bucket: Date
   skills: Uint8Array
+  failure_patterns: string | null
 }
 
 /** The tables that the query package knows. */

@@ -5,6 +5,7 @@ import { type Database, qualified } from './database.ts'
 import { FailureCatalogue } from './failure-catalogue.ts'
 import { type FailureMarks, failureMarks } from './failure-marks.ts'
 import { lateWriteStatement } from './late-writes.ts'
+import { markStatement } from './rollup-marks.ts'
 
 /** What to make anew. */
 export interface RebuildOptions {
@@ -109,6 +110,11 @@ async function mark(
   if (changed.length === 0) return 0
   const table = sql.table(qualified(database.schema, 'execution_traces'))
   const keys = changed.map(({ row }) => ({ traceId: row.trace_id, startedAtMs: row.started_at.getTime() }))
+  const rollups = markStatement(
+    qualified(database.schema, 'execution_rollup_marks'),
+    keys.map(({ startedAtMs }) => startedAtMs),
+    Date.now(),
+  )
   const note = lateWriteStatement(qualified(database.schema, 'execution_late_writes'), keys, Date.now())
   const update = sql`
     with marked as (
@@ -125,6 +131,7 @@ async function mark(
     update ${table} t set error_signature = l.signature, failure_pattern = l.pattern, failed_step = l.step
       from locked l where t.trace_id = l.trace_id and t.started_at = l.started_at`
   return database.db.transaction().execute(async (trx) => {
+    await trx.executeQuery(CompiledQuery.raw(rollups))
     if (note !== undefined) await trx.executeQuery(CompiledQuery.raw(note))
     return Number((await update.execute(trx)).numAffectedRows ?? 0)
   })

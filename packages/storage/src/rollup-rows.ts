@@ -1,6 +1,7 @@
 import type { TraceStatus } from '@stepwell/protocol'
 import { addOverview, type MinuteRange, Rollup, RunRollup } from '@stepwell/protocol/statistics'
 import { type RawBuilder, sql, type Transaction } from 'kysely'
+import { failuresOfDays, failuresOfWeek, NO_FAILURES } from './failure-rollups.ts'
 import { type BySkill, batchesOf, RollupWriter, timeOf, WEEK, type Width } from './rollup-writer.ts'
 import type { RollupsTable, Tables } from './tables.ts'
 
@@ -132,6 +133,7 @@ export async function mergeRollups(
     // Skill by skill, so that memory holds the steps of one.
     .orderBy('into')
     .orderBy('skill_name')
+  const failures = width === 1_440 ? await failuresOfDays(trx, [from, to]) : undefined
   const writer = new RollupWriter(trx)
   let current: { bucket: number; skill: string; rollup: Rollup } | undefined
   let runs: BySkill<RunRollup> = new Map()
@@ -141,7 +143,7 @@ export async function mergeRollups(
     await writer.putRollup(width, bucket, skill, rollup)
     runs.set(skill, rollup.runs)
     if (bucket === next) return
-    await writer.putOverview(width, bucket, runs)
+    await writer.putOverview(width, bucket, runs, failures && (failures.get(bucket) ?? NO_FAILURES))
     runs = new Map()
   }
   for await (const rows of batchesOf<StoredRollup & { into: number }>(trx, select.compile()))
@@ -172,7 +174,7 @@ export async function mergeWeeks(trx: Transaction<Tables>, [from, to]: MinuteRan
       .execute()
     const runs: BySkill<RunRollup> = new Map()
     for (const { skills } of days) addOverview(skills, (skill) => made(runs, skill, () => new RunRollup()))
-    await writer.putOverview(WEEK, week, runs)
+    await writer.putOverview(WEEK, week, runs, await failuresOfWeek(trx, [week, week + WEEK]))
   }
   await writer.flush()
 }

@@ -1,5 +1,6 @@
 import { ByteWriter, encodeOverview, type Rollup, type RunRollup } from '@stepwell/protocol/statistics'
 import { sql, type Transaction } from 'kysely'
+import type { FailureRollup } from './failure-rollups.ts'
 import type { Tables } from './tables.ts'
 
 /** Minutes that a rollup is of: a minute, an hour or a day. */
@@ -54,13 +55,19 @@ export class RollupWriter {
     if (this.#rollups.length >= WRITE_MAX) await this.flush()
   }
 
-  /** Puts what all skills came to; nothing where there are none. */
-  async putOverview(width: Width | typeof WEEK, bucket: number, skills: BySkill<RunRollup>): Promise<void> {
+  /** Puts what all skills came to, of days and weeks with what failed; nothing where there are none. */
+  async putOverview(
+    width: Width | typeof WEEK,
+    bucket: number,
+    skills: BySkill<RunRollup>,
+    failures: FailureRollup | null = null,
+  ): Promise<void> {
     if (skills.size === 0) return
     this.#overviews.push({
       width_s: width * 60,
       bucket: timeOf(bucket),
       skills: Buffer.from(encodeOverview(skills)),
+      ...(failures ?? { failure_patterns: null, failure_counts: null, failures_last: null }),
     })
     if (this.#overviews.length >= WRITE_MAX) await this.flush()
   }

@@ -103,6 +103,10 @@ export interface RollupOverviewsTable {
   bucket: Date
   /** Skill by skill, encoded. */
   skills: Uint8Array
+  /** Of days and weeks which patterns failed, how often and when last: arrays as text, side by side. Null where they were not counted. */
+  failure_patterns: string | null
+  failure_counts: string | null
+  failures_last: string | null
 }
 
 /** `execution_rollup_state`, a single row: of what there are rollups. Before `rolled_from` there are none. */
