@@ -91,17 +91,6 @@ test('a frame is read as it is decoded, whatever is in it', () => {
   expect(runs).toBeGreaterThan(300)
 })
 
-test('a frame that is cut off, or goes on behind its end, is refused as it is decoded', () => {
-  const text = JSON.stringify({ t: ID, k: 'a', b: 1, s: [[1, 'b', 0, 1]], n: [1, 1], e: ['s', 1, 1] })
-  const whole = `[${text},${text}]`
-  expect(readFrame(frameOf(whole, 2), NOW)).toMatchObject({ deltas: [{ stepCount: 1 }, { stepCount: 1 }] })
-  for (let length = 0; length <= whole.length; length++)
-    for (const more of ['', ',', ']', '[', ',]', '},{"t":"', ' ']) {
-      const frame = frameOf(whole.slice(0, length) + more, 2)
-      expect(parsed(readFrame(frame, NOW))).toEqual(decodeFrame(frame, NOW))
-    }
-})
-
 test('a run tells what its row has, and its steps as they are stored', () => {
   let seen = 0
   fc.assert(
@@ -175,10 +164,11 @@ function expectRow(run: WholeRun, text: string): void {
   expect(JSON.parse(run.steps)).toEqual(steps)
 }
 
-test('a frame that was cut off anywhere is read as it is decoded', () => {
+test('a frame that is cut off, or goes on behind its end, is read as it is decoded', () => {
   const run = JSON.stringify({ t: ID, k: 'build', b: 1, s: [[1, 'a', 0, 1]], n: [1, 1], e: ['s', 1, 1] })
   const text = `[${run},{"t":"${ID}","n":[1,0]},${run}]`
-  for (const more of ['', ',', ']', '},{"t":"'])
+  expect(readFrame(frameOf(text, 3), NOW)).toMatchObject({ deltas: [{ stepCount: 1 }, {}, { stepCount: 1 }] })
+  for (const more of ['', ',', ']', '[', ',]', '},{"t":"', ' '])
     for (let length = 0; length <= text.length; length++) {
       const frame = frameOf(text.slice(0, length) + more, 3)
       const read = readFrame(frame, NOW)

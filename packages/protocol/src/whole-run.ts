@@ -142,8 +142,6 @@ function cutAroundRuns(text: string): (WholeRun | string)[] | undefined {
     }
     const cut = text.indexOf(DELTA_CUT, at)
     const end = cut < 0 ? text.length - 1 : cut + 1
-    // Behind a comma that ends the text there is nothing: without this it would be looked for there for ever.
-    if (end < at) return undefined
     pieces.push(text.slice(at, end))
     at = end
   } while (text.charCodeAt(at) === COMMA)
