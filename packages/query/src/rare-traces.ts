@@ -7,6 +7,8 @@ import { allOf, beyond, type FoundRow, listOf, type Search, windowOf } from './t
 
 /** Most rows that are fetched at once: of a slice with more, a part is asked for. */
 const FETCH_MAX = 3_000
+/** To fetch so many takes 2 ms. */
+const FEW = 500
 const WIDTH_MIN_MS = 1_000
 /** Of the first slice, of which little is known: to tell the pages of 100,000 traces takes 1.4 ms. */
 const WIDTH_FIRST_MAX_MS = 86_400_000
@@ -52,9 +54,10 @@ export async function pickOut(
       left = without(left, slice)
       continue
     }
-    const whole: Slice | undefined = [left, monthAtBegin(left, search)].find(
-      (span) => fetchedPerMs !== undefined && fetchedPerMs * lengthOf(wholeMonths(span)) <= 0.75 * FETCH_MAX,
-    )
+    const whole: Slice | undefined = [left, monthAtBegin(left, search)].find((span) => {
+      const fetched = (fetchedPerMs ?? Infinity) * lengthOf(wholeMonths(span))
+      return fetched <= FEW || (fetched <= 0.75 * FETCH_MAX && 4 * width >= lengthOf(span))
+    })
     const slice = whole ?? beginOf(left, Math.max(WIDTH_MIN_MS, Math.ceil(width)), search)
     const { rows, fetched } = await fetchSlice(trx, conditions, rest, slice, whole !== undefined)
     fetchedInAll += fetched
@@ -67,7 +70,10 @@ export async function pickOut(
     found.push(...rows)
     left = without(left, slice)
     fetchedPerMs = Math.max(1, fetched) / lengthOf(whole === undefined ? slice : wholeMonths(slice))
-    const change = Math.min((2 * rest.count) / Math.max(1, rows.length), FETCH_MAX / 2 / Math.max(1, fetched))
+    const change = Math.min(
+      (2 * (search.count - found.length)) / Math.max(1, rows.length),
+      FETCH_MAX / 2 / Math.max(1, fetched),
+    )
     width = lengthOf(slice) * Math.min(CHANGE_MAX, Math.max(1 / CHANGE_MAX, change))
   }
   return found

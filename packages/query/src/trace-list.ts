@@ -40,6 +40,8 @@ export const listOf = (
 export interface Look {
   /** Those that fulfil the conditions; not more than the search wants. */
   rows: FoundRow[]
+  /** The place of the first that was looked at; undefined where there are none. */
+  first: Position | undefined
   /** The place of the last that was looked at; undefined where there were not so many, or fewer were enough. */
   last: Position | undefined
 }
@@ -53,16 +55,19 @@ export async function lookAt(
   conditions: readonly RawBuilder<boolean>[],
 ): Promise<Look> {
   const fulfils = allOf(conditions)
-  // The last one comes too, whatever it is: to ask for its place by itself would be to look again.
+  // The first and the last come too, whatever they are: to ask for their places by themselves would be to look again.
   const { rows } = await sql<FoundRow & { nth: string; fulfils: boolean | null }>`
     select ${sql.join(FOUND_COLUMNS)}, nth, ${fulfils} as fulfils
       from (select *, row_number() over (${orderOf(direction)}) as nth from (${traces}) as t) as t
-     where (${fulfils}) or nth = ${look} ${orderOf(direction)} limit ${count}`.execute(db)
-  const last = rows.at(-1)
-  const isThere = last !== undefined && Number(last.nth) === look
+     where (${fulfils}) or nth = 1 or nth = ${look} ${orderOf(direction)} limit ${count + 1}`.execute(db)
+  const placeOf = (n: number): Position | undefined => {
+    const row = rows.find(({ nth }) => Number(nth) === n)
+    return row && { startedUs: row.started_us, traceId: row.trace_id }
+  }
   return {
-    rows: rows.filter((row) => row.fulfils),
-    last: isThere ? { startedUs: last.started_us, traceId: last.trace_id } : undefined,
+    rows: rows.filter((row) => row.fulfils).slice(0, count),
+    first: placeOf(1),
+    last: placeOf(look),
   }
 }
 
