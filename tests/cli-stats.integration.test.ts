@@ -2,6 +2,7 @@ import { newTraceId, type Step } from '@stepwell/protocol'
 import { TraceStorage } from '@stepwell/storage'
 import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
+import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { runCli } from './cli-bench.ts'
 
@@ -124,4 +125,21 @@ test('says what cannot be asked, and that there is nothing', async () => {
   expect(answers[0]?.stderr).toContain('whole minutes')
   expect(answers[1]?.stderr).toMatch(/20162 pieces, and 2000 are the most/)
   expect(answers[3]?.stderr).toBe("'none' has not run in this time\n")
+})
+
+test('where retention has removed runs of the window, it is said', async () => {
+  const client = new pg.Client({ connectionString: database.url })
+  await client.connect()
+  await client.query(
+    `insert into execution_retention (month, removed, looked_for, looked_at)
+     values ('2026-10-01', 2, '', now()), ('2026-11-01', 1234, '', now()), ('2026-12-01', 0, '', now())`,
+  )
+  await client.end()
+  const note = 'retention has removed 1,234 runs of 2026-11: counts and rates are of what is left'
+  expect((await run('stats', ...window)).stderr).toContain(note)
+  expect((await run('steps', 'build', ...window)).stderr).toContain(note)
+  const { removed } = JSON.parse((await run('stats', ...window, '--json')).stdout)
+  expect(removed).toEqual([{ month: '2026-11', removed_count: 1_234 }])
+  const before = await run('stats', '--since', '2026-10-31T23:59:59Z', '--until', '2026-12-01')
+  expect(before.stderr).toContain('1,236 runs of 2026-10, 2026-11:')
 })

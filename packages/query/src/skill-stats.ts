@@ -1,6 +1,7 @@
 import { RunRollup } from '@stepwell/protocol/statistics'
 import type { Kysely } from 'kysely'
 import { addUpRuns } from './read-rollups.ts'
+import { removedRuns } from './removed-runs.ts'
 import type { Span } from './rollup-cover.ts'
 import { type RunStatistics, type StatisticsWindow, statisticsOf } from './statistics.ts'
 import type { Tables } from './tables.ts'
@@ -57,7 +58,10 @@ export async function skillStats(
     }
     return rollup
   }
-  await addUpRuns(db, { window, skill, widest: widestWithin(bucketMs) }, ofSkill, pieceOf)
+  const [removed] = await Promise.all([
+    removedRuns(db, window),
+    addUpRuns(db, { window, skill, widest: widestWithin(bucketMs) }, ofSkill, pieceOf),
+  ])
   const total = new RunRollup()
   for (const rollup of byPiece ?? bySkill.values()) total.merge(rollup)
   const named = [...bySkill].filter(([name]) => name !== '')
@@ -71,6 +75,7 @@ export async function skillStats(
   return {
     since: new Date(window.fromMs),
     until: new Date(window.toMs - 1),
+    ...(removed.length === 0 ? {} : { removed }),
     total: of(total, window),
     skills: sorted.slice(0, limit).map(({ skillName, rollup }) => ({ skillName, ...of(rollup, window) })),
     truncated: sorted.length > limit,

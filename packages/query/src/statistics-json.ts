@@ -1,5 +1,6 @@
 import type { JsonObject } from '@stepwell/protocol'
 import { present } from './json-form.ts'
+import type { RemovedRuns } from './removed-runs.ts'
 import type { SkillStatistics, TraceStatistics } from './skill-stats.ts'
 import type { RunStatistics } from './statistics.ts'
 import type { SkillStepStatistics, StepNumbers } from './step-stats.ts'
@@ -8,6 +9,7 @@ import type { SkillStepStatistics, StepNumbers } from './step-stats.ts'
 export function skillStatsJson({
   since,
   until,
+  removed,
   total,
   skills,
   truncated,
@@ -16,6 +18,7 @@ export function skillStatsJson({
   return present({
     since,
     until,
+    removed: removedJson(removed),
     total: traceNumbers(total),
     skills: skills.map(({ skillName, ...numbers }) => ({ skill_name: skillName, ...traceNumbers(numbers) })),
     truncated,
@@ -28,6 +31,7 @@ export function stepStatsJson({
   skillName,
   since,
   until,
+  removed,
   total,
   steps,
   truncated,
@@ -36,6 +40,7 @@ export function stepStatsJson({
     skill_name: skillName,
     since,
     until,
+    removed: removedJson(removed),
     total: traceNumbers(total),
     steps: steps.map(({ stepName, buckets, ...numbers }) =>
       present({
@@ -47,6 +52,12 @@ export function stepStatsJson({
     truncated,
   })
 }
+
+const removedJson = (removed: readonly RemovedRuns[] | undefined) =>
+  removed?.map(({ month, removedCount }) => ({
+    month: month.toISOString().slice(0, 7),
+    removed_count: removedCount,
+  }))
 
 const traceNumbers = (numbers: TraceStatistics): JsonObject =>
   present({ trace_count: numbers.traceCount, ...runNumbers(numbers) })

@@ -1,4 +1,5 @@
 import type { RunRollup } from '@stepwell/protocol/statistics'
+import type { RemovedRuns } from './removed-runs.ts'
 
 /** How often something ran, what came of it and how long it took. Counts are exact; quantiles are within 1 % of the exact ones. */
 export interface RunStatistics {
@@ -24,6 +25,8 @@ export interface RunStatistics {
 export interface StatisticsWindow {
   since: Date
   until: Date
+  /** Months of it from which retention has removed runs: what is told is of the runs that are left. Absent where there are none. */
+  removed?: RemovedRuns[]
 }
 
 /** Statistics of what was counted in so many seconds. */

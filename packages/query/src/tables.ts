@@ -44,6 +44,7 @@ export interface Tables {
   execution_rollups: RollupsTable
   execution_rollup_overviews: RollupOverviewsTable
   execution_rollup_marks: { due_at: Date; minutes: string }
+  execution_retention: { month: Date; removed: string }
   execution_rollup_state: { rolled_from: Date; minutes_from: Date; hours_until: Date; days_until: Date }
 }
 

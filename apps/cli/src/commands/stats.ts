@@ -1,4 +1,10 @@
-import { type RunStatistics, type StatsOptions, skillStatsJson, stepStatsJson } from '@stepwell/query'
+import {
+  type RunStatistics,
+  type StatisticsWindow,
+  type StatsOptions,
+  skillStatsJson,
+  stepStatsJson,
+} from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { counted, durationText, rateText, shareText, timeText } from '../format.ts'
 import { type Column, tableLines } from '../terminal.ts'
@@ -65,6 +71,7 @@ export async function showStats(
     .query()
     .skillStats(skill === undefined ? asked : { ...asked, skill })
   if (json) return writeJson(context, skillStatsJson(stats))
+  noteRemoved(context, stats)
   if (stats.total.traceCount === 0) return context.terminal.note('nothing has run in this time')
   const row = (name: string, { traceCount, ...numbers }: RunStatistics & { traceCount: number }): Row => ({
     name,
@@ -84,6 +91,16 @@ export async function showStats(
     context.terminal.note(`the ${counted(asked.limit, 'skill')} with the most runs; --limit shows more`)
 }
 
+/** Where retention removes successes before failures, what is left of a month has mostly failed. */
+function noteRemoved({ terminal }: CommandContext, { removed = [] }: StatisticsWindow): void {
+  if (removed.length === 0) return
+  const count = removed.reduce((sum, { removedCount }) => sum + removedCount, 0)
+  const months = removed.map(({ month }) => month.toISOString().slice(0, 7)).join(', ')
+  terminal.note(
+    `retention has removed ${counted(count, 'run')} of ${months}: counts and rates are of what is left`,
+  )
+}
+
 /** Statistics of a skill's steps. */
 export async function showSteps(
   context: CommandContext,
@@ -92,6 +109,7 @@ export async function showSteps(
 ): Promise<void> {
   const stats = await context.connections.query().stepStats({ ...asked, skill })
   if (json) return writeJson(context, stepStatsJson(stats))
+  noteRemoved(context, stats)
   if (stats.steps.length === 0)
     return context.terminal.note(
       stats.total.traceCount === 0 ? `'${skill}' has not run in this time` : 'its runs have no steps',
