@@ -1,5 +1,6 @@
 import { monthBounds, monthOfPartition } from '@stepwell/protocol'
 import { sql, type Transaction } from 'kysely'
+import { type Settings, settingsIn } from './planner-settings.ts'
 import type { Tables } from './tables.ts'
 
 /** A span of time: milliseconds since 1970, the second not in it. */
@@ -15,11 +16,10 @@ export interface Slice {
 export async function monthSlices(
   trx: Transaction<Tables>,
   table: string,
-  settings: Readonly<Record<string, string>>,
+  settings: Settings,
 ): Promise<Slice[]> {
-  const set = Object.entries(settings).map(([name, value]) => sql`set_config(${name}, ${value}, true)`)
   const { rows } = await sql<{ name: string }>`
-    with set as materialized (select ${sql.join(set)})
+    with set as materialized (select ${settingsIn(settings)})
     select relname as name from set, pg_inherits join pg_class on oid = inhrelid
      where inhparent = to_regclass(${table}) and not inhdetachpending order by relname`.execute(trx)
   return rows.flatMap(({ name }) => {

@@ -71,11 +71,11 @@ export async function lookAt(
   }
 }
 
-/** The first traces that fulfil the conditions for which there are indexes by time. */
+/** The first traces that fulfil the conditions for which there are indexes by time; null: all of them. */
 export function inTime(
   { inOrder, statuses }: TraceConditions,
   search: Search,
-  count: number,
+  count: number | null,
 ): RawBuilder<unknown> {
   const list = sql`${orderOf(search.direction)} limit ${count}`
   // One by one each status has an index in the order of time; several at once would have to be sorted, all of them.

@@ -1,6 +1,7 @@
 import { wordsOf } from '@stepwell/protocol/failures'
 import type { Kysely, Transaction } from 'kysely'
 import type { Position } from './cursor.ts'
+import { useSettings } from './planner-settings.ts'
 import { pickOut } from './rare-traces.ts'
 import type { Tables } from './tables.ts'
 import { conditionsOf, type TraceConditions } from './trace-conditions.ts'
@@ -48,7 +49,31 @@ async function searchByHashes(
     .transaction()
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
-    .execute((trx) => lookThrough(trx, conditions, search))
+    .execute((trx) =>
+      conditions.rest.some(({ find }) => find !== undefined)
+        ? lookThrough(trx, conditions, search)
+        : lookToTheEnd(trx, conditions, search),
+    )
+}
+
+// The order of time is the only way. Sorted, all that there is would be read first, and the planner would: it takes matches for rarer than they are.
+const IN_ORDER = {
+  enable_seqscan: 'off',
+  enable_bitmapscan: 'off',
+  enable_sort: 'off',
+  max_parallel_workers_per_gather: '0',
+  jit: 'off',
+}
+
+/** Where no index finds what is asked for: until there are enough, or no more. */
+async function lookToTheEnd(
+  trx: Transaction<Tables>,
+  conditions: TraceConditions,
+  search: Search,
+): Promise<FoundRow[]> {
+  const checks = conditions.rest.map(({ check }) => check)
+  await useSettings(trx, IN_ORDER)
+  return (await listOf(inTime(conditions, search, null), search, checks).execute(trx)).rows
 }
 
 async function lookThrough(
@@ -58,7 +83,6 @@ async function lookThrough(
 ): Promise<FoundRow[]> {
   const found: FoundRow[] = []
   const rest = { ...search }
-  const hasIndex = conditions.rest.some(({ find }) => find !== undefined)
   const checks = conditions.rest.map(({ check }) => check)
   const isOfAll = conditions.inOrder.length === 0 && conditions.statuses === undefined
   let begin: Position | undefined
@@ -71,7 +95,7 @@ async function lookThrough(
     looked += look
     rest.from = last
     const toLookAt = (rest.count * looked) / Math.max(found.length, 0.5)
-    if (!hasIndex || toLookAt <= (isOfAll ? LOOK_ON_MAX_OF_ALL : LOOK_ON_MAX)) continue
+    if (toLookAt <= (isOfAll ? LOOK_ON_MAX_OF_ALL : LOOK_ON_MAX)) continue
     const lookedMs = Math.abs(Number(begin.startedUs) - Number(last.startedUs)) / 1_000
     return [...found, ...(await pickOut(trx, conditions, rest, (lookedMs * toLookAt) / looked))]
   }
