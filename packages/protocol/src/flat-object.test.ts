@@ -75,6 +75,24 @@ test.each([0, 1, 63, 64, 65, 200])('each letter that JSON escapes is escaped aft
   }
 })
 
+test('what was said before under the same key is written the same, unless the redactor has learned since', () => {
+  const secrets = new Set<string>()
+  const learning = makeRedactor({ replace: (text) => (secrets.has(text) ? 'gone' : text) })
+  for (const redactor of [undefined, makeRedactor(true), learning]) {
+    for (const text of ['blue', 'blue', 'say "blue"', 'say "blue"', 'blue', 'x'.repeat(70), 'x'.repeat(70)])
+      expect(flatObject({ color: text, n: 1 }, 1_000, redactor, REDACTED)).toEqual({
+        text: JSON.stringify({ color: text, n: 1 }),
+        isVerbatim: true,
+      })
+  }
+  flatObject({ color: 'blue' }, 1_000, learning, REDACTED)
+  secrets.add('blue')
+  expect(flatObject({ color: 'blue' }, 1_000, learning, REDACTED)).toEqual({
+    text: '{"color":"gone"}',
+    isVerbatim: false,
+  })
+})
+
 test('what is not flat, or only looks like an object, goes the long way', () => {
   class Point {
     x = 1

@@ -5,9 +5,14 @@ interface KnownKey {
   first: string
   next: string
   isSecret: boolean
+  /** The very short text that was last under it, if no redactor took anything out of it, and how it is written. */
+  last: string | undefined
+  lastText: string | undefined
 }
 
 const KEYS_MAX = 1_000
+/** A shorter text never holds the long one that it was cut from (V8's `SlicedString::kMinLength`). */
+const OWN_LENGTH = 13
 const KEY_MAX_LENGTH = 256
 const withoutRedactor = {}
 /** By redactor, then by key. Programs use few keys and use them often. */
@@ -21,7 +26,8 @@ function learnKey(
 ): KnownKey | undefined {
   if (!isClean(key) || (redactor !== undefined && redactor.text(key) !== key)) return undefined
   const first = `{${JSON.stringify(key)}:`
-  const learned = { first, next: `,${first.slice(1)}`, isSecret: redactor?.isSecretKey(key) ?? false }
+  const isSecret = redactor?.isSecretKey(key) ?? false
+  const learned = { first, next: `,${first.slice(1)}`, isSecret, last: undefined, lastText: undefined }
   if (known.size >= KEYS_MAX) known.clear()
   if (key.length <= KEY_MAX_LENGTH) known.set(key, learned)
   return learned
@@ -55,6 +61,7 @@ export function flatObject(
       known = new Map()
       keysOf.set(redactor ?? withoutRedactor, known)
     }
+    const isConstant = redactor?.isConstant ?? true
     let text = ''
     let isVerbatim = true
     for (const key of keys) {
@@ -65,14 +72,22 @@ export function flatObject(
       }
       const name = known.get(key) ?? learnKey(key, known, redactor)
       if (name === undefined) return undefined
-      const kept = name.isSecret
-        ? redacted
-        : typeof item === 'string' && redactor !== undefined && item.length <= maxLength
-          ? redactor.text(item, key)
-          : item
-      if (kept !== item || Object.is(item, -0)) isVerbatim = false
-      const itemText = flatText(kept, maxLength)
-      if (itemText === undefined) return undefined
+      // A program says many things again and again (a model, a status). Without a second look a step with four attributes takes a tenth less.
+      let itemText = item === name.last ? name.lastText : undefined
+      if (itemText === undefined) {
+        const kept = name.isSecret
+          ? redacted
+          : typeof item === 'string' && redactor !== undefined && item.length <= maxLength
+            ? redactor.text(item, key)
+            : item
+        if (kept !== item || Object.is(item, -0)) isVerbatim = false
+        itemText = flatText(kept, maxLength)
+        if (itemText === undefined) return undefined
+        if (typeof item === 'string' && kept === item && isConstant && item.length < OWN_LENGTH) {
+          name.last = item
+          name.lastText = itemText
+        }
+      }
       text = text === '' ? name.first + itemText : text + name.next + itemText
       if (text.length >= maxLength) return undefined
     }

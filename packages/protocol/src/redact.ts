@@ -23,6 +23,8 @@ export interface Redactor {
   isSecretKey(key: string): boolean
   /** The text without its secrets. `key`: what it stands under. */
   text(text: string, key?: string): string
+  /** Whether it makes the same of the same for ever: it has no `replace`, which may learn. */
+  readonly isConstant: boolean
 }
 
 /** Most UTF-16 units of an error message that are looked at; the rest is cut off before. It keeps 16 KiB of it. */
@@ -170,6 +172,7 @@ export function makeRedactor(given: boolean | RedactOptions | undefined): Redact
     )
   }
   return {
+    isConstant: replace === undefined,
     isSecretKey(key) {
       let secret = known.get(key)
       if (secret === undefined) {
