@@ -12,7 +12,8 @@ import {
 import type { Environment } from './config.ts'
 import type { RedisLike } from './connections.ts'
 
-// What Redis knows of traces that run: seconds ahead of Postgres, which gets them at their first checkpoint.
+// What Redis knows of traces that run: seconds ahead of Postgres, which gets them at their first checkpoint. A worker that is alone
+// keeps them to itself for their first two seconds.
 
 /**
  * The open traces as far as the workers have read them, at most `limit`, those first that a worker looks at next. Of a long one that

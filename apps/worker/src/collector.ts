@@ -1,4 +1,4 @@
-import type { Said, WholeRun } from '@stepwell/protocol'
+import type { PlainRun, Said } from '@stepwell/protocol'
 import { type DeadLetter, type TraceDeltas, WRITE_MAX_TRACES } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import { type LetterBox, letterOf } from './letter-box.ts'
@@ -60,22 +60,14 @@ export class Collector {
       throw new RangeError(`maxTraces is at most ${WRITE_MAX_TRACES}`)
   }
 
-  /** Adds a delta; its ticket has a part done when it is committed. `size` in UTF-16 units. */
-  add(ticket: Ticket, startedAtMs: number, said: Said, size: number, known: boolean): void {
-    this.#put({
-      traceId: said.delta.t,
-      startedAtMs,
-      said: [said],
-      known,
-      tickets: [ticket],
-      size,
-      rests: 0,
-    })
+  /** Adds deltas of a trace; their tickets have a part done each when they are committed. */
+  add(deltas: WithTickets): void {
+    this.#put({ ...deltas, rests: 0 })
   }
 
-  /** Adds a run that came whole; as `add`. */
-  addRun(ticket: Ticket, run: WholeRun, size: number): void {
-    this.#put(new CollectedRun(ticket, run, size))
+  /** Adds a run that came whole, or gathered; as `add`. `said`: makes what is said of it, where that is needed after all. */
+  addRun(run: PlainRun, tickets: Ticket[], size: number, said: () => Said[]): void {
+    this.#put(new CollectedRun(run, tickets, size, said))
   }
 
   /** Adds a dead letter; its ticket has a part done, and is dead, when it is committed. */
@@ -198,11 +190,15 @@ export class Collector {
   }
 }
 
-interface Collected extends TraceDeltas {
+/** Deltas with the entries that they are of. */
+export interface WithTickets extends TraceDeltas {
   /** Of each delta the entry that brought it. */
   tickets: Ticket[]
   /** UTF-16 units. */
   size: number
+}
+
+interface Collected extends WithTickets {
   /** How often it was held up. */
   rests: number
 }
@@ -215,24 +211,26 @@ class CollectedRun implements Collected {
   readonly tickets: Ticket[]
   size: number
   rests = 0
-  readonly #run: WholeRun
+  readonly #run: PlainRun
+  readonly #makeSaid: () => Said[]
   #said: Said[] | undefined
 
-  constructor(ticket: Ticket, run: WholeRun, size: number) {
+  constructor(run: PlainRun, tickets: Ticket[], size: number, said: () => Said[]) {
     this.traceId = run.t
     this.startedAtMs = run.startedAtMs
-    this.tickets = [ticket]
+    this.tickets = tickets
     this.size = size
     this.#run = run
+    this.#makeSaid = said
   }
 
   /** Undefined once there is a list of what is said, which others may add to. */
-  get run(): WholeRun | undefined {
+  get run(): PlainRun | undefined {
     return this.#said === undefined ? this.#run : undefined
   }
 
   get said(): Said[] {
-    this.#said ??= [{ producer: '', delta: this.#run.delta() }]
+    this.#said ??= this.#makeSaid()
     return this.#said
   }
 }

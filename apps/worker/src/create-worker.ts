@@ -18,7 +18,7 @@ import { openConnections, type RedisConfig, refuseClusterNode } from './connecti
 import { Correlation } from './correlation.ts'
 import { readEquations } from './equations.ts'
 import { Finalizer } from './finalizer.ts'
-import { ensureGroup } from './group.ts'
+import { ensureGroup, isAlone } from './group.ts'
 import { type HealthServer, startHealthServer } from './health-server.ts'
 import { Intake } from './intake.ts'
 import { LetterBox, lettersOf, lettersOfForeign } from './letter-box.ts'
@@ -271,6 +271,12 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
       ),
       every(5_000, () => running.schedule()),
       every(1_000, () => progress.look(Date.now())),
+      every(1_000, () =>
+        eachShard(shards, async (shard) => {
+          shard.gathering.noteAlone(await isAlone(main, shard, consumer))
+        }),
+      ),
+      every(intake.gatherMs / 10, () => eachShard(shards, (shard) => intake.release(shard))),
       every(1_000, async () => {
         if (!(await isShortOfMemory(main))) return
         for (const shard of shards) shard.fullAtMs = Date.now()

@@ -1,24 +1,25 @@
-import { DELTA_CUT, type Delta, recordHead, recordOfDelta, TOLD_MAX_PRODUCERS } from '@stepwell/protocol'
+import { DELTA_CUT, recordHead, TOLD_MAX_PRODUCERS } from '@stepwell/protocol'
 import { type RedisLike, Script } from './script.ts'
 import type { Shard } from './shard.ts'
 
 // Folding: the first step of the open state (open-state.ts), and by far the commonest.
 
-/** A delta to fold. */
+/** What a producer says of a trace, to be folded: a delta, or several that have gathered. */
 export interface Fold {
   /** The key of a trace within the open state: its id; for ids that do not tell the start, `<id>@<start>`. */
   trace: string
   producer: string
-  /** `<producer>:<frame>`: the same for the same delta, however often it is delivered. */
-  field: string
-  delta: Delta
+  /** Of each delta the text of its record (`recordOfDelta`). At least one. */
+  texts: readonly string[]
+  /** Of each `<producer>:<frame>`: the same for the same delta, however often it is delivered. */
+  fields: readonly string[]
   /** Milliseconds from now until a worker should look at it. */
   dueInMs: number
 }
 
 /**
  * Deltas to fold that stand in an entry of the stream, where Redis cuts them out by itself: sent back to it they would cost the worker a third of
- * what folding takes, and Redis a quarter. `isCuttable` MUST hold for the entry's text; the name of each trace is its id.
+ * what folding takes, and Redis a quarter. The entry's text MUST have `frameCuts`; the name of each trace is its id.
  */
 export interface FoldFromEntry {
   id: string
@@ -70,10 +71,10 @@ const GROWN = `local function grown(trace, length, record)
   if length >= ${GROWN_SIZE} and length % ${GROWN_SIZE} < #record then redis.call('ZADD', KEYS[1], 'LT', now, trace) end
 end`
 
-// KEYS: due, producers, told, then sets of producers, then the text of each delta's trace.
+// KEYS: due, producers, told, then sets of producers, then the text of each trace.
 // ARGV: where the trace begins in the name of its key; number of producers, then (producer, ms, what it counted) each; number of
-// sets; then groups of deltas: what their records begin with, place of the producer's set in KEYS, ms until due ('0' for an end), number of
-// deltas, these. A group goes into set and index in one call each: most of what a script takes are its calls.
+// sets; then groups of traces: place of the producer's set in KEYS, ms until due ('0' for an end), number of traces, the records of each.
+// A group goes into set and index in one call each: most of what a script takes are its calls.
 // What somebody else put at a key of ours costs what the key was for: at the index everything fails, before anything is written; at
 // the text of a trace its deltas are refused, by their place in KEYS; at the others silence is not noticed.
 const foldScript = new Script(`
@@ -84,17 +85,17 @@ local from, at = tonumber(ARGV[1]), 4 + 3 * ARGV[2]
 local refused = {}
 local key = 4 + ARGV[at - 1]
 while ARGV[at] do
-  local head, set, due, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local set, due, count = KEYS[tonumber(ARGV[at])], ARGV[at + 1], tonumber(ARGV[at + 2])
   local traces, scores = {}, {}
   for i = 1, count do
-    local record = head .. ARGV[at + 3 + i]
-    local length = redis.pcall('APPEND', KEYS[key], record)
+    local records = ARGV[at + 2 + i]
+    local length = redis.pcall('APPEND', KEYS[key], records)
     local trace = string.sub(KEYS[key], from)
     if type(length) ~= 'table' then
       traces[#traces + 1] = trace
       scores[#scores + 1] = now + due
       scores[#scores + 1] = trace
-      grown(trace, length, record)
+      grown(trace, length, records)
     elseif string.find(length.err, 'WRONGTYPE', 1, true) then refused[#refused + 1] = key
     else return length end
     key = key + 1
@@ -103,7 +104,7 @@ while ARGV[at] do
     redis.pcall('SADD', set, unpack(traces))
     redis.call('ZADD', KEYS[1], due == '0' and 'LT' or 'NX', unpack(scores))
   end
-  at = at + 4 + count
+  at = at + 3 + count
 end
 return refused`)
 
@@ -180,7 +181,7 @@ const heardArgs = (heard: ReadonlyMap<string, Heard>): (string | number)[] => [
 ]
 
 /**
- * Folds deltas and notes what was last heard of each producer; gives those deltas that cannot be folded, because somebody else put
+ * Folds deltas and notes what was last heard of each producer; gives those that cannot be folded, because somebody else put
  * something where the text of their trace is. Idempotent.
  */
 export async function fold<F extends Fold>(
@@ -190,30 +191,39 @@ export async function fold<F extends Fold>(
   heard: ReadonlyMap<string, Heard>,
 ): Promise<F[]> {
   const refused: F[] = []
-  for (let from = 0; from === 0 || from < folds.length; from += FOLD_MAX) {
-    const some = folds.slice(from, from + FOLD_MAX)
+  for (let next = 0; next === 0 || next < folds.length; ) {
     const names = [keys.due, keys.producers, keys.told]
-    const args: (string | number)[] = [keys.open('').length + 1]
-    if (from === 0) args.push(...heardArgs(heard))
-    else args.push(0)
+    const args: (string | number)[] = [keys.open('').length + 1, ...(next === 0 ? heardArgs(heard) : [0])]
+    const some: F[] = []
+    for (let deltas = 0; next < folds.length && deltas < FOLD_MAX; next++) {
+      const item = folds[next] as F
+      some.push(item)
+      deltas += item.texts.length
+    }
     const sets = new Map<string, number>()
     for (const { producer } of some)
       if (!sets.has(producer)) sets.set(producer, names.push(keys.openBy(producer)))
     args.push(sets.size)
-    // Deltas of a frame have most in common: said once, Redis has a third to read.
     const byKey = new Map<number, F>()
-    for (const group of Map.groupBy(some, (item) => `${item.field} ${item.dueInMs}`).values()) {
-      const { field, producer, dueInMs } = group[0] as Fold
-      args.push(recordHead(field), sets.get(producer) as number, dueInMs, group.length)
+    for (const group of Map.groupBy(some, (item) => `${item.producer} ${item.dueInMs}`).values()) {
+      const { producer, dueInMs } = group[0] as Fold
+      args.push(sets.get(producer) as number, dueInMs, group.length)
       for (const item of group) {
         byKey.set(names.push(keys.open(item.trace)), item)
-        args.push(recordOfDelta(item.delta))
+        args.push(recordsOf(item))
       }
     }
     for (const key of (await foldScript.run(redis, names, args)) as number[])
       refused.push(byKey.get(Number(key)) as F)
+    if (folds.length === 0) break
   }
   return refused
+}
+
+function recordsOf({ texts, fields }: Fold): string {
+  let records = ''
+  for (const [i, text] of texts.entries()) records += recordHead(fields[i] as string) + text
+  return records
 }
 
 /** A delta that was not cut out of its entry. */

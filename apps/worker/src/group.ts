@@ -80,6 +80,20 @@ export async function takesWrites(redis: RedisLike, { keys }: Shard): Promise<bo
   }
 }
 
+/** A consumer that has not asked for entries for this long does not read: who waits for them asks every second. */
+const READS_WITHIN_MS = 10_000
+
+/** Whether nobody but this consumer reads the shard, as far as one can tell. */
+export async function isAlone(redis: RedisLike, { keys }: Shard, consumer: string): Promise<boolean> {
+  try {
+    const consumers = ((await redis.xinfo('CONSUMERS', keys.events, GROUP)) as unknown[]).map(replyFields)
+    return consumers.every((one) => one.get('name') === consumer || Number(one.get('idle')) > READS_WITHIN_MS)
+  } catch (error) {
+    if (redisCode(error) === 'ERR' || redisCode(error) === 'NOGROUP') return false
+    throw error
+  }
+}
+
 /** Whether everything in the stream was delivered and acked. */
 export const isCaughtUp = (p: GroupProgress): boolean => p.pending === 0 && p.lag === 0
 

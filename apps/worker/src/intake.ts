@@ -5,24 +5,28 @@ import {
   isCuttable,
   openName,
   parseTraceId,
-  traceIdStart,
+  RunPart,
+  type Said,
   WholeRun,
 } from '@stepwell/protocol'
-import { readFrame, startOf } from '@stepwell/protocol/schema'
+import { readFrame } from '@stepwell/protocol/schema'
 import { boundPayload, type DeadLetter, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
+import { DUE, fold, foldFromEntries, type Heard, hear, joining } from './fold.ts'
 import {
-  DUE,
-  type Fold,
-  type FoldFromEntry,
-  fold,
-  foldFromEntries,
-  type Heard,
-  hear,
-  joining,
-} from './fold.ts'
+  type DueIn,
+  type Folding,
+  type FoldingEntry,
+  foldingOf,
+  foldingsOfEntry,
+  foldingsOfRun,
+  LATE_DUE_MS,
+  recordOf,
+  startOfRead,
+} from './foldings.ts'
+import { GATHER_MAX_MS, plainRunOf, saidOf } from './gathering.ts'
 import { backoffMs, delay } from './outage.ts'
 import { type RedisLike, redisCode, wrongType } from './script.ts'
 import { entryMs, entryTimeMs, noteFull, type Shard, type Ticket } from './shard.ts'
@@ -31,30 +35,14 @@ import { StoppedError } from './store.ts'
 /** A stream entry: id, and fields and values in turn; null where it was deleted from the stream. */
 export type Entry = [id: string, fields: string[] | null]
 
-interface Folding extends Fold {
-  ticket: Ticket
-  startedAtMs: number
-  size: number
-  /** The entry that it was to be cut out of, if it was. */
-  from?: FoldingEntry
-}
-
-/** Deltas of an entry that Redis cuts out of it. */
-interface FoldingEntry extends FoldFromEntry {
-  ticket: Ticket
-  /** All of the entry, those that are not folded too. */
-  deltas: readonly (Delta | WholeRun)[]
-  folded: number
-  /** Of a delta. */
-  size: number
-}
-
 /** What came of some entries. */
 interface Sorted {
   entries: FoldingEntry[]
   folds: Folding[]
   heard: Map<string, Heard>
   correlations: Map<string, string>
+  /** Of runs that gathered and are over, by execution id. */
+  over: Map<string, string>
   deltas: number
   /** Unpacked, in UTF-16 units. */
   size: number
@@ -65,18 +53,13 @@ const emptySorted = (): Sorted => ({
   folds: [],
   heard: new Map(),
   correlations: new Map(),
+  over: new Map(),
   deltas: 0,
   size: 0,
 })
 
 /** What is sorted before it is passed on: 64 entries of a few bytes can unpack to 256 MiB. A usual read is one of these. */
 const SORTED_MAX_SIZE = 2 << 20
-
-/**
- * A trace that may have ended already is looked at after this long: one without a known beginning, and one whose beginning
- * comes late, so that other workers may have stored its end.
- */
-const LATE_DUE_MS = 1_000
 
 /**
  * What happens to entries between reading and acking. Each is decoded and validated; then its parts go their ways:
@@ -88,7 +71,9 @@ export class Intake {
   readonly #collector: Collector
   readonly #acker: Acker
   readonly #correlation: Correlation
-  readonly #checkpointMs: number
+  readonly #dueIn: DueIn
+  /** How long runs gather: their first checkpoint waits for no more than a part of its time. */
+  readonly gatherMs: number
   readonly #stop: AbortSignal
   readonly #onEnded: (shard: Shard) => void
   readonly #onEntries: (entries: number) => void
@@ -112,7 +97,8 @@ export class Intake {
     this.#collector = options.collector
     this.#acker = options.acker
     this.#correlation = options.correlation
-    this.#checkpointMs = options.checkpointMs
+    this.#dueIn = { soon: LATE_DUE_MS, checkpoint: options.checkpointMs }
+    this.gatherMs = Math.min(GATHER_MAX_MS, options.checkpointMs / 5)
     this.#stop = options.stop
     this.#onEnded = options.onEnded
     this.#onEntries = options.onEntries
@@ -146,6 +132,15 @@ export class Intake {
     await this.#pass(shard, sorted)
   }
 
+  /** Folds what has gathered for its time; `all`: everything. Rejects only with StoppedError. */
+  async release(shard: Shard, all = false): Promise<void> {
+    const runs = shard.gathering.take(all ? Number.POSITIVE_INFINITY : Date.now() - this.gatherMs)
+    if (runs.length === 0) return
+    const sorted = emptySorted()
+    for (const run of runs) sorted.folds.push(...foldingsOfRun(run, this.#dueIn.checkpoint - this.gatherMs))
+    await this.#pass(shard, sorted)
+  }
+
   /** Takes an entry in hand that cannot be read: it becomes a dead letter. */
   refuse(shard: Shard, id: string, reason: string): void {
     const ticket = this.#ticketOf(shard, id)
@@ -155,7 +150,7 @@ export class Intake {
   }
 
   #ticketOf(shard: Shard, id: string): Ticket {
-    const ticket: Ticket = { shard, id, producer: '', open: 1, dead: false }
+    const ticket: Ticket = { shard, id, producer: '', field: '', open: 1, dead: false }
     shard.inHand.set(id, ticket)
     return ticket
   }
@@ -167,7 +162,7 @@ export class Intake {
     const refused = await this.#fold(shard, sorted)
     const isRefused = new Set(refused)
     const folded = folds.filter((item) => !isRefused.has(item))
-    for (const item of folded) this.#acker.partDone(item.ticket)
+    for (const { tickets } of folded) for (const ticket of tickets) this.#acker.partDone(ticket)
     for (const entry of entries)
       this.#acker.partDone(entry.ticket, entry.folded - refused.filter(({ from }) => from === entry).length)
     if (
@@ -175,11 +170,14 @@ export class Intake {
       entries.some(({ dues }) => dues.toLowerCase().includes(DUE.now))
     )
       this.#onEnded(shard)
-    for (const { ticket, startedAtMs, producer, delta, size } of refused) {
-      const said = { producer: delta.k === undefined ? producer : '', delta }
-      this.#collector.add(ticket, startedAtMs, said, size, true)
+    for (const folding of refused) {
+      const { startedAtMs, tickets, size } = folding
+      const said = saidOf(folding)
+      const traceId = (said[0] as Said).delta.t
+      this.#collector.add({ traceId, startedAtMs, said, tickets, size, known: true })
     }
     await this.#correlation.set(sorted.correlations)
+    await this.#correlation.stored(sorted.over)
   }
 
   /**
@@ -189,14 +187,19 @@ export class Intake {
   async #fold(shard: Shard, { entries, folds, heard }: Sorted): Promise<readonly Folding[]> {
     for (let attempt = 0; entries.length > 0 || folds.length > 0 || heard.size > 0; attempt++) {
       try {
-        const dueInMs = { soon: LATE_DUE_MS, checkpoint: this.#checkpointMs }
         const refused: Folding[] = []
         const sent = [...folds]
         if (entries.length > 0) {
-          for (const { entry, place } of await foldFromEntries(this.#redis, shard, entries, heard, dueInMs)) {
+          for (const { entry, place } of await foldFromEntries(
+            this.#redis,
+            shard,
+            entries,
+            heard,
+            this.#dueIn,
+          )) {
             // Who else deletes from the stream does not make us lose what we have read.
-            if (place === undefined) sent.push(...this.#foldingsOf(entry))
-            else refused.push(this.#foldingOf(entry, place))
+            if (place === undefined) sent.push(...foldingsOfEntry(entry, this.#dueIn))
+            else refused.push(foldingOf(entry, place, this.#dueIn))
           }
         }
         if (sent.length > 0 || entries.length === 0)
@@ -207,7 +210,7 @@ export class Intake {
         const code = redisCode(error)
         if (code === 'WRONGTYPE') this.#onTrouble(wrongType(shard.keys.due))
         if (code === 'OOM' || code === 'WRONGTYPE') {
-          const all = [...folds, ...entries.flatMap((entry) => this.#foldingsOf(entry))]
+          const all = [...folds, ...entries.flatMap((entry) => foldingsOfEntry(entry, this.#dueIn))]
           if (code === 'OOM') await this.#noteFull(shard, all, heard, error)
           return all
         }
@@ -219,20 +222,6 @@ export class Intake {
     return []
   }
 
-  #foldingsOf(entry: FoldingEntry): Folding[] {
-    return entry.deltas.flatMap((_, i) =>
-      entry.dues[i] === DUE.isNotFolded ? [] : [this.#foldingOf(entry, i)],
-    )
-  }
-
-  #foldingOf(entry: FoldingEntry, place: number): Folding {
-    const { ticket, producer, field, size, dues } = entry
-    const delta = entry.deltas[place] as Delta
-    const dueInMs = dues[place] === DUE.now ? 0 : dues[place] === DUE.soon ? LATE_DUE_MS : this.#checkpointMs
-    const startedAtMs = startOf(delta) as number
-    return { ticket, startedAtMs, size, trace: delta.t, producer, field, delta, dueInMs, from: entry }
-  }
-
   /** Redis is full: what it takes all the same is that producers live; and what was folded before of those that end is to come soon. */
   async #noteFull(
     shard: Shard,
@@ -242,7 +231,7 @@ export class Intake {
   ): Promise<void> {
     noteFull(shard, Date.now())
     this.#onTrouble(error)
-    const ended = folds.filter(({ delta }) => delta.e !== undefined).map(({ trace }) => trace)
+    const ended = folds.filter(({ dueInMs }) => dueInMs === 0).map(({ trace }) => trace)
     await hear(this.#redis, shard, heard, ended, LATE_DUE_MS).catch(this.#onTrouble)
   }
 
@@ -268,7 +257,9 @@ export class Intake {
       this.#letter(ticket, `/${i}`, reason, payloadOf(value), { producer, ...traceOf(value) })
     const size = Math.ceil(decoded.size / Math.max(1, deltas.length))
     const sentMs = entryMs(id)
-    const toFold: { delta: Delta; startedAtMs: number; late: boolean }[] = []
+    const field = `${producer}:${frameNumber}`
+    ticket.field = field
+    const toFold: { delta: Delta | RunPart; startedAtMs: number; late: boolean }[] = []
     let dues = ''
     let isUsual = refused.length === 0
     for (const delta of deltas) {
@@ -276,17 +267,23 @@ export class Intake {
       if (delta instanceof WholeRun) {
         if (delta.executionId !== null && this.#correlation.keep !== 'open')
           correlations.set(delta.executionId, delta.t)
-        this.#collector.addRun(ticket, delta, size)
+        this.#collector.addRun(delta, [ticket], size, () => [{ producer: '', delta: delta.delta() }])
         dues += DUE.isNotFolded
         continue
       }
-      const startedAtMs = startOf(delta) as number
-      const whole = delta.b === 1 && delta.e !== undefined
+      const startedAtMs = startOfRead(delta)
+      const whole = delta.b !== undefined && delta.e !== undefined
       if (delta.x !== undefined && delta.k !== undefined && !(whole && this.#correlation.keep === 'open')) {
         correlations.set(delta.x, delta.t)
       }
       if (whole) {
-        this.#collector.add(ticket, startedAtMs, { producer: '', delta }, size, false)
+        const said = [{ producer: '', delta: delta as Delta }]
+        this.#collector.add({ traceId: delta.t, startedAtMs, said, tickets: [ticket], size, known: false })
+        dues += DUE.isNotFolded
+        continue
+      }
+      const isOurs = delta instanceof RunPart || (delta.at === undefined && delta.l === undefined)
+      if (isOurs && !redelivered && this.#gathers(ticket, delta, startedAtMs, nowMs, sorted)) {
         dues += DUE.isNotFolded
         continue
       }
@@ -294,11 +291,10 @@ export class Intake {
       toFold.push({ delta, startedAtMs, late })
       const due = delta.e !== undefined ? DUE.now : delta.b === undefined || late ? DUE.soon : DUE.checkpoint
       dues += delta.b !== undefined || delta.k === undefined ? joining(due) : due
-      isUsual &&= delta.l === undefined && traceIdStart(delta.t) !== undefined
+      isUsual &&= isOurs
     }
     if (toFold.length === 0) return
     const traces = new Set(toFold.map(({ delta }) => delta.t))
-    const field = `${producer}:${frameNumber}`
     if (
       isUsual &&
       traces.size === toFold.length &&
@@ -312,25 +308,56 @@ export class Intake {
     for (const [i, { delta, startedAtMs, late }] of toFold.entries()) {
       const trace = openName(delta.t, startedAtMs)
       folds.push({
-        ticket,
-        startedAtMs,
-        size,
         trace,
         producer,
+        texts: [recordOf(delta)],
         // A frame has one delta a trace; where a producer breaks that, none may hide another.
-        field: traces.has(trace) ? `${field}.${i}` : field,
-        delta,
+        fields: [traces.has(trace) ? `${field}.${i}` : field],
+        tickets: [ticket],
+        startedAtMs,
+        size,
         dueInMs: this.#dueInMs(delta, startedAtMs, nowMs, late),
       })
       traces.add(trace)
     }
   }
 
-  #dueInMs(delta: Delta, startedAtMs: number, nowMs: number, late: boolean): number {
+  /** Whether the delta gathers, or goes with what gathered. */
+  #gathers(
+    ticket: Ticket,
+    delta: Delta | RunPart,
+    startedAtMs: number,
+    nowMs: number,
+    sorted: Sorted,
+  ): boolean {
+    const run = ticket.shard.gathering.add(ticket, delta, startedAtMs, nowMs)
+    if (typeof run === 'string') return run === 'kept'
+    if (delta.e === undefined)
+      sorted.folds.push(...foldingsOfRun(run, this.#dueIn.checkpoint - this.gatherMs))
+    else {
+      const { trace: traceId, tickets, size } = run
+      const plain = plainRunOf(run, delta)
+      let executionId = plain?.executionId
+      if (plain !== undefined) this.#collector.addRun(plain, tickets, size, () => saidOf(run))
+      else {
+        const said = saidOf(run)
+        this.#collector.add({ traceId, startedAtMs, said, tickets, size, known: false })
+        executionId = said.find(({ delta }) => delta.x !== undefined)?.delta.x
+      }
+      sorted.size += size
+      if (executionId) sorted.over.set(executionId, traceId)
+    }
+    return true
+  }
+
+  #dueInMs(delta: Delta | RunPart, startedAtMs: number, nowMs: number, late: boolean): number {
     if (delta.e !== undefined) return 0
     if (delta.b === undefined || late) return LATE_DUE_MS
-    const untilLimit = delta.l === undefined ? Number.POSITIVE_INFINITY : startedAtMs + delta.l - nowMs
-    return Math.max(1, Math.ceil(Math.min(this.#checkpointMs, untilLimit)))
+    const untilLimit =
+      delta instanceof RunPart || delta.l === undefined
+        ? Number.POSITIVE_INFINITY
+        : startedAtMs + delta.l - nowMs
+    return Math.max(1, Math.ceil(Math.min(this.#dueIn.checkpoint, untilLimit)))
   }
 
   #letter(

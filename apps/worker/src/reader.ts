@@ -78,8 +78,9 @@ export class Reader {
         await delay(backoffMs(attempt++), this.#stop)
       }
     }
-    // Rejects only because the worker stops.
+    // Both reject only because the worker stops.
     await taken.catch(() => {})
+    await this.#intake.release(this.#shard, true).catch(() => {})
   }
 
   async #read(): Promise<Entry[]> {

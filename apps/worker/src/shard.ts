@@ -1,4 +1,5 @@
 import { type ShardKeys, shardKeys } from '@stepwell/protocol'
+import { Gathering } from './gathering.ts'
 import type { RedisLike } from './script.ts'
 
 /** One stream with what belongs to it, as this worker holds it. */
@@ -7,6 +8,7 @@ export interface Shard {
   keys: ShardKeys
   /** Entries that this worker has read and not acked yet, by id. */
   inHand: Map<string, Ticket>
+  gathering: Gathering
   /** Since when this worker has seen Redis take writes (Date.now()); undefined while it is away or full. */
   writableSinceMs: number | undefined
   /** When Redis was last seen to be full, or nearly (Date.now()). */
@@ -19,6 +21,8 @@ export interface Ticket {
   id: string
   /** Who sent it; empty while it is not decoded. */
   producer: string
+  /** `<producer>:<frame>`; empty while it is not decoded. */
+  field: string
   /** Parts that are not durable yet. */
   open: number
   /** Whether a part went to the dead letters. */
@@ -31,6 +35,7 @@ export function makeShards(namespace: string, count: number): Shard[] {
     index,
     keys: shardKeys(namespace, index),
     inHand: new Map(),
+    gathering: new Gathering(),
     writableSinceMs: undefined,
     fullAtMs: undefined,
   }))

@@ -1,4 +1,4 @@
-import { type Delta, newTraceId, openRecord, openRecords } from '@stepwell/protocol'
+import { type Delta, newTraceId, openRecord, openRecords, recordOfDelta } from '@stepwell/protocol'
 import { redisForFile } from '@stepwell/testkit/vitest'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -17,7 +17,8 @@ afterAll(() => redis.disconnect())
 
 function foldOf(trace: string, field: string, rest: Partial<Delta> = {}): Fold {
   const delta: Delta = { t: trace, k: 'open', n: [0, 0], ...rest }
-  return { trace, producer: field.slice(0, field.indexOf(':')), field, delta, dueInMs: 0 }
+  const producer = field.slice(0, field.indexOf(':'))
+  return { trace, producer, texts: [recordOfDelta(delta)], fields: [field], dueInMs: 0 }
 }
 
 const textOf = async (trace: string): Promise<string> => (await redis.get(shard.keys.open(trace))) ?? ''

@@ -54,6 +54,7 @@ export {
   openName,
   producerOfField,
   recordOfDelta,
+  recordOfText,
   SHARD_KEY_TYPES,
   type ShardKeys,
   saidOfRecord,
@@ -119,6 +120,7 @@ export {
   type TraceRow,
   traceOfRow,
 } from './row.ts'
+export { RunPart, runPartAt } from './run-part.ts'
 export {
   DELTA_OF_TRACE,
   END_TRACE,
@@ -137,4 +139,4 @@ export {
   type TraceStatus,
   type TraceSummary,
 } from './trace.ts'
-export { WholeRun } from './whole-run.ts'
+export { type PlainRun, plainRun, WholeRun } from './whole-run.ts'

@@ -18,6 +18,7 @@ import {
 } from './ids.ts'
 import { isJsonObject, isPlainDelta, NESTING_MAX, SPAN_MAX_MS, STEP_COUNT_MAX } from './plain-delta.ts'
 import { boundText, cleanJson, ERROR_MAX_LENGTH, hasSuspiciousEscape, NAME_MAX_LENGTH } from './plain-json.ts'
+import { RunPart } from './run-part.ts'
 import { type Json, type JsonObject, STEP_STATUSES } from './trace.ts'
 import { parseAroundRuns, WholeRun } from './whole-run.ts'
 
@@ -131,8 +132,8 @@ export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFram
   return decode(flat, nowMs, JSON.parse) as DecodedFrame
 }
 
-/** The same, for who stores what is in it: whole runs that went well are not parsed (`WholeRun`), where they are written as our client does. */
-export function readFrame(flat: readonly string[], nowMs: number): DecodedFrame<Delta | WholeRun> {
+/** The same, for who stores what is in it: whole runs that went well (`WholeRun`), and parts of such (`RunPart`), are not parsed where they are written as our client does. */
+export function readFrame(flat: readonly string[], nowMs: number): DecodedFrame<Delta | WholeRun | RunPart> {
   return decode(flat, nowMs, parseAroundRuns)
 }
 
@@ -140,7 +141,7 @@ function decode(
   flat: readonly string[],
   nowMs: number,
   parse: (text: string) => unknown,
-): DecodedFrame<Delta | WholeRun> {
+): DecodedFrame<Delta | WholeRun | RunPart> {
   const fields = frameSchema.safeParse(Object.fromEntries(frameFields(flat)))
   if (!fields.success) return { ok: false, reason: explain(fields.error) }
   const { p: producer, n: number, c: deltaCount, k, z: packing, d } = fields.data
@@ -163,10 +164,10 @@ function decode(
   if (values.length !== deltaCount) {
     return { ok: false, reason: `deltas (d): ${values.length} where c says ${deltaCount}` }
   }
-  const deltas: (Delta | WholeRun)[] = []
+  const deltas: (Delta | WholeRun | RunPart)[] = []
   const refused: RefusedDelta[] = []
   for (const value of values) {
-    if (value instanceof WholeRun) {
+    if (value instanceof WholeRun || value instanceof RunPart) {
       const reason = refuseStart(value.startedAtMs, nowMs)
       if (reason === undefined) deltas.push(value)
       else refused.push({ value: value.delta(), reason })

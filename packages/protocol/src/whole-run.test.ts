@@ -6,6 +6,7 @@ import { saidOfOneTrace } from './delta-arbitrary.test.ts'
 import { encodeFrame } from './frame.ts'
 import { isPlainDelta } from './plain-delta.ts'
 import { rowOfState } from './row.ts'
+import { RunPart } from './run-part.ts'
 import { decodeFrame, readFrame } from './schema.ts'
 import { WholeRun, wholeRunAt } from './whole-run.ts'
 
@@ -47,6 +48,22 @@ const runText: fc.Arbitrary<string> = fc
     return JSON.stringify(run)
   })
 
+/** One of the deltas that it is said in over several flushes. */
+const partText: fc.Arbitrary<string> = fc.tuple(runText, fc.nat(), fc.nat()).map(([text, from, to]) => {
+  const { t, k, b, x, m, r, s, n, e } = JSON.parse(text) as Delta & { s: unknown[] }
+  const [first, last] = [from % s.length, to % (s.length + 1)]
+  const some = first < last ? { s: s.slice(first, last) } : undefined
+  const begin = first === 0 ? { b, x, m, r } : undefined
+  return JSON.stringify({
+    t,
+    k,
+    ...begin,
+    ...some,
+    n: [last, last],
+    ...(last === n[0] && first > 0 ? { e } : undefined),
+  })
+})
+
 const frameOf = (text: string, deltaCount: number): string[] =>
   encodeFrame({
     producer: 'p',
@@ -59,7 +76,12 @@ const frameOf = (text: string, deltaCount: number): string[] =>
 /** What a run stands for, in the place of each. */
 const parsed = (read: ReturnType<typeof readFrame>): unknown =>
   read.ok
-    ? { ...read, deltas: read.deltas.map((delta) => (delta instanceof WholeRun ? delta.delta() : delta)) }
+    ? {
+        ...read,
+        deltas: read.deltas.map((delta) =>
+          delta instanceof WholeRun || delta instanceof RunPart ? delta.delta() : delta,
+        ),
+      }
     : read
 
 test('a frame is read as it is decoded, whatever is in it', () => {
@@ -68,12 +90,13 @@ test('a frame is read as it is decoded, whatever is in it', () => {
   const trap = runText.map(
     (text) => `{"t":"${ID}","k":"a","m":{"a":[{"t":"x"},${text},{"t":"y"}]},"n":[0,0]}`,
   )
-  let runs = 0
+  let [runs, parts] = [0, 0]
   fc.assert(
     fc.property(
       fc.array(
         fc.oneof(
           { weight: 6, arbitrary: runText },
+          { weight: 6, arbitrary: partText },
           { weight: 2, arbitrary: other },
           { weight: 1, arbitrary: trap },
         ),
@@ -83,12 +106,15 @@ test('a frame is read as it is decoded, whatever is in it', () => {
         const frame = frameOf(`[${texts.join()}]`, texts.length)
         const read = readFrame(frame, NOW)
         expect(parsed(read)).toEqual(decodeFrame(frame, NOW))
-        if (read.ok) runs += read.deltas.filter((delta) => delta instanceof WholeRun).length
+        if (!read.ok) return
+        runs += read.deltas.filter((delta) => delta instanceof WholeRun).length
+        for (const part of read.deltas) if (part instanceof RunPart) parts += expectPart(part)
       },
     ),
     { numRuns: 1_000 },
   )
   expect(runs).toBeGreaterThan(300)
+  expect(parts).toBeGreaterThan(300)
 })
 
 test('a run tells what its row has, and its steps as they are stored', () => {
@@ -136,6 +162,15 @@ test('nothing is read as a run that is not one, however little is changed in its
   )
   expect(seen).toBeGreaterThan(500)
 })
+
+function expectPart(part: RunPart): number {
+  const { t, k, b, x, m = {}, s = [], n, e } = part.delta()
+  expect([part.t, part.k, part.b, part.x, JSON.parse(part.metadata ?? '{}')]).toEqual([t, k, b, x, m])
+  expect([part.n, part.stepCount, part.firstStep]).toEqual([n, s.length, s[0]?.[0] ?? 0])
+  expect(JSON.parse(`[${part.text.slice(part.stepsFrom, part.stepsTo)}]`)).toEqual(s)
+  expect(part.e).toEqual(e?.slice(1))
+  return 1
+}
 
 function expectRow(run: WholeRun, text: string): void {
   expect(run.text).toBe(text)

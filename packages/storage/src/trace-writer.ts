@@ -2,13 +2,13 @@ import {
   assemble,
   MAX_STEPS,
   newTraceId,
+  type PlainRun,
   rowOfState,
   type Said,
   sameRow,
   stateOfRow,
   type TraceRow,
   type TraceState,
-  type WholeRun,
 } from '@stepwell/protocol'
 import { CompiledQuery, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
@@ -29,7 +29,7 @@ export interface TraceDeltas {
   /** At least one. All of this trace. */
   said: Said[]
   /** Where this run and nothing else is said: it is stored as it stands, and `said`, which may be made when it is asked for, is not. */
-  run?: WholeRun | undefined
+  run?: PlainRun | undefined
   /** Whether a row is likely to be there: then it is read first. A wrong guess costs a round trip and nothing else. */
   known: boolean
   /** Asked when all that is known is assembled: what else is to be said of the trace, for example that it has timed out. */

@@ -1,4 +1,4 @@
-import type { TraceRow, WholeRun } from '@stepwell/protocol'
+import type { PlainRun, TraceRow } from '@stepwell/protocol'
 import { CompiledQuery } from 'kysely'
 import type { FailureMarks } from './failure-marks.ts'
 
@@ -98,7 +98,7 @@ export function rowToWrite(row: TraceRow, marks: FailureMarks | null, version: n
 }
 
 /** The row that assembling the run gives, in its first version. */
-export function runToWrite(run: WholeRun): RowToWrite {
+export function runToWrite(run: PlainRun): RowToWrite {
   return {
     values: [
       run.t,
