@@ -67,7 +67,8 @@ export interface Patience {
 const KEEP_ALIVE_MS = 10_000
 
 function ownPool(config: pg.PoolConfig, schema: string | undefined, patience: Patience | undefined): pg.Pool {
-  const wanted: string[] = []
+  // `pg` reads times in this form alone, and does not ask for it: by another default of the server or the role they would be null.
+  const wanted = [`set_config('datestyle', 'ISO', false)`]
   if (schema !== undefined) wanted.push(`set_config('search_path', '${schema}, public', false)`)
   const { connectMs, lockMs, statementMs } = patience ?? {}
   const unlessSet = (name: string, ms: number): string =>
@@ -87,7 +88,7 @@ function ownPool(config: pg.PoolConfig, schema: string | undefined, patience: Pa
     onConnect: async (client) => {
       if (statementMs !== undefined) limitAnswers(client, statementMs + ANSWER_GRACE_MS)
       await config.onConnect?.(client)
-      if (wanted.length > 0) await client.query(`select ${wanted.join()}`)
+      await client.query(`select ${wanted.join()}`)
     },
   })
 }
