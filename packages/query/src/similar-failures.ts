@@ -40,6 +40,9 @@ export interface SimilarTables {
   words: WordStatistics
 }
 
+/** What the planner must not do: all that is looked up are some rows by their keys. */
+const SWITCHED_OFF = ['enable_seqscan', 'enable_mergejoin', 'enable_hashjoin', 'jit']
+
 /**
  * Exact, over all failures that have a signature (docs/adr/0008-similar-failures.md). Similarity belongs to signatures, of which there is one a
  * set of words; they are found in rounds, from high similarity to low, until their traces are enough. Where a skill or a window has no more than `few`
@@ -57,8 +60,10 @@ export function findSimilar(
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (trx) => {
-      // Without: from a tenth of the signatures on all are read from end to end, 3 µs each, and statements are compiled first.
-      await sql`select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`.execute(trx)
+      // Without: from a tenth of the signatures on all are read from end to end, 3 µs each, be it to join them, and statements are compiled first.
+      await sql`select ${sql.join(SWITCHED_OFF.map((name) => sql`set_config(${name}, 'off', true)`))}`.execute(
+        trx,
+      )
       // Signatures of which words share a hash with others, and how similar they are.
       const corrected = new Map<string, number>()
       for (;;) {
