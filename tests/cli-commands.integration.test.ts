@@ -204,6 +204,9 @@ test('stuck: a stored run that takes longer than its skill does, and the step th
      values ($1, to_timestamp($2 / 1000.0), 'hanging', '[[1, "prepare", 0]]', 1)`,
     [traceId, startMs],
   )
+  await waitFor(async () => (await bench.json('stuck')).stuck[0]?.current_step.name === 'wait-for-lock', {
+    what: 'a worker has read the step',
+  })
   const { stuck, truncated } = await bench.json('stuck')
   expect(truncated).toBe(false)
   expect(stuck[0]).toMatchObject({
