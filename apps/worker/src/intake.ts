@@ -283,11 +283,13 @@ export class Intake {
         continue
       }
       const isOurs = delta instanceof RunPart || (delta.at === undefined && delta.l === undefined)
-      if (isOurs && !redelivered && this.#gathers(ticket, delta, startedAtMs, nowMs, sorted)) {
+      const late = redelivered || sentMs - startedAtMs > LATE_DUE_MS
+      // What follows a beginning that comes late may be stored already, and wait for it.
+      const mayGather = isOurs && !redelivered && !(late && delta.b !== undefined)
+      if (mayGather && this.#gathers(ticket, delta, startedAtMs, nowMs, sorted)) {
         dues += DUE.isNotFolded
         continue
       }
-      const late = redelivered || sentMs - startedAtMs > LATE_DUE_MS
       toFold.push({ delta, startedAtMs, late })
       const due = delta.e !== undefined ? DUE.now : delta.b === undefined || late ? DUE.soon : DUE.checkpoint
       dues += delta.b !== undefined || delta.k === undefined ? joining(due) : due

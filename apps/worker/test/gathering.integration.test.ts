@@ -1,6 +1,7 @@
 import { type Delta, GROUP, newTraceId, type StepTuple } from '@stepwell/protocol'
 import { spawnProcess, waitFor } from '@stepwell/testkit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { LATE_DUE_MS } from '../src/foldings.ts'
 import { GATHER_MAX_MS } from '../src/gathering.ts'
 import { readProgress } from '../src/group.ts'
 import { makeShards, type Shard } from '../src/shard.ts'
@@ -67,6 +68,24 @@ test('a run that ends soon never is in the open state; one that goes on is, afte
   await producer.send(went(long, 2))
   await producer.send(end(long))
   await waitFor(async () => (await rowsOf([long])).length === 1, { what: 'the other is stored' })
+})
+
+test('a beginning that comes late, behind its end, does not gather', async () => {
+  await using _ = await bench.startWorker()
+  await gathers()
+  const t = newTraceId(Date.now() - 2 * LATE_DUE_MS)
+  await producer.send({ ...end(t), s: [step(1), step(2)] })
+  await waitFor(
+    async () => (await bench.rows('select from execution_traces where trace_id = $1', [t])).length,
+    {
+      what: 'the end is stored',
+    },
+  )
+  await producer.send(begin(t))
+  await waitFor(async () => (await rowsOf([t])).length === 1, {
+    what: 'it is whole',
+    timeoutMs: LATE_DUE_MS + GATHER_MAX_MS,
+  })
 })
 
 test('when a second worker comes, what has gathered is folded, and nothing more gathers', async () => {
