@@ -23,6 +23,8 @@ const FETCHED_MAX = 2 * FETCH_MAX
 const SETTINGS = {
   enable_seqscan: 'off',
   enable_indexscan: 'off',
+  enable_bitmapscan: 'on',
+  enable_sort: 'on',
   max_parallel_workers_per_gather: '0',
   jit: 'off',
   work_mem: '64MB',

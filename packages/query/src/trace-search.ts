@@ -95,7 +95,11 @@ async function lookThrough(
     looked += look
     rest.from = last
     const toLookAt = (rest.count * looked) / Math.max(found.length, 0.5)
-    if (toLookAt <= (isOfAll ? LOOK_ON_MAX_OF_ALL : LOOK_ON_MAX)) continue
+    if (toLookAt <= (isOfAll ? LOOK_ON_MAX_OF_ALL : LOOK_ON_MAX)) {
+      // Else all of a skill that has as many are fetched and sorted, for a page that is full after a few.
+      if (look === LOOK_FIRST) await useSettings(trx, IN_ORDER)
+      continue
+    }
     const lookedMs = Math.abs(Number(begin.startedUs) - Number(last.startedUs)) / 1_000
     return [...found, ...(await pickOut(trx, conditions, rest, (lookedMs * toLookAt) / looked))]
   }
