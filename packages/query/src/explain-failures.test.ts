@@ -26,6 +26,8 @@ function anyRun(random: () => number): RunFacts {
       id: `run-${random()}`,
       size: Math.floor(random() * 1_000),
       canary: random() < 0.1,
+      tags: ['nightly', 'gpu', 'arm', 'retry'].filter(() => random() < 0.3),
+      sizes: [Math.floor(random() * 4), Math.floor(random() * 4)],
     },
     steps: [
       { name: 'load', durationMs: took() },
@@ -130,6 +132,42 @@ test('a step that only failing runs have; a number; a skill', () => {
   })
   expect(findings.find((one) => one.kind === 'skill')).toMatchObject({ skillName: 'deploy' })
   expect(findings.find((one) => one.kind === 'metadata_number')).toMatchObject({ path: ['size'] })
+})
+
+test('a member of a list, named twice or not, wherever it stands in it', () => {
+  const random = seededRandom(10)
+  const withTags = (tags: string[]) => (run: RunFacts) => ({
+    ...run,
+    metadata: { ...run.metadata, tags: random() < 0.5 ? tags : [...tags].reverse() },
+  })
+  const failing = runs(40, random, withTags(['arm', 'gpu', 'gpu']))
+  const { findings } = explainFailures(failing, runs(200, random, withTags(['arm', 'cpu'])))
+  expect(findings).toEqual([
+    {
+      kind: 'metadata_member',
+      path: ['tags'],
+      value: 'gpu',
+      failing: { count: 40, of: 40 },
+      good: { count: 0, of: 200 },
+      lift: Number.POSITIVE_INFINITY,
+      pValue: expect.any(Number),
+    },
+  ])
+})
+
+test('a list that is very long hides nothing of the rest; and a value is not a list that has it', () => {
+  const random = seededRandom(11)
+  const parts = Array.from({ length: 500 }, (_, i) => i)
+  const with_ = (more: RunFacts['metadata']) => (run: RunFacts) => ({
+    ...run,
+    metadata: { parts, ...run.metadata, ...more },
+  })
+  const failing = runs(40, random, with_({ zone: 'a', owner: ['team'] }))
+  const { findings } = explainFailures(failing, runs(200, random, with_({ zone: 'b', owner: 'team' })))
+  expect(findings.map((one) => ('value' in one ? [one.kind, one.path[0], one.value] : one))).toEqual([
+    ['metadata', 'zone', 'a'],
+    ['metadata_member', 'owner', 'team'],
+  ])
 })
 
 test('without failing or good runs nothing is found', () => {

@@ -10,8 +10,8 @@ export interface RunFacts {
 }
 
 /**
- * Something that is commoner, or takes longer, among failing runs than among good ones:
- * `skill`: runs of this skill; `metadata`: `path` having `value`; `step`: runs with a step of this name.
+ * Something that is commoner among failing runs than among good ones: `skill`: runs of this skill; `metadata`: `path` having `value`;
+ * `metadata_member`: `value` being in a list at `path`; `step`: runs with a step of this name.
  */
 export type FailureFinding = {
   /** Of the failing runs, and of the good ones, how many have it. */
@@ -23,7 +23,7 @@ export type FailureFinding = {
   pValue: number
 } & (
   | { kind: 'skill'; skillName: string }
-  | { kind: 'metadata'; path: string[]; value: Json }
+  | { kind: 'metadata' | 'metadata_member'; path: string[]; value: Json }
   | { kind: 'step'; stepName: string }
 )
 
@@ -53,8 +53,9 @@ const SUPPORT_MIN = 5
 const NUMBERS_MIN = 8
 /** Longer values are texts, not properties. */
 const VALUE_MAX_LENGTH = 200
-/** Members of metadata that are looked at in a run, and how deep. */
+/** Members of metadata that are looked at in a run, as many again in its lists, the first of each; and how deep. */
 const LEAVES_MAX = 200
+const LIST_MAX = 50
 const DEPTH_MAX = 8
 
 /**
@@ -85,16 +86,17 @@ interface Test {
   finding: WithoutP<FailureFinding | NumberFinding>
 }
 
-/** How many runs of a side have something. */
-interface Having<P> {
-  property: P
+/** How many runs of a side have something, and the last that was counted. */
+interface Having {
+  property: Property
   failing: number
   good: number
+  run: RunFacts | undefined
 }
 
 type Property =
   | { kind: 'skill'; skillName: string }
-  | { kind: 'metadata'; path: string[]; value: Json }
+  | { kind: 'metadata' | 'metadata_member'; path: string[]; value: Json }
   | { kind: 'step'; stepName: string }
 
 function* shareTests(failing: readonly RunFacts[], good: readonly RunFacts[]): Generator<Test> {
@@ -114,37 +116,40 @@ function* shareTests(failing: readonly RunFacts[], good: readonly RunFacts[]): G
 }
 
 // By what they are as they stand: with a text made of each, to be looked up, all of it took three times as long (52 ms for 2,000 runs of 12 steps).
-function* countProperties(
-  failing: readonly RunFacts[],
-  good: readonly RunFacts[],
-): Generator<Having<Property>> {
-  const skills = new Map<string, Having<Property>>()
-  const steps = new Map<string, Having<Property> & { run: RunFacts }>()
-  const values = new Map<string, Map<Json, Having<Property>>>()
+function* countProperties(failing: readonly RunFacts[], good: readonly RunFacts[]): Generator<Having> {
+  const skills = new Map<string, Having>()
+  const steps = new Map<string, Having>()
+  const values = {
+    metadata: new Map<string, Map<Json, Having>>(),
+    metadata_member: new Map<string, Map<Json, Having>>(),
+  }
   for (const [side, runs] of sidesOf(failing, good)) {
     for (const run of runs) {
       const { skillName } = run
-      at(skills, skillName, () => nobody({ kind: 'skill', skillName }))[side] += 1
+      const skill = at(skills, skillName, () => nobody({ kind: 'skill', skillName }))
+      count(skill, run, side)
       for (const { name } of run.steps) {
-        const step = steps.get(name)
-        if (step === undefined)
-          steps.set(name, { ...nobody({ kind: 'step', stepName: name }), [side]: 1, run })
-        // A run has it once, however often it ran.
-        else if (step.run !== run) {
-          step[side] += 1
-          step.run = run
-        }
+        const step = at(steps, name, () => nobody({ kind: 'step', stepName: name }))
+        count(step, run, side)
       }
-      for (const { key, path, value } of leavesOf(run.metadata)) {
+      for (const { kind, key, path, value } of leavesOf(run.metadata)) {
         if (!isShort(value)) continue
-        const ofPath = at(values, key, () => new Map<Json, Having<Property>>())
-        at(ofPath, value, () => nobody({ kind: 'metadata', path, value }))[side] += 1
+        const ofPath = at(values[kind], key, () => new Map())
+        const one = at(ofPath, value, () => nobody({ kind, path, value }))
+        count(one, run, side)
       }
     }
   }
   yield* skills.values()
-  for (const { run, ...step } of steps.values()) yield step
-  for (const ofPath of values.values()) yield* ofPath.values()
+  yield* steps.values()
+  for (const ofKind of Object.values(values)) for (const ofPath of ofKind.values()) yield* ofPath.values()
+}
+
+/** A run has it once, however often a step ran or a list names it. */
+function count(one: Having, run: RunFacts, side: 'failing' | 'good'): void {
+  if (one.run === run) return
+  one[side] += 1
+  one.run = run
 }
 
 const sidesOf = (failing: readonly RunFacts[], good: readonly RunFacts[]) =>
@@ -153,7 +158,7 @@ const sidesOf = (failing: readonly RunFacts[], good: readonly RunFacts[]) =>
     ['good', good],
   ] as const
 
-const nobody = (property: Property): Having<Property> => ({ property, failing: 0, good: 0 })
+const nobody = (property: Property): Having => ({ property, failing: 0, good: 0, run: undefined })
 
 const isShort = (value: Json): boolean =>
   typeof value !== 'string' ||
@@ -171,6 +176,7 @@ function at<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 
 /** What is neither an object nor a list, with its path; `key` is another for another path, for no name that is stored holds a NUL. */
 interface Leaf {
+  kind: 'metadata' | 'metadata_member'
   key: string
   path: string[]
   value: Json
@@ -178,17 +184,24 @@ interface Leaf {
 
 function leavesOf(metadata: JsonObject): Leaf[] {
   const leaves: Leaf[] = []
+  // On their own, so that a long one leaves room for all else, and where it is cut does not depend on what else there is.
+  const inLists: Leaf[] = []
   const walk = (object: JsonObject, path: string[], prefix: string): void => {
     for (const [name, value] of Object.entries(object)) {
       if (leaves.length >= LEAVES_MAX) return
       const key = path.length === 0 ? name : `${prefix}\0${name}`
       const here = [...path, name]
-      if (typeof value !== 'object' || value === null) leaves.push({ key, path: here, value })
-      else if (!Array.isArray(value) && here.length < DEPTH_MAX) walk(value, here, key)
+      if (typeof value !== 'object' || value === null)
+        leaves.push({ kind: 'metadata', key, path: here, value })
+      else if (Array.isArray(value)) {
+        for (const one of value.slice(0, Math.min(LIST_MAX, LEAVES_MAX - inLists.length)))
+          if (typeof one !== 'object' || one === null)
+            inLists.push({ kind: 'metadata_member', key, path: here, value: one })
+      } else if (here.length < DEPTH_MAX) walk(value, here, key)
     }
   }
   walk(metadata, [], '')
-  return leaves
+  return [...leaves, ...inLists]
 }
 
 type Measure = { kind: 'step_duration'; stepName: string } | { kind: 'metadata_number'; path: string[] }
@@ -233,8 +246,8 @@ function* measureRuns(failing: readonly RunFacts[], good: readonly RunFacts[]): 
         else step[side].push(durationMs)
         step.run = run
       }
-      for (const { key, path, value } of leavesOf(run.metadata)) {
-        if (typeof value === 'number')
+      for (const { kind, key, path, value } of leavesOf(run.metadata)) {
+        if (kind === 'metadata' && typeof value === 'number')
           at(members, key, () => ({
             measure: { kind: 'metadata_number' as const, path },
             failing: [],

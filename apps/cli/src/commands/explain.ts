@@ -71,7 +71,8 @@ function whatText(finding: FailureFinding | NumberFinding): string {
   if (finding.kind === 'step') return `has step ${finding.stepName}`
   if (finding.kind === 'step_duration') return `step ${finding.stepName} takes ${directionOf(finding)}`
   if (finding.kind === 'metadata_number') return `${finding.path.join('.')} is ${directionOf(finding)}`
-  return `${finding.path.join('.')} = ${JSON.stringify(finding.value)}`
+  const how = finding.kind === 'metadata' ? '=' : 'has'
+  return `${finding.path.join('.')} ${how} ${JSON.stringify(finding.value)}`
 }
 
 function directionOf({ kind, superiority }: NumberFinding): string {
