@@ -1,5 +1,5 @@
 import { InvalidInputError } from '@stepwell/protocol'
-import { Kysely, PostgresDialect } from 'kysely'
+import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
 import * as z from 'zod'
 import { ANSWER_GRACE_MS, limitAnswers } from './answer-timeout.ts'
@@ -93,9 +93,39 @@ function ownPool(config: pg.PoolConfig, schema: string | undefined, patience: Pa
   })
 }
 
+/** A lent pool whose connections are looked at once each: they are their owner's to change, and read otherwise times would be null. */
+function readable(pool: pg.Pool): PostgresPool {
+  const looked = new WeakSet<pg.PoolClient>()
+  return {
+    async connect() {
+      const client = await pool.connect()
+      try {
+        if (!looked.has(client)) await refuseOtherDates(client)
+        looked.add(client)
+        return client
+      } catch (error) {
+        client.release()
+        throw error
+      }
+    },
+    end: () => pool.end(),
+    options: pool.options,
+  }
+}
+
+async function refuseOtherDates(client: pg.PoolClient): Promise<void> {
+  const { rows } = await client.query<{ DateStyle: string }>('show datestyle')
+  const style = String(rows[0]?.DateStyle)
+  if (style.startsWith('ISO')) return
+  throw new InvalidInputError(
+    `The pool's connections write times in the form '${style}', and only ISO can be read: make the pool with options: '-c datestyle=ISO', or give a connection string`,
+  )
+}
+
 /**
  * Connects lazily: no connection is made before the first query. With `schema` each connection of our own looks there first;
- * those of a lent pool are left as they are, so statements name the schema. Without `patience` it waits for ever.
+ * those of a lent pool are left as they are, so statements name the schema; InvalidInputError where their DateStyle is not ISO.
+ * Without `patience` it waits for ever.
  * Errors of idle connections are dropped by the pool and show at the next query.
  */
 export function openDatabase(config: DatabaseConfig, schema?: string, patience?: Patience): Database {
@@ -109,7 +139,7 @@ export function openDatabase(config: DatabaseConfig, schema?: string, patience?:
   // Without a listener a connection that breaks while idle would end the process.
   pool.on('error', ignore)
   pool.on('acquire', guard)
-  const plain = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  const plain = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: lent ? readable(pool) : pool }) })
   const db = schema === undefined ? plain : plain.withSchema(schema)
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {

@@ -35,3 +35,30 @@ test('a server that writes times otherwise, in another zone, by default: traces 
   }
   await database.drop()
 })
+
+test('a lent pool that writes times otherwise is refused, with what to do; its connections stay with their owner', async () => {
+  const database = await createDatabase()
+  const trace = { traceId: newTraceId(Date.now()), skillName: 'build', startedAt: new Date() }
+  {
+    await using german = lend(database.url, '-c datestyle=German')
+    await using storage = new TraceStorage(german.pool)
+    await expect(storage.finalizeTrace(trace, 'success')).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      message: expect.stringContaining(`'German, DMY', and only ISO can be read: make the pool with options`),
+    })
+    const { totalCount, idleCount } = german.pool
+    expect([totalCount, idleCount]).toEqual([1, 1])
+  }
+  {
+    await using pool = lend(database.url, '-c datestyle=ISO,DMY')
+    await using storage = new TraceStorage(pool.pool)
+    await storage.finalizeTrace(trace, 'success')
+    expect(await storage.getTrace(trace.traceId)).toMatchObject({ skillName: 'build' })
+  }
+  await database.drop()
+})
+
+function lend(connectionString: string, options: string): AsyncDisposable & { pool: pg.Pool } {
+  const pool = new pg.Pool({ connectionString, options, max: 1 })
+  return { pool, [Symbol.asyncDispose]: () => pool.end() }
+}
