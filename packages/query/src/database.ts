@@ -4,6 +4,7 @@ import pg from 'pg'
 import type * as z from 'zod'
 import { ANSWER_GRACE_MS, limitAnswers } from './answer-timeout.ts'
 import { parseInput, queryOptionsSchema } from './input.ts'
+import { setUpSession } from './own-session.ts'
 import type { Tables } from './tables.ts'
 
 /** How to reach Postgres: a connection string, the options of `pg`, or a pool of the caller's, which is never closed here. */
@@ -14,9 +15,9 @@ export interface QueryOptions {
   /** Postgres schema of the tables. Default: the search path. */
   schema?: string
   /**
-   * Milliseconds after which the server gives a query up (SQLSTATE 57014); 0: never. Not for a lent pool. Default: 30,000. It is a
-   * parameter of the connection, which PgBouncer refuses unless told to ignore it: give 0 there. Five seconds later, should the server
-   * stand still and say nothing, the connection is given up: the query rejects with code ETIMEDOUT.
+   * Milliseconds after which the server gives a query up (SQLSTATE 57014); 0: never. Not for a lent pool. Default: 30,000, unless URL, role or
+   * database say otherwise. Behind a pooler (PgBouncer) role or database have to say it. Five seconds later, should the server stand still and
+   * say nothing, the connection is given up: the query rejects with code ETIMEDOUT.
    */
   statementTimeoutMs?: number
   /** Most connections at once; not for a lent pool. Default: 10. */
@@ -82,16 +83,24 @@ function ownPool(
   config: pg.PoolConfig,
   { statementTimeoutMs, maxConnections }: z.output<typeof queryOptionsSchema>,
 ): pg.Pool {
-  const timeoutMs = statementTimeoutMs ?? config.statement_timeout ?? STATEMENT_TIMEOUT_MS
+  const { statement_timeout: configuredMs, ...rest } = config
+  const givenMs = statementTimeoutMs ?? configuredMs
+  const timeoutMs = givenMs ?? STATEMENT_TIMEOUT_MS
+  // Not by the parameter of a connection that `pg` has for it: PgBouncer refuses that.
+  const limit = {
+    name: 'statement_timeout',
+    value: `${Number(timeoutMs)}ms`,
+    givesWay: givenMs === undefined,
+  }
   return new pg.Pool({
     allowExitOnIdle: true,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    ...config,
-    statement_timeout: timeoutMs,
+    ...rest,
     ...(maxConnections === undefined ? {} : { max: maxConnections }),
     onConnect: async (client) => {
       if (timeoutMs) limitAnswers(client, timeoutMs + ANSWER_GRACE_MS)
       await config.onConnect?.(client)
+      await setUpSession(client, [limit])
     },
   })
 }

@@ -1,3 +1,4 @@
+import { InvalidInputError } from '@stepwell/protocol'
 import { type Kysely, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
 import { withSettings } from './session.ts'
@@ -17,25 +18,29 @@ interface MissingIndex {
 /**
  * Makes the indexes of `execution_traces` that a migration has only declared (`create index … on only`), month by month, while others read and write:
  * an ordinary one would keep all writers waiting for as long as it takes to read everything. Idempotent: what an earlier call began is ended or
- * begun anew. Where another process does it just now, nothing is done. Gives the names of those made. Throws what `pg` throws.
+ * begun anew. Where another process does it just now, nothing is done. Gives the names of those made. Throws what `pg` throws, and
+ * InvalidInputError where the pool has but one connection.
  */
 export function completeIndexes(database: Database): Promise<string[]> {
-  const patient = { statement_timeout: '0', lock_timeout: '0' }
-  return withSettings(database, patient, async (db) => {
+  const table = qualified(database.schema, 'execution_traces')
+  // It holds the lock, which would stay behind in a pooler, were it the session's.
+  const holder = database.db.transaction().setIsolationLevel('read committed')
+  return holder.execute(async (trx) => {
     // Who waited for the lock would be waited for by the one who makes an index.
     const { rows } = await sql<{ free: boolean }>`
-      select pg_try_advisory_lock(hashtext('stepwell.indexes')) as free`.execute(db)
+      select pg_try_advisory_xact_lock(hashtext('stepwell.indexes')) as free`.execute(trx)
     if (!rows[0]?.free) return []
-    try {
-      const made: string[] = []
-      for (const index of await missingIndexes(db, qualified(database.schema, 'execution_traces'))) {
-        await makeIndex(db, index)
-        made.push(index.name)
-      }
-      return made
-    } finally {
-      await sql`select pg_advisory_unlock(hashtext('stepwell.indexes'))`.execute(db)
-    }
+    const missing = await missingIndexes(trx, table)
+    if (missing.length === 0) return []
+    if (database.pool.options.max < 2)
+      throw new InvalidInputError('Migrating needs a pool of at least two connections')
+    // Not before: the snapshot of a statement with parameters lives until the next one comes, and would be waited for too.
+    await sql`set local idle_in_transaction_session_timeout = 0`.execute(trx)
+    const patient = { statement_timeout: '0', lock_timeout: '0' }
+    await withSettings(database, patient, async (db) => {
+      for (const index of missing) await makeIndex(db, index)
+    })
+    return missing.map((index) => index.name)
   })
 }
 

@@ -3,6 +3,7 @@ import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
 import * as z from 'zod'
 import { ANSWER_GRACE_MS, limitAnswers } from './answer-timeout.ts'
+import { setUpSession } from './own-session.ts'
 import type { Tables } from './tables.ts'
 
 /** How to reach Postgres: a connection string, the options of `pg`, or a pool of the caller's, which is never closed here. */
@@ -54,10 +55,10 @@ function poolConfig(config: unknown): pg.PoolConfig {
 export interface Patience {
   /** Milliseconds for a connection, a free one of the pool included. */
   connectMs: number
-  /** Milliseconds for a lock, unless role or database say otherwise. Then 55P03. Default: for ever. */
+  /** Milliseconds for a lock, unless role or database say otherwise, or a pooler stands between. Then 55P03. Default: for ever. */
   lockMs?: number
   /**
-   * Milliseconds for a statement, unless role or database say otherwise. Then 57014; and where the server stands still and says nothing, five
+   * Milliseconds for a statement, as for a lock. Then 57014; and where the server stands still and says nothing, five
    * seconds later, ETIMEDOUT. Default: for ever.
    */
   statementMs?: number
@@ -66,15 +67,11 @@ export interface Patience {
 /** From here on a connection that has been silent is asked whether it is still there. */
 const KEEP_ALIVE_MS = 10_000
 
-function ownPool(config: pg.PoolConfig, schema: string | undefined, patience: Patience | undefined): pg.Pool {
-  // `pg` reads times in this form alone, and does not ask for it: by another default of the server or the role they would be null.
-  const wanted = [`set_config('datestyle', 'ISO', false)`]
-  if (schema !== undefined) wanted.push(`set_config('search_path', '${schema}, public', false)`)
+function ownPool(config: pg.PoolConfig, patience: Patience | undefined): pg.Pool {
   const { connectMs, lockMs, statementMs } = patience ?? {}
-  const unlessSet = (name: string, ms: number): string =>
-    `case current_setting('${name}') when '0' then set_config('${name}', '${ms}ms', false) end`
-  if (lockMs !== undefined) wanted.push(unlessSet('lock_timeout', lockMs))
-  if (statementMs !== undefined) wanted.push(unlessSet('statement_timeout', statementMs))
+  const limits = Object.entries({ lock_timeout: lockMs, statement_timeout: statementMs }).flatMap(
+    ([name, ms]) => (ms === undefined ? [] : { name, value: `${ms}ms`, givesWay: true }),
+  )
   return new pg.Pool({
     ...(connectMs === undefined
       ? {}
@@ -88,7 +85,7 @@ function ownPool(config: pg.PoolConfig, schema: string | undefined, patience: Pa
     onConnect: async (client) => {
       if (statementMs !== undefined) limitAnswers(client, statementMs + ANSWER_GRACE_MS)
       await config.onConnect?.(client)
-      await client.query(`select ${wanted.join()}`)
+      await setUpSession(client, limits)
     },
   })
 }
@@ -123,9 +120,8 @@ async function refuseOtherDates(client: pg.PoolClient): Promise<void> {
 }
 
 /**
- * Connects lazily: no connection is made before the first query. With `schema` each connection of our own looks there first;
- * those of a lent pool are left as they are, so statements name the schema; InvalidInputError where their DateStyle is not ISO.
- * Without `patience` it waits for ever.
+ * Connects lazily: no connection is made before the first query. Statements name the `schema`: the search path is that of whoever else uses a lent
+ * pool, or a pooler. InvalidInputError where the DateStyle of a lent pool is not ISO. Without `patience` it waits for ever.
  * Errors of idle connections are dropped by the pool and show at the next query.
  */
 export function openDatabase(config: DatabaseConfig, schema?: string, patience?: Patience): Database {
@@ -135,7 +131,7 @@ export function openDatabase(config: DatabaseConfig, schema?: string, patience?:
     )
   }
   const lent = isPool(config)
-  const pool = lent ? config : ownPool(poolConfig(config), schema, patience)
+  const pool = lent ? config : ownPool(poolConfig(config), patience)
   // Without a listener a connection that breaks while idle would end the process.
   pool.on('error', ignore)
   pool.on('acquire', guard)

@@ -2,10 +2,10 @@ import { readdir } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { StepwellError } from '@stepwell/protocol'
-import { sql } from 'kysely'
+import { Kysely, PostgresAdapter, PostgresDialect, sql, type Transaction } from 'kysely'
 import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration'
 import { completeIndexes } from './complete-indexes.ts'
-import { type Database, type DatabaseConfig, isPool, openDatabase } from './database.ts'
+import { type Database, type DatabaseConfig, openDatabase } from './database.ts'
 import { ensurePartitions, monthsAround } from './partitions.ts'
 
 const MIGRATION_TABLE = 'stepwell_migrations'
@@ -40,40 +40,55 @@ export async function migrateToLatest(options: {
   connectionString: DatabaseConfig
   schema?: string
 }): Promise<MigrationReport> {
-  const { connectionString: config, schema } = options
-  // The migrations name no schema: they need connections that look there, which a lent pool's must not.
-  const database = openDatabase(schema !== undefined && isPool(config) ? config.options : config, schema)
+  const database = openDatabase(options.connectionString, options.schema)
   try {
-    if (schema !== undefined) await createSchema(database, schema)
     await refuseNewer(database)
-    const { error, results } = await migrator(database).migrateToLatest()
-    if (error !== undefined) throw error
+    const applied = await migrateTables(database)
     const indexes = await completeIndexes(database)
     const partitions = await ensurePartitions(database, monthsAround(Date.now()))
-    return { applied: (results ?? []).map((result) => result.migrationName), indexes, partitions }
+    return { applied, indexes, partitions }
   } finally {
     await database.close()
   }
 }
 
-// Two that create it in the same instant would fail with a unique violation, with `if not exists` too.
-async function createSchema({ db }: Database, schema: string): Promise<void> {
-  await db.transaction().execute(async (trx) => {
+/** In one transaction, lock and search path too: behind a pooler what they are for a session others would meet. Gives what was applied. */
+function migrateTables({ pool, schema }: Database): Promise<string[]> {
+  const db = new Kysely<unknown>({ dialect: new LockedDialect({ pool }) })
+  return db.transaction().execute(async (trx) => {
+    // Two that create a table or a schema in the same instant would fail with a unique violation, with `if not exists` too.
     await sql`select pg_advisory_xact_lock(hashtext('stepwell.schema'))`.execute(trx)
-    // `if not exists` asks for the right to create schemas even where this one is there.
-    const { rows } = await sql`select 1 from pg_namespace where nspname = ${schema}`.execute(trx)
-    if (rows.length === 0) await sql`create schema ${sql.id(schema)}`.execute(trx)
+    if (schema !== undefined) await enterSchema(trx, schema)
+    const { error, results } = await new Migrator({
+      db: trx,
+      provider: migrations,
+      migrationTableName: MIGRATION_TABLE,
+      migrationLockTableName: LOCK_TABLE,
+      ...(schema === undefined ? {} : { migrationTableSchema: schema }),
+    }).migrateToLatest()
+    if (error !== undefined) throw error
+    return (results ?? []).map((result) => result.migrationName)
   })
 }
 
-function migrator({ db, schema }: Database): Migrator {
-  return new Migrator({
-    db,
-    provider: migrations,
-    migrationTableName: MIGRATION_TABLE,
-    migrationLockTableName: LOCK_TABLE,
-    ...(schema === undefined ? {} : { migrationTableSchema: schema }),
-  })
+/** Its own lock is the session's. */
+class LockedDialect extends PostgresDialect {
+  override createAdapter(): PostgresAdapter {
+    return new LockedAdapter()
+  }
+}
+
+class LockedAdapter extends PostgresAdapter {
+  override async acquireMigrationLock(): Promise<void> {}
+  override async releaseMigrationLock(): Promise<void> {}
+}
+
+/** The migrations name no schema. */
+async function enterSchema(trx: Transaction<unknown>, schema: string): Promise<void> {
+  // `if not exists` asks for the right to create schemas even where this one is there.
+  const { rows } = await sql`select 1 from pg_namespace where nspname = ${schema}`.execute(trx)
+  if (rows.length === 0) await sql`create schema ${sql.id(schema)}`.execute(trx)
+  await sql`set local search_path = ${sql.id(schema)}, public`.execute(trx)
 }
 
 /** Which migrations the database lacks, and which it has that this program does not know. Changes nothing. */

@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './database.ts'
+import { isOwnSession } from './own-session.ts'
 import type { Tables } from './tables.ts'
 
 /** Settings of Postgres by name, as `set_config` takes them: `{ lock_timeout: '30000ms' }`. */
@@ -7,14 +8,17 @@ export type Settings = Readonly<Record<string, string>>
 
 /**
  * Works on one connection with these settings, which are put back afterwards: for statements that no transaction may be around, so
- * that no `set local` could bound them. On `stop` the statement that runs is cancelled (57014).
+ * that no `set local` could bound them. On `stop` the statement that runs is cancelled (57014). Behind a pooler it does without: there both
+ * would meet others, and the settings are those of role and database.
  */
 export async function withSettings<T>(
-  { db }: Database,
+  database: Database,
   settings: Settings,
   work: (db: Kysely<Tables>) => Promise<T>,
   stop?: AbortSignal,
 ): Promise<T> {
+  const { db } = database
+  if (!(await hasOwnSessions(database))) return work(db)
   return db.connection().execute(async (connection) => {
     const names = Object.keys(settings)
     const before = await sql<Record<string, string>>`select pg_backend_pid()::text as pid, ${sql.join(
@@ -39,4 +43,14 @@ export async function withSettings<T>(
       await set(old).catch(() => {})
     }
   })
+}
+
+async function hasOwnSessions({ pool }: Database): Promise<boolean> {
+  const client = await pool.connect()
+  try {
+    const { rows } = await client.query<{ own: boolean }>(`select ${isOwnSession(client)} as own`)
+    return rows[0]?.own ?? false
+  } finally {
+    client.release()
+  }
 }

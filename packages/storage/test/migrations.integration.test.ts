@@ -161,6 +161,9 @@ test('indexes that are only declared are made for months with traces in them, by
   // As one leaves it that was stopped.
   await pool.query(`create index ${month}_failures on ${month} (started_at desc, trace_id desc) where status = 'failed';
     update pg_index set indisvalid = false where indexrelid = '${month}_failures'::regclass`)
+  await expect(
+    migrateToLatest({ connectionString: { connectionString: database.url, max: 1 } }),
+  ).rejects.toThrow('at least two connections')
   const reports = Promise.all(
     Array.from({ length: 3 }, () => migrateToLatest({ connectionString: database.url })),
   )

@@ -25,8 +25,9 @@ export async function fillMonth(
       status: statuses[Math.floor(i / skills.length) % statuses.length] as TraceStatus,
     }
   })
+  const table = [database.schema ?? 'public', partitionName(month)].join('.')
   await database.pool.query(
-    `insert into ${partitionName(month)} (trace_id, started_at, ingested_at, completed_at, skill_name, status, step_count, steps, metadata, error_message)
+    `insert into ${table} (trace_id, started_at, ingested_at, completed_at, skill_name, status, step_count, steps, metadata, error_message)
      select id, at, at, case when status <> 'running' then at + interval '1 second' end, skill, status, 1,
             '[[1,"work",0,5]]', jsonb_build_object('n', n), case when status = 'failed' then 'message ' || n end
        from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[]) with ordinality as t(id, at, skill, status, n)`,
