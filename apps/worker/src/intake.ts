@@ -216,6 +216,7 @@ export class Intake {
         }
         // Unacked, so they come again, to whoever reads next.
         if (this.#stop.aborted) throw new StoppedError('stopped while Redis was unavailable')
+        this.#onTrouble(error)
         await delay(backoffMs(attempt), this.#stop)
       }
     }
