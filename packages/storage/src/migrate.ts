@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { StepwellError } from '@stepwell/protocol'
-import { Kysely, PostgresAdapter, PostgresDialect, sql, type Transaction } from 'kysely'
+import { Kysely, type LogEvent, PostgresAdapter, PostgresDialect, sql, type Transaction } from 'kysely'
 import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration'
 import { completeIndexes } from './complete-indexes.ts'
 import { type Database, type DatabaseConfig, openDatabase } from './database.ts'
@@ -54,7 +54,12 @@ export async function migrateToLatest(options: {
 
 /** In one transaction, lock and search path too: behind a pooler what they are for a session others would meet. Gives what was applied. */
 function migrateTables({ pool, schema }: Database): Promise<string[]> {
-  const db = new Kysely<unknown>({ dialect: new LockedDialect({ pool }) })
+  // Kysely looks again whether a table is there that it could not make, and then says that the transaction is broken off.
+  let reason: unknown
+  const log = (event: LogEvent): void => {
+    if (event.level === 'error') reason ??= event.error
+  }
+  const db = new Kysely<unknown>({ dialect: new LockedDialect({ pool }), log })
   return db.transaction().execute(async (trx) => {
     // Two that create a table or a schema in the same instant would fail with a unique violation, with `if not exists` too.
     await sql`select pg_advisory_xact_lock(hashtext('stepwell.schema'))`.execute(trx)
@@ -66,7 +71,7 @@ function migrateTables({ pool, schema }: Database): Promise<string[]> {
       migrationLockTableName: LOCK_TABLE,
       ...(schema === undefined ? {} : { migrationTableSchema: schema }),
     }).migrateToLatest()
-    if (error !== undefined) throw error
+    if (error !== undefined) throw reason ?? error
     return (results ?? []).map((result) => result.migrationName)
   })
 }

@@ -74,6 +74,21 @@ test('a database of a newer Stepwell is refused with a sentence that says what t
   await database.drop()
 })
 
+test('a role that may not make tables is told so', async () => {
+  const database = await createDatabase({ empty: true })
+  const opened = openDatabase(database.url)
+  await opened.pool.query('create role nobody_here login')
+  const url = new URL(database.url)
+  url.username = 'nobody_here'
+  await expect(migrateToLatest({ connectionString: url.href })).rejects.toMatchObject({
+    code: '42501',
+    message: 'permission denied for schema public',
+  })
+  await opened.pool.query('drop role nobody_here')
+  await opened.close()
+  await database.drop()
+})
+
 test('partitions: made by many at once, once; while a reader holds the table; dropped by month, and made again on demand', async () => {
   const database = await createDatabase()
   const opened = openDatabase(database.url)
