@@ -38,12 +38,12 @@ export interface TraceDeltas {
 
 /** What is stored of a trace after a write. */
 export interface Written {
-  traceId: string
-  startedAtMs: number
+  readonly traceId: string
+  readonly startedAtMs: number
   readonly state: TraceState
 }
 
-/** Most traces that one statement writes: 20 parameters a row, and Postgres takes 65,535. */
+/** Most traces that one statement writes: so long it keeps the rows locked, and so much is done again where one of them is in the way. */
 export const WRITE_MAX_TRACES = 1_000
 
 // Another writer of the same row wins a round; that all of them lose for ever is impossible, for each lost round is
@@ -51,6 +51,31 @@ export const WRITE_MAX_TRACES = 1_000
 const MAX_ROUNDS = 100
 
 const STANDSTILL_TIMEOUT = '10s'
+
+/** Of most traces nobody asks what is stored: it is assembled when it is asked for. */
+class WrittenTrace implements Written {
+  readonly #input: TraceDeltas
+  readonly #state: TraceState | undefined
+  readonly #maxSteps: number
+
+  constructor(input: TraceDeltas, state: TraceState | undefined, maxSteps: number) {
+    this.#input = input
+    this.#state = state
+    this.#maxSteps = maxSteps
+  }
+
+  get traceId(): string {
+    return this.#input.traceId
+  }
+
+  get startedAtMs(): number {
+    return this.#input.startedAtMs
+  }
+
+  get state(): TraceState {
+    return this.#state ?? assemble(this.#input.said, undefined, this.#maxSteps)
+  }
+}
 
 /** The next version of a trace. */
 interface Assembled {
@@ -109,15 +134,7 @@ export class TraceWriter {
       stored = await this.#upsert(rows, written)
       fresh = []
     }
-    const stateOf = (input: TraceDeltas): TraceState =>
-      written.get(input) ?? assemble(input.said, undefined, this.#maxSteps)
-    return traces.map((input) => ({
-      traceId: input.traceId,
-      startedAtMs: input.startedAtMs,
-      get state() {
-        return stateOf(input)
-      },
-    }))
+    return traces.map((input) => new WrittenTrace(input, written.get(input), this.#maxSteps))
   }
 
   /**

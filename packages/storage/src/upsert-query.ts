@@ -1,135 +1,127 @@
-import type { PlainRun, TraceRow } from '@stepwell/protocol'
+import type { PlainRun, TraceRow, TraceStatus } from '@stepwell/protocol'
 import { CompiledQuery } from 'kysely'
+import { type ColumnType, columnArray } from './column-array.ts'
 import type { FailureMarks } from './failure-marks.ts'
 
-/** A row to write. */
+/** A row to write: what a run that went well has too, and what not. */
 export interface RowToWrite {
-  /** In the order of COLUMNS. */
-  values: readonly unknown[]
-  /** In the order of RARE_COLUMNS; null where all of them are. */
-  rare: readonly unknown[] | null
+  run: Omit<PlainRun, 'completedAtMs' | 'durationMs'> & {
+    completedAtMs: number | null
+    durationMs: number | null
+  }
+  rest: RestOfRow
 }
 
-const COLUMNS = [
-  'trace_id',
-  'started_at',
-  'completed_at',
-  'total_duration_ms',
-  'step_count',
-  'missing_steps',
-  'version',
-  'skill_name',
-  'status',
-  'execution_id',
-  'steps',
-  'metadata',
-] as const
+/** What follows from a run being whole, and going well, and being new. */
+interface RestOfRow {
+  missingSteps: number
+  version: number
+  status: TraceStatus
+  /** Null where all of them are. */
+  rare: Readonly<Record<RareName, unknown>> | null
+}
+
+interface Column {
+  name: string
+  type: ColumnType
+  of(row: RowToWrite): unknown
+}
+
+const COLUMNS: readonly Column[] = [
+  { name: 'trace_id', type: 'uuid', of: ({ run }) => run.t },
+  { name: 'started_at', type: 'timestamptz', of: ({ run }) => run.startedAtMs },
+  { name: 'completed_at', type: 'timestamptz', of: ({ run }) => run.completedAtMs },
+  { name: 'total_duration_ms', type: 'float8', of: ({ run }) => run.durationMs },
+  { name: 'step_count', type: 'int4', of: ({ run }) => run.stepCount },
+  { name: 'missing_steps', type: 'int4', of: ({ rest }) => rest.missingSteps },
+  { name: 'version', type: 'int4', of: ({ rest }) => rest.version },
+  { name: 'skill_name', type: 'text', of: ({ run }) => run.skill },
+  { name: 'status', type: 'text', of: ({ rest }) => rest.status },
+  { name: 'execution_id', type: 'text', of: ({ run }) => run.executionId },
+  { name: 'steps', type: 'json', of: ({ run }) => run.steps },
+  { name: 'metadata', type: 'jsonb', of: ({ run }) => run.metadata },
+]
 
 /**
- * Null in most rows. A statement leaves out those that are null in all of its rows: 37 µs of Postgres for a common row of ten steps become 29. What
- * stood there is cleared all the same, for `excluded` has them too.
+ * Null in most rows. A statement leaves out those that are null in all of its rows. What stood there is cleared all the same, for `excluded` has
+ * them too.
  */
-const RARE_COLUMNS = [
-  'parent_trace_id',
-  'root_trace_id',
-  'parent_step_id',
-  'error_message',
-  'merge_state',
-  'error_signature',
-  'failure_pattern',
-  'failed_step',
-] as const
+const RARE_TYPES = {
+  parent_trace_id: 'uuid',
+  root_trace_id: 'uuid',
+  parent_step_id: 'text',
+  error_message: 'text',
+  merge_state: 'json',
+  error_signature: 'int8',
+  failure_pattern: 'int8',
+  failed_step: 'text',
+} satisfies Record<string, ColumnType>
 
-const UPDATED = [...COLUMNS, ...RARE_COLUMNS, 'ingested_at'].filter(
-  (name) => name !== 'trace_id' && name !== 'started_at',
+type RareName = keyof typeof RARE_TYPES
+
+const RARE_COLUMNS = (Object.keys(RARE_TYPES) as RareName[]).map(
+  (name): Column => ({ name, type: RARE_TYPES[name], of: ({ rest }) => rest.rare?.[name] ?? null }),
 )
+
+const UPDATED = [...COLUMNS, ...RARE_COLUMNS]
+  .map(({ name }) => name)
+  .filter((name) => name !== 'trace_id' && name !== 'started_at')
+  .concat('ingested_at')
 
 const UPSERT_TAIL = ` on conflict (trace_id, started_at) do update set ${UPDATED.map(
   (name) => `${name} = excluded.${name}`,
 ).join(', ')} where t.version = excluded.version - 1`
 
 /**
- * One multi-row upsert. Written as text, once a call: through the query builder's tree it takes three times as long as
- * Postgres does. VALUES rather than unnest: docs/adr/0003-merge-law.md.
+ * One multi-row upsert, of a parameter a column. Written as text: through the query builder's tree it takes three times as long as
+ * Postgres does. An array a column rather than VALUES: docs/adr/0003-merge-law.md.
  */
 export function upsertQuery(table: string, rows: readonly RowToWrite[], ingestedAt: string): CompiledQuery {
-  const some = rows.flatMap(({ rare }) => (rare === null ? [] : [rare]))
-  const places = RARE_COLUMNS.map((_, i) => i).filter((i) => some.some((rare) => rare[i] !== null))
-  const parameters: unknown[] = [ingestedAt]
-  for (const { values, rare } of rows) {
-    parameters.push(...values)
-    for (const i of places) parameters.push(rare === null ? null : rare[i])
-  }
-  const columns = [...COLUMNS, ...places.map((i) => RARE_COLUMNS[i]), 'ingested_at']
+  const some = rows.filter(({ rest }) => rest.rare !== null)
+  const rare = RARE_COLUMNS.filter(({ of }) => some.some((row) => of(row) !== null))
+  const columns = [...COLUMNS, ...rare]
+  const names = columns.map(({ name }) => name)
+  const arrays = columns.map(({ type }, i) => `$${i + 2}::${type}[]`)
   return CompiledQuery.raw(
-    `insert into ${table} as t (${columns.join(', ')}) values ${valuesText(rows.length, columns.length - 1)}${UPSERT_TAIL}`,
-    parameters,
+    `insert into ${table} as t (${names.join(', ')}, ingested_at) select *, $1::timestamptz from unnest(${arrays.join(', ')})${UPSERT_TAIL}`,
+    [ingestedAt, ...columns.map(({ type, of }) => columnArray(type, rows.map(of)))],
   )
 }
 
 /** What it holds, what it is found by (null unless it failed), and the version that it is to have. */
 export function rowToWrite(row: TraceRow, marks: FailureMarks | null, version: number): RowToWrite {
+  const rare = {
+    parent_trace_id: row.parent_trace_id,
+    root_trace_id: row.root_trace_id,
+    parent_step_id: row.parent_step_id,
+    error_message: row.error_message,
+    merge_state: row.merge_state === null ? null : JSON.stringify(row.merge_state),
+    error_signature: marks?.message?.signature ?? null,
+    failure_pattern: marks?.message?.patternId ?? null,
+    failed_step: marks?.step ?? null,
+  }
   return {
-    values: [
-      row.trace_id,
-      row.started_at.toISOString(),
-      row.completed_at?.toISOString() ?? null,
-      row.total_duration_ms,
-      row.step_count,
-      row.missing_steps,
+    run: {
+      t: row.trace_id,
+      startedAtMs: row.started_at.getTime(),
+      completedAtMs: row.completed_at?.getTime() ?? null,
+      durationMs: row.total_duration_ms,
+      stepCount: row.step_count,
+      skill: row.skill_name,
+      executionId: row.execution_id,
+      steps: JSON.stringify(row.steps),
+      metadata: JSON.stringify(row.metadata),
+    },
+    rest: {
+      missingSteps: row.missing_steps,
       version,
-      row.skill_name,
-      row.status,
-      row.execution_id,
-      JSON.stringify(row.steps),
-      JSON.stringify(row.metadata),
-    ],
-    rare: [
-      row.parent_trace_id,
-      row.root_trace_id,
-      row.parent_step_id,
-      row.error_message,
-      row.merge_state === null ? null : JSON.stringify(row.merge_state),
-      marks?.message?.signature ?? null,
-      marks?.message?.patternId ?? null,
-      marks?.step ?? null,
-    ],
+      status: row.status,
+      rare: Object.values(rare).every((value) => value === null) ? null : rare,
+    },
   }
 }
+
+const OF_PLAIN_RUNS: RestOfRow = { missingSteps: 0, version: 1, status: 'success', rare: null }
 
 /** The row that assembling the run gives, in its first version. */
-export function runToWrite(run: PlainRun): RowToWrite {
-  return {
-    values: [
-      run.t,
-      new Date(run.startedAtMs).toISOString(),
-      new Date(run.completedAtMs).toISOString(),
-      run.durationMs,
-      run.stepCount,
-      0,
-      1,
-      run.skill,
-      'success',
-      run.executionId,
-      run.steps,
-      run.metadata,
-    ],
-    rare: null,
-  }
-}
-
-/** By the number of values in a tuple: the longest text so far, and where in it the tuple of each row ends. */
-const texts = new Map<number, { text: string; ends: number[] }>()
-
-/** The tuples of placeholders for so many rows with so many values: the beginning of the longest one so far, $1 in each being the same. */
-function valuesText(rows: number, values: number): string {
-  const known = texts.get(values) ?? { text: '', ends: [] }
-  texts.set(values, known)
-  for (let row = known.ends.length; row < rows; row++) {
-    const first = 2 + row * values
-    const places = Array.from({ length: values }, (_, i) => `$${first + i}`)
-    known.text += `${row === 0 ? '' : ','}(${places.join(',')},$1)`
-    known.ends.push(known.text.length)
-  }
-  return known.text.slice(0, known.ends[rows - 1])
-}
+export const runToWrite = (run: PlainRun): RowToWrite => ({ run, rest: OF_PLAIN_RUNS })

@@ -1,0 +1,99 @@
+// A column of many rows as one parameter: a Postgres array in its binary form (array_recv of src/backend/utils/adt/arrayfuncs.c). Of thousands of
+// parameters each has to be named, sent, looked up and planned; of an array the server reads one value after the other.
+
+/** What a column holds. JSON is given as text, a time as whole milliseconds since 1970. */
+export type ColumnType = keyof typeof FORMS
+
+/** The array with these values, in the binary form that `pg` sends of a Buffer. */
+export function columnArray(type: ColumnType, values: readonly unknown[]): Buffer {
+  const form = FORMS[type] as Form<unknown>
+  let size = HEAD_SIZE
+  for (const value of values) size += LENGTH_SIZE + (value === null ? 0 : form.size(value))
+  const bytes = Buffer.allocUnsafe(size)
+  bytes.writeInt32BE(1, 0) // dimensions
+  bytes.writeInt32BE(values.includes(null) ? 1 : 0, 4)
+  bytes.writeInt32BE(form.oid, 8)
+  bytes.writeInt32BE(values.length, 12)
+  bytes.writeInt32BE(1, 16) // number of the first value
+  let at = HEAD_SIZE
+  for (const value of values) {
+    const from = at + LENGTH_SIZE
+    const to = value === null ? from : form.write(bytes, value, from)
+    bytes.writeInt32BE(value === null ? -1 : to - from, at)
+    at = to
+  }
+  return bytes
+}
+
+const HEAD_SIZE = 20
+const LENGTH_SIZE = 4
+
+/** How values of a type are written. */
+interface Form<T> {
+  /** Of the type, in pg_type. */
+  oid: number
+  /** Bytes that the value takes. */
+  size(value: T): number
+  /** Writes it there; gives where it ends. */
+  write(bytes: Buffer, value: T, at: number): number
+}
+
+const textForm = (oid: number): Form<string> => ({
+  oid,
+  size: Buffer.byteLength,
+  write: (bytes, text, at) => at + bytes.write(text, at),
+})
+
+const FORMS = {
+  uuid: { oid: 2950, size: () => 16, write: writeUuid } satisfies Form<string>,
+  timestamptz: { oid: 1184, size: () => 8, write: writeTime } satisfies Form<number>,
+  float8: {
+    oid: 701,
+    size: () => 8,
+    write: (bytes, value, at) => bytes.writeDoubleBE(value, at),
+  } satisfies Form<number>,
+  int4: {
+    oid: 23,
+    size: () => 4,
+    write: (bytes, value, at) => bytes.writeInt32BE(value, at),
+  } satisfies Form<number>,
+  int8: {
+    oid: 20,
+    size: () => 8,
+    write: (bytes, value, at) => bytes.writeBigInt64BE(value, at),
+  } satisfies Form<bigint>,
+  text: textForm(25),
+  json: textForm(114),
+  jsonb: {
+    oid: 3802,
+    size: (text) => 1 + Buffer.byteLength(text),
+    // The version of the form.
+    write: (bytes, text, at) => at + 1 + bytes.write(text, bytes.writeUInt8(1, at)),
+  } satisfies Form<string>,
+}
+
+function writeUuid(bytes: Buffer, id: string, at: number): number {
+  let to = at
+  for (let i = 0; i < id.length; ) {
+    if (id.charCodeAt(i) === DASH) i += 1
+    else {
+      bytes[to++] = (digit(id.charCodeAt(i)) << 4) | digit(id.charCodeAt(i + 1))
+      i += 2
+    }
+  }
+  return to
+}
+
+const DASH = 0x2d
+/** Of 0-9 and a-f. */
+const digit = (code: number): number => (code < 0x3a ? code - 0x30 : code - 0x57)
+
+/** 2000-01-01, where times of Postgres count from. */
+const POSTGRES_EPOCH_MS = 946_684_800_000
+
+function writeTime(bytes: Buffer, ms: number, at: number): number {
+  // Microseconds: a multiple of 8 under 2^56, so exact.
+  const us = (ms - POSTGRES_EPOCH_MS) * 1_000
+  const high = Math.floor(us / 2 ** 32)
+  return bytes.writeUInt32BE(us - high * 2 ** 32, bytes.writeInt32BE(high, at))
+}
