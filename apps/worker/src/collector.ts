@@ -1,4 +1,4 @@
-import type { PlainRun, Said } from '@stepwell/protocol'
+import { openName, type PlainRun, type Said } from '@stepwell/protocol'
 import { type DeadLetter, type TraceDeltas, WRITE_MAX_TRACES } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import { type LetterBox, letterOf } from './letter-box.ts'
@@ -66,7 +66,12 @@ export class Collector {
   }
 
   /** Adds a run that came whole, or gathered; as `add`. `said`: makes what is said of it, where that is needed after all. */
-  addRun(run: PlainRun, tickets: Ticket[], size: number, said: () => Said[]): void {
+  addRun<R extends PlainRun>(
+    run: R,
+    tickets: readonly Ticket[],
+    size: number,
+    said: (run: R) => Said[],
+  ): void {
     this.#put(new CollectedRun(run, tickets, size, said))
   }
 
@@ -94,12 +99,12 @@ export class Collector {
   }
 
   #put(added: Collected): void {
-    const key = `${added.traceId}@${added.startedAtMs}`
+    const key = openName(added.traceId, added.startedAtMs)
     const trace = this.#batch.traces.get(key)
     if (trace === undefined) this.#batch.traces.set(key, added)
     else {
       trace.said.push(...added.said)
-      trace.tickets.push(...added.tickets)
+      trace.tickets = [...trace.tickets, ...added.tickets]
       trace.size += added.size
       trace.rests = Math.max(trace.rests, added.rests)
     }
@@ -193,7 +198,7 @@ export class Collector {
 /** Deltas with the entries that they are of. */
 export interface WithTickets extends TraceDeltas {
   /** Of each delta the entry that brought it. */
-  tickets: Ticket[]
+  tickets: readonly Ticket[]
   /** UTF-16 units. */
   size: number
 }
@@ -203,25 +208,32 @@ interface Collected extends WithTickets {
   rests: number
 }
 
-/** A run as it came. Parsed only where it has to be: because more is said of the trace, or it cannot be written. */
-class CollectedRun implements Collected {
-  readonly traceId: string
-  readonly startedAtMs: number
+/**
+ * A run as it came. Parsed only where it has to be: because more is said of the trace, or it cannot be written. Thousands of them wait to be written, and
+ * what each keeps alive is copied by the garbage collector while they do.
+ */
+class CollectedRun<R extends PlainRun> implements Collected {
   readonly known = false
-  readonly tickets: Ticket[]
+  tickets: readonly Ticket[]
   size: number
   rests = 0
-  readonly #run: PlainRun
-  readonly #makeSaid: () => Said[]
+  readonly #run: R
+  readonly #makeSaid: (run: R) => Said[]
   #said: Said[] | undefined
 
-  constructor(run: PlainRun, tickets: Ticket[], size: number, said: () => Said[]) {
-    this.traceId = run.t
-    this.startedAtMs = run.startedAtMs
+  constructor(run: R, tickets: readonly Ticket[], size: number, said: (run: R) => Said[]) {
     this.tickets = tickets
     this.size = size
     this.#run = run
     this.#makeSaid = said
+  }
+
+  get traceId(): string {
+    return this.#run.t
+  }
+
+  get startedAtMs(): number {
+    return this.#run.startedAtMs
   }
 
   /** Undefined once there is a list of what is said, which others may add to. */
@@ -230,7 +242,7 @@ class CollectedRun implements Collected {
   }
 
   get said(): Said[] {
-    this.#said ??= this.#makeSaid()
+    this.#said ??= this.#makeSaid(this.#run)
     return this.#said
   }
 }

@@ -134,7 +134,7 @@ export function plainRunOf({ trace, texts, steps }: Gathered, end: Delta | RunPa
     const some = text.slice(steps.from[i], steps.to[i])
     if (some !== '') all += all === '' ? some : `,${some}`
   }
-  return plainRun(begin, end.e, all, steps.count)
+  return plainRun(begin, end.e, `[${all}]`, steps.count)
 }
 
 /** What is said of the run. */

@@ -57,7 +57,7 @@ export class WholeRun implements PlainRun {
   }
 }
 
-/** The run that its first part begins and its last one ends; `steps`: of all of them, from 1 on, comma between them. */
+/** The run that its first part begins and its last one ends; `steps`: the list of all of them, from 1 on. */
 export function plainRun(
   { t, startedAtMs, k, x, metadata }: RunPart,
   [offsetMs, durationMs]: NonNullable<RunPart['e']>,
@@ -73,7 +73,7 @@ export function plainRun(
     completedAtMs: startedAtMs + Math.floor(offsetMs),
     durationMs,
     stepCount,
-    steps: `[${steps}]`,
+    steps,
   }
 }
 
@@ -88,7 +88,9 @@ function wholeRunOf(part: RunPart): WholeRun | undefined {
   const isWhole =
     b !== undefined && e !== undefined && firstStep === 1 && n[0] === stepCount && n[1] === stepCount
   if (!isWhole) return undefined
-  return new WholeRun(plainRun(part, e, text.slice(stepsFrom, stepsTo), stepCount), text)
+  // With the brackets around them.
+  const steps = stepCount === 0 ? '[]' : text.slice(stepsFrom - 1, stepsTo + 1)
+  return new WholeRun(plainRun(part, e, steps, stepCount), text)
 }
 
 /** What JSON.parse gives of the deltas of a frame, but for runs and their parts, which are left as they stand. Throws as it does. */

@@ -72,21 +72,22 @@ const FORMS = {
   } satisfies Form<string>,
 }
 
+const letters = Buffer.alloc(36)
+
 function writeUuid(bytes: Buffer, id: string, at: number): number {
+  // Letters of a text that is part of a longer one, one by one, take six times as long as all of them at once.
+  letters.write(id, 'latin1')
   let to = at
-  for (let i = 0; i < id.length; ) {
-    if (id.charCodeAt(i) === DASH) i += 1
-    else {
-      bytes[to++] = (digit(id.charCodeAt(i)) << 4) | digit(id.charCodeAt(i + 1))
-      i += 2
-    }
+  for (let i = 0; i < letters.length; i += 2) {
+    if (letters[i] === DASH) i += 1
+    bytes[to++] = (digit(letters[i] as number) << 4) | digit(letters[i + 1] as number)
   }
   return to
 }
 
 const DASH = 0x2d
 /** Of 0-9 and a-f. */
-const digit = (code: number): number => (code < 0x3a ? code - 0x30 : code - 0x57)
+const digit = (letter: number): number => (letter < 0x3a ? letter - 0x30 : letter - 0x57)
 
 /** 2000-01-01, where times of Postgres count from. */
 const POSTGRES_EPOCH_MS = 946_684_800_000

@@ -23,9 +23,9 @@ import { type RowToWrite, rowToWrite, runToWrite, upsertQuery } from './upsert-q
 
 /** Everything that is to be stored of one trace in one go. */
 export interface TraceDeltas {
-  traceId: string
+  readonly traceId: string
   /** Milliseconds since 1970; with the id the key of the row, and its month the partition. */
-  startedAtMs: number
+  readonly startedAtMs: number
   /** At least one. All of this trace. */
   said: Said[]
   /** Where this run and nothing else is said: it is stored as it stands, and `said`, which may be made when it is asked for, is not. */

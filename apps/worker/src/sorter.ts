@@ -1,0 +1,239 @@
+import {
+  type Delta,
+  encodeObject,
+  encodeTold,
+  isCuttable,
+  openName,
+  parseTraceId,
+  RunPart,
+  type Said,
+  WholeRun,
+} from '@stepwell/protocol'
+import { readFrame } from '@stepwell/protocol/schema'
+import { boundPayload, type DeadLetter, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
+import type { Collector } from './collector.ts'
+import type { Correlation } from './correlation.ts'
+import { DUE, type Heard, joining } from './fold.ts'
+import {
+  type DueIn,
+  type Folding,
+  type FoldingEntry,
+  foldingsOfRun,
+  LATE_DUE_MS,
+  recordOf,
+  startOfRead,
+} from './foldings.ts'
+import { plainRunOf, saidOf } from './gathering.ts'
+import { entryMs, entryTimeMs, type Ticket } from './shard.ts'
+
+/** What came of some entries. */
+export interface Sorted {
+  entries: FoldingEntry[]
+  folds: Folding[]
+  heard: Map<string, Heard>
+  correlations: Map<string, string>
+  /** Of runs that gathered and are over, by execution id. */
+  over: Map<string, string>
+  deltas: number
+  /** Unpacked, in UTF-16 units. */
+  size: number
+}
+
+export const emptySorted = (): Sorted => ({
+  entries: [],
+  folds: [],
+  heard: new Map(),
+  correlations: new Map(),
+  over: new Map(),
+  deltas: 0,
+  size: 0,
+})
+
+/**
+ * Decodes and validates entries, and says of each of their parts where it goes: whole runs and dead letters into the write batch at once; what
+ * is to be folded, to be heard of and to be found by its execution id it only notes, for who passes it on.
+ */
+export class Sorter {
+  readonly #collector: Collector
+  readonly #correlation: Correlation
+  readonly #dueIn: DueIn
+  /** Milliseconds until a run that gathered in vain is due. */
+  readonly #openDueInMs: number
+
+  constructor(options: {
+    collector: Collector
+    correlation: Correlation
+    dueIn: DueIn
+    openDueInMs: number
+  }) {
+    this.#collector = options.collector
+    this.#correlation = options.correlation
+    this.#dueIn = options.dueIn
+    this.#openDueInMs = options.openDueInMs
+  }
+
+  /** Sends the parts of one entry on their ways. */
+  sort(ticket: Ticket, fields: string[], redelivered: boolean, nowMs: number, sorted: Sorted): void {
+    const { folds, heard, correlations } = sorted
+    const { id } = ticket
+    const decoded = readFrame(fields, nowMs)
+    if (!decoded.ok) {
+      const payload = payloadOf(fields.map((field) => field.slice(0, PAYLOAD_MAX_LENGTH)))
+      this.letter(ticket, '', decoded.reason, payload)
+      sorted.size += payload.length
+      return
+    }
+    const { frame, deltas, refused } = decoded
+    sorted.size += decoded.size
+    sorted.deltas += deltas.length
+    const { producer, number: frameNumber } = frame
+    ticket.producer = producer
+    const ms = entryTimeMs(id)
+    if (ms > (heard.get(producer)?.ms ?? 0)) heard.set(producer, { ms, told: encodeTold(ms, frame.counters) })
+    for (const [i, { value, reason }] of refused.entries())
+      this.letter(ticket, `/${i}`, reason, payloadOf(value), { producer, ...traceOf(value) })
+    const size = Math.ceil(decoded.size / Math.max(1, deltas.length))
+    const sentMs = entryMs(id)
+    const field = `${producer}:${frameNumber}`
+    ticket.field = field
+    const toFold: { delta: Delta | RunPart; startedAtMs: number; late: boolean }[] = []
+    const tickets = [ticket]
+    let dues = ''
+    let isUsual = refused.length === 0
+    for (const delta of deltas) {
+      ticket.open += 1
+      if (delta instanceof WholeRun) {
+        if (delta.executionId !== null && this.#correlation.keep !== 'open')
+          correlations.set(delta.executionId, delta.t)
+        this.#collector.addRun(delta, tickets, size, saidOfWhole)
+        dues += DUE.isNotFolded
+        continue
+      }
+      const startedAtMs = startOfRead(delta)
+      const whole = delta.b !== undefined && delta.e !== undefined
+      if (delta.x !== undefined && delta.k !== undefined && !(whole && this.#correlation.keep === 'open')) {
+        correlations.set(delta.x, delta.t)
+      }
+      if (whole) {
+        const said = [{ producer: '', delta: delta as Delta }]
+        this.#collector.add({ traceId: delta.t, startedAtMs, said, tickets, size, known: false })
+        dues += DUE.isNotFolded
+        continue
+      }
+      const isOurs = delta instanceof RunPart || (delta.at === undefined && delta.l === undefined)
+      const late = redelivered || sentMs - startedAtMs > LATE_DUE_MS
+      // What follows a beginning that comes late may be stored already, and wait for it.
+      const mayGather = isOurs && !redelivered && !(late && delta.b !== undefined)
+      if (mayGather && this.#gathers(ticket, delta, startedAtMs, nowMs, sorted)) {
+        dues += DUE.isNotFolded
+        continue
+      }
+      toFold.push({ delta, startedAtMs, late })
+      const due = delta.e !== undefined ? DUE.now : delta.b === undefined || late ? DUE.soon : DUE.checkpoint
+      dues += delta.b !== undefined || delta.k === undefined ? joining(due) : due
+      isUsual &&= isOurs
+    }
+    if (toFold.length === 0) return
+    const traces = new Set(toFold.map(({ delta }) => delta.t))
+    if (
+      isUsual &&
+      traces.size === toFold.length &&
+      decoded.text !== undefined &&
+      isCuttable(decoded.text, deltas)
+    ) {
+      sorted.entries.push({ id, ticket, producer, field, dues, deltas, folded: toFold.length, size })
+      return
+    }
+    traces.clear()
+    for (const [i, { delta, startedAtMs, late }] of toFold.entries()) {
+      const trace = openName(delta.t, startedAtMs)
+      folds.push({
+        trace,
+        producer,
+        texts: [recordOf(delta)],
+        // A frame has one delta a trace; where a producer breaks that, none may hide another.
+        fields: [traces.has(trace) ? `${field}.${i}` : field],
+        tickets: [ticket],
+        startedAtMs,
+        size,
+        dueInMs: this.#dueInMs(delta, startedAtMs, nowMs, late),
+      })
+      traces.add(trace)
+    }
+  }
+
+  /** Whether the delta gathers, or goes with what gathered. */
+  #gathers(
+    ticket: Ticket,
+    delta: Delta | RunPart,
+    startedAtMs: number,
+    nowMs: number,
+    sorted: Sorted,
+  ): boolean {
+    const run = ticket.shard.gathering.add(ticket, delta, startedAtMs, nowMs)
+    if (typeof run === 'string') return run === 'kept'
+    if (delta.e === undefined) sorted.folds.push(...foldingsOfRun(run, this.#openDueInMs))
+    else {
+      const { trace: traceId, tickets, size } = run
+      const plain = plainRunOf(run, delta)
+      let executionId = plain?.executionId
+      if (plain !== undefined) this.#collector.addRun(plain, tickets, size, () => saidOf(run))
+      else {
+        const said = saidOf(run)
+        this.#collector.add({ traceId, startedAtMs, said, tickets, size, known: false })
+        executionId = said.find(({ delta }) => delta.x !== undefined)?.delta.x
+      }
+      sorted.size += size
+      if (executionId) sorted.over.set(executionId, traceId)
+    }
+    return true
+  }
+
+  #dueInMs(delta: Delta | RunPart, startedAtMs: number, nowMs: number, late: boolean): number {
+    if (delta.e !== undefined) return 0
+    if (delta.b === undefined || late) return LATE_DUE_MS
+    const untilLimit =
+      delta instanceof RunPart || delta.l === undefined
+        ? Number.POSITIVE_INFINITY
+        : startedAtMs + delta.l - nowMs
+    return Math.max(1, Math.ceil(Math.min(this.#dueIn.checkpoint, untilLimit)))
+  }
+
+  /** Makes a dead letter of what cannot be read, or is refused. `place`: which part of the entry. */
+  letter(
+    ticket: Ticket,
+    place: string,
+    reason: string,
+    payload: string,
+    from: Pick<DeadLetter, 'producer' | 'traceId'> = {},
+  ): void {
+    ticket.open += 1
+    const stream = ticket.shard.keys.events
+    const letter = {
+      letterId: `${stream}/${ticket.id}${place}`,
+      stream,
+      entryId: ticket.id,
+      reason,
+      payload,
+    }
+    this.#collector.addDead(ticket, { ...letter, ...from })
+  }
+}
+
+const saidOfWhole = (run: WholeRun): Said[] => [{ producer: '', delta: run.delta() }]
+
+/** The trace that a refused delta names, if it does: where it went is asked by its id. */
+function traceOf(value: unknown): Pick<DeadLetter, 'traceId'> {
+  const t = (value as { t?: unknown } | null)?.t
+  const traceId = typeof t === 'string' ? parseTraceId(t) : undefined
+  return traceId === undefined ? {} : { traceId }
+}
+
+/** What was refused, as JSON text: exactly, unless it is too long to be kept or nests so deep that it cannot be written. */
+function payloadOf(value: unknown): string {
+  try {
+    return boundPayload(JSON.stringify(value))
+  } catch {
+    return encodeObject(value, PAYLOAD_MAX_LENGTH)
+  }
+}
