@@ -27,31 +27,41 @@ export interface FailureRow {
  */
 const LOOKED_UP_MAX = 200
 
-/** The newest traces of the most similar signatures, in order; at most `limit`. */
-export async function newestOf(
+/** So many failures of a skill are passed to find those of some signatures, 0.4 µs each: to look these up is to fetch those of all skills. */
+const PASSED_MAX = 10_000
+
+/** Gives the newest traces of the most similar signatures, in order; at most `limit`. */
+export type NewestOf = (likenesses: readonly Likeness[], limit: number) => Promise<FailureRow[]>
+
+/** Finds them in a window. It remembers whether a skill has few failures there. */
+export function newestIn(
   trx: Transaction<Tables>,
   table: RawBuilder<unknown>,
-  likenesses: readonly Likeness[],
   window: FailureWindow,
-  limit: number,
-): Promise<FailureRow[]> {
-  const found: FailureRow[] = []
-  let few: Likeness[] = []
-  const lookUpFew = async (): Promise<void> => {
-    if (few.length > 0 && found.length < limit)
-      found.push(...(await lookUp(trx, table, few, window, limit - found.length)))
-    few = []
+): NewestOf {
+  let areFew = window.skill === undefined ? false : undefined
+  const findFew = async (few: readonly Likeness[], limit: number): Promise<FailureRow[]> => {
+    areFew ??= !(await areMore(trx, table, window, PASSED_MAX))
+    return (areFew ? passAll : lookUp)(trx, table, few, window, limit)
   }
-  for (const likeness of likenesses) {
-    const isLarge = likeness.count > LOOKED_UP_MAX
-    if (isLarge || few.reduce((sum, { count }) => sum + count, likeness.count) > LOOKED_UP_MAX)
-      await lookUpFew()
-    if (found.length >= limit) return found
-    if (isLarge) found.push(...(await passBack(trx, table, likeness, window, limit - found.length)))
-    else few.push(likeness)
+  return async (likenesses, limit) => {
+    const found: FailureRow[] = []
+    let few: Likeness[] = []
+    const takeFew = async (): Promise<void> => {
+      if (few.length > 0 && found.length < limit) found.push(...(await findFew(few, limit - found.length)))
+      few = []
+    }
+    for (const likeness of likenesses) {
+      const isLarge = likeness.count > LOOKED_UP_MAX
+      if (isLarge || few.reduce((sum, { count }) => sum + count, likeness.count) > LOOKED_UP_MAX)
+        await takeFew()
+      if (found.length >= limit) return found
+      if (isLarge) found.push(...(await passBack(trx, table, likeness, window, limit - found.length)))
+      else few.push(likeness)
+    }
+    await takeFew()
+    return found
   }
-  await lookUpFew()
-  return found
 }
 
 /** The newest traces that have none of these signatures; they have nothing in common with what is looked for. */
@@ -90,26 +100,61 @@ const newestFirst = (
    order by started_at desc, trace_id desc
    limit ${limit}`
 
-async function lookUp(
+/** Whether there are more failures in the window; passes no more than that. */
+async function areMore(
+  trx: Transaction<Tables>,
+  table: RawBuilder<unknown>,
+  window: FailureWindow,
+  than: number,
+): Promise<boolean> {
+  const { rows } = await sql`
+    select from ${table} where status = 'failed' ${within(window)} offset ${than} limit 1`.execute(trx)
+  return rows.length > 0
+}
+
+async function passAll(
   trx: Transaction<Tables>,
   table: RawBuilder<unknown>,
   likenesses: readonly Likeness[],
   window: FailureWindow,
   limit: number,
 ): Promise<FailureRow[]> {
-  const signatures = likenesses.map((one) => one.signatures.slice(1, -1).split(','))
-  const scores = likenesses.flatMap(({ similarity }, i) => signatures[i]?.map(() => similarity) ?? [])
+  const { signatures, scores } = scored(likenesses)
+  const best = sql`
+    select trace_id, started_at, (${scores}::float8[])[array_position(${signatures}::bigint[], error_signature)] as score
+      from ${table}
+     where status = 'failed' and (error_signature in (select unnest(${signatures}::bigint[]))) is true ${within(window)}
+     ${BY_SCORE}
+     limit ${limit}`
+  return fetchRows(trx, table, best, sql.ref('score'))
+}
+
+function lookUp(
+  trx: Transaction<Tables>,
+  table: RawBuilder<unknown>,
+  likenesses: readonly Likeness[],
+  window: FailureWindow,
+  limit: number,
+): Promise<FailureRow[]> {
+  const { signatures, scores } = scored(likenesses)
   const best = sql`
     select trace_id, started_at, score
-      from unnest(${signatures.flat()}::bigint[], ${scores}::float8[]) as alike (signature, score)
+      from unnest(${signatures}::bigint[], ${scores}::float8[]) as alike (signature, score)
      cross join lateral (
        select trace_id, started_at from ${table}
         where error_signature = signature ${within(window)}
         order by started_at desc, trace_id desc
         limit ${limit}) newest
-     order by score desc, started_at desc, trace_id desc
+     ${BY_SCORE}
      limit ${limit}`
   return fetchRows(trx, table, best, sql.ref('score'))
+}
+
+/** Each signature with its score. */
+function scored(likenesses: readonly Likeness[]): { signatures: string[]; scores: number[] } {
+  const signatures = likenesses.map((one) => one.signatures.slice(1, -1).split(','))
+  const scores = likenesses.flatMap(({ similarity }, i) => signatures[i]?.map(() => similarity) ?? [])
+  return { signatures: signatures.flat(), scores }
 }
 
 /** The conditions of a window, each after an `and`. */
@@ -122,8 +167,13 @@ export function within({ skill, since, until }: FailureWindow): RawBuilder<unkno
   return conditions.length === 0 ? sql`` : sql.join(conditions, sql` `)
 }
 
+/** The columns of a failure, but for its score; and the order of failures by their score. */
+export const FAILURE_COLUMNS = sql`trace_id, skill_name, ${millisecondsOf(sql.ref('started_at'))} as started_ms, execution_id, error_message,
+    error_signature, failure_pattern`
+export const BY_SCORE = sql`order by score desc, started_at desc, trace_id desc`
+
 /** The rows of these keys, which come from indexes alone. */
-export async function fetchRows(
+async function fetchRows(
   trx: Transaction<Tables>,
   table: RawBuilder<unknown>,
   best: RawBuilder<unknown>,
@@ -131,9 +181,8 @@ export async function fetchRows(
 ): Promise<FailureRow[]> {
   const { rows } = await sql<FailureRow>`
     with best as materialized (${best})
-    select trace_id, skill_name, ${millisecondsOf(sql.ref('started_at'))} as started_ms, execution_id, error_message, error_signature,
-           failure_pattern, ${score} as score
-      from best join ${table} using (trace_id, started_at)
-     order by score desc, started_at desc, trace_id desc`.execute(trx)
+    select ${FAILURE_COLUMNS}, ${score} as score from best join ${table} using (trace_id, started_at) ${BY_SCORE}`.execute(
+    trx,
+  )
   return rows
 }

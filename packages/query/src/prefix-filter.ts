@@ -9,6 +9,8 @@ export interface Round {
   /** Words that such a signature has at least and at most. */
   wordsMin: number
   wordsMax: number
+  /** Share of the signatures that is looked at, as far as is known. */
+  looked: number
 }
 
 /** Share of the signatures that the first round may look at; then four times as many, and so on. */
@@ -27,13 +29,15 @@ const ABOVE_ALL = 2
  * hit it, so the rarest ones of that length are looked for. Exact: only how long it takes depends on the shares.
  * Two words of ours that have one hash are two words to the bounds and one to look for.
  *
- * `count` is the number of words, at least 1; `threshold` is inclusive; `shareOf` tells which share of signatures has a key, where known.
+ * `count` is the number of words; of none nothing is looked for. `threshold` is inclusive, `below`, where they begin, is not; `shareOf` tells which share of signatures
+ * has a key, where known.
  */
 export function* roundsFor(
   count: number,
   hashes: readonly number[],
   threshold: number,
   shareOf: ReadonlyMap<number, number>,
+  below = ABOVE_ALL,
 ): Generator<Round> {
   const share = (key: number): number => shareOf.get(key) ?? RARE_SHARE
   const lengths = new Map<number, { key: number; share: number }[]>()
@@ -49,7 +53,7 @@ export function* roundsFor(
     }
     return keys
   }
-  const roundTo = (least: number, below: number): Round & { looked: number } => {
+  const roundTo = (least: number, below: number): Round => {
     const { wordsMin, wordsMax } = lengthBounds(count, least)
     const round = { keys: [] as number[], least, below, wordsMin, wordsMax, looked: 0 }
     for (const [length, shortest] of classesBetween(wordsMin, wordsMax)) {
@@ -62,11 +66,12 @@ export function* roundsFor(
     }
     return round
   }
-  let below = ABOVE_ALL
   let budget = FIRST_SHARE
-  let next: (Round & { looked: number }) | undefined
-  for (let step = 1; below > threshold; step++) {
-    const round = roundTo(Math.max(threshold, Math.round(100 - 100 * step * STEP) / 100), below)
+  let next: Round | undefined
+  for (let step = 1; count > 0 && below > threshold; step++) {
+    const least = Math.max(threshold, Math.round(100 - 100 * step * STEP) / 100)
+    if (least >= below) continue
+    const round = roundTo(least, below)
     const isLast = round.least === threshold
     if (round.looked > budget && next !== undefined) {
       yield next

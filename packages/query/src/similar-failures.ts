@@ -1,8 +1,8 @@
 import { wordHashes, wordsOf } from '@stepwell/protocol/failures'
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { type FailureNote, groupIdText, notesOf } from './failure-groups.ts'
-import { areFew, FEW_FAILURES, rankFew } from './few-failures.ts'
-import { type FailureRow, newestOf, newestWithout } from './newest-failures.ts'
+import { lookBack } from './look-back.ts'
+import { type FailureRow, newestIn, newestWithout } from './newest-failures.ts'
 import { roundsFor } from './prefix-filter.ts'
 import { findSignatures, type Likeness, type WordStatistics } from './similar-signatures.ts'
 import { jaccard } from './similarity.ts'
@@ -37,22 +37,30 @@ export interface SimilarRequest {
 export interface SimilarTables {
   /** The name of a table, with its schema. */
   named: (table: string) => string
-  words: WordStatistics
+  words: Pick<WordStatistics, 'table' | 'read'>
 }
 
 /** What the planner must not do: all that is looked up are some rows by their keys. */
 const SWITCHED_OFF = ['enable_seqscan', 'enable_mergejoin', 'enable_hashjoin', 'jit']
 
+/** Before a round that looks at more signatures than that, the newest failures are looked at: so many, and as many for each that is wanted. */
+const LOOK_BACK = 500
+const LOOK_BACK_EACH = 10
+/** How many times as many the next time. */
+const BACK_GROWTH = 16
+/** Similarities are fractions of two numbers up to 16,384: two that differ differ by more. */
+const NO_DIFFERENCE = 1e-9
+
 /**
  * Exact, over all failures that have a signature (docs/adr/0008-similar-failures.md). Similarity belongs to signatures, of which there is one a
- * set of words; they are found in rounds, from high similarity to low, until their traces are enough. Where a skill or a window has no more than `few`
- * failures, their signatures are looked at one by one instead. All in one snapshot.
+ * set of words; they are found in rounds, from high similarity to low, until their traces are enough. Before a dear round the newest failures are looked
+ * at, `back` of them: if they have as many as are wanted, only more similar ones are left to find. All in one snapshot.
  */
 export function findSimilar(
   db: Kysely<Tables>,
   tables: SimilarTables,
   request: SimilarRequest,
-  few = FEW_FAILURES,
+  back = LOOK_BACK + LOOK_BACK_EACH * request.limit,
 ): Promise<SimilarFailure[]> {
   const words = wordsOf(request.pattern)
   return db
@@ -67,7 +75,7 @@ export function findSimilar(
       // Signatures of which words share a hash with others, and how similar they are.
       const corrected = new Map<string, number>()
       for (;;) {
-        const rows = await rank(trx, tables, request, words, corrected, few)
+        const rows = await rank(trx, tables, request, words, corrected, back)
         const before = corrected.size
         for (const { error_message, error_signature, score } of rows) {
           const similarity = jaccard(words, wordsOf(error_message))
@@ -84,38 +92,44 @@ async function rank(
   { limit, threshold, ...window }: SimilarRequest,
   words: ReadonlySet<string>,
   corrected: ReadonlyMap<string, number>,
-  few: number,
+  back: number,
 ): Promise<FailureRow[]> {
   const table = sql.table(tables.named('execution_traces'))
   const hashes = wordHashes(words)
-  const { shares, hasIntarray } = await tables.words.read(trx)
-  const { since, until, skill } = window
-  const isNarrow = since !== undefined || until !== undefined || skill !== undefined
-  if (isNarrow && (await areFew(trx, table, window, few))) {
-    const signatures = sql.table(tables.words.table)
-    const search = { wordCount: words.size, hashes, hasIntarray, corrected, threshold, limit }
-    return rankFew(trx, table, signatures, search, window)
-  }
-  const search = {
-    wordCount: words.size,
-    hashes,
-    hasIntarray,
-    since: window.since,
-    without: [...corrected.keys()],
-  }
+  const { signatures, shares, hasIntarray } = await tables.words.read(trx)
+  const known = { wordCount: words.size, hashes, hasIntarray }
+  const search = { ...known, since: window.since, without: [...corrected.keys()] }
+  const newestOf = newestIn(trx, table, window)
   const found: FailureRow[] = []
   const passed: Likeness[] = []
-  if (words.size > 0) {
-    for (const round of roundsFor(words.size, hashes, threshold, shares)) {
-      const alike = await findSignatures(trx, tables.words.table, round, search)
-      for (const [signature, similarity] of corrected)
-        if (similarity > 0 && similarity >= round.least && similarity < round.below)
-          alike.push({ similarity, count: 1, signatures: `{${signature}}`, seenUntil: undefined })
-      alike.sort((a, b) => b.similarity - a.similarity)
-      found.push(...(await newestOf(trx, table, alike, window, limit - found.length)))
-      if (found.length >= limit) return found
-      passed.push(...alike)
+  /** The most similar of the newest failures: as many as are wanted, the least similar of them the newest of all that are so similar. */
+  let newest: FailureRow[] = []
+  let rounds = roundsFor(words.size, hashes, threshold, shares)
+  let most = back
+  for (let next = rounds.next(); !next.done; next = rounds.next()) {
+    const round = next.value
+    if (round.looked * signatures > most) {
+      const of = { ...known, corrected, threshold, limit }
+      const { rows, areAll } = await lookBack(trx, table, sql.table(tables.words.table), of, window, most)
+      if (areAll) return rows
+      if (rows.length === limit) newest = rows
+      most *= BACK_GROWTH
+      const least = Math.max(threshold, Number(newest.at(-1)?.score ?? 0) + NO_DIFFERENCE)
+      rounds = roundsFor(words.size, hashes, least, shares, round.below)
+      continue
     }
+    const alike = await findSignatures(trx, tables.words.table, round, search)
+    for (const [signature, similarity] of corrected)
+      if (similarity > 0 && similarity >= round.least && similarity < round.below)
+        alike.push({ similarity, count: 1, signatures: `{${signature}}`, seenUntil: undefined })
+    alike.sort((a, b) => b.similarity - a.similarity)
+    found.push(...(await newestOf(alike, limit - found.length)))
+    if (found.length >= limit) return found
+    passed.push(...alike)
+  }
+  if (newest.length > 0) {
+    const least = newest.at(-1)?.score
+    return [...found, ...newest.filter(({ score }) => score === least).slice(0, limit - found.length)]
   }
   if (threshold > 0) return found
   const all = `{${passed.map(({ signatures }) => signatures.slice(1, -1)).join()}}`

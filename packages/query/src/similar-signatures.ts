@@ -4,6 +4,8 @@ import type { Tables } from './tables.ts'
 
 /** What the server knows of words, and how it counts common ones. */
 export interface WordKnowledge {
+  /** How many signatures there are, about; 0 where the server has not counted. */
+  signatures: number
   /** Which share of the signatures has a key, of the most common ones. */
   shares: ReadonlyMap<number, number>
   /** Whether it has the functions of the extension `intarray`. */
@@ -48,8 +50,13 @@ export class WordStatistics {
 }
 
 async function askForWords(trx: Transaction<Tables>, table: string): Promise<WordKnowledge> {
-  const { rows } = await sql<{ intarray: number; words: string | null; shares: string | null }>`
-    select num_nonnulls(to_regprocedure('icount(integer[])'), to_regoperator('&(integer[],integer[])')) as intarray,
+  const { rows } = await sql<{
+    signatures: number
+    intarray: number
+    words: string | null
+    shares: string | null
+  }>`
+    select greatest(c.reltuples, 0) as signatures, num_nonnulls(to_regprocedure('icount(integer[])'), to_regoperator('&(integer[],integer[])')) as intarray,
            (s.most_common_elems::text::integer[])[:1000]::text as words, s.most_common_elem_freqs[:1000]::text as shares
       from (values (to_regclass(${table}))) as given (oid)
       left join pg_class c on c.oid = given.oid
@@ -57,9 +64,10 @@ async function askForWords(trx: Transaction<Tables>, table: string): Promise<Wor
       left join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and s.attname = 'words'`.execute(
     trx,
   )
-  const { intarray, words, shares } = rows[0] as (typeof rows)[0]
+  const { signatures, intarray, words, shares } = rows[0] as (typeof rows)[0]
   const [hashes, known] = [words, shares].map((list) => list?.slice(1, -1).split(',').map(Number) ?? [])
   return {
+    signatures: Number(signatures),
     shares: new Map(hashes?.map((hash, i) => [hash, known?.[i] ?? 0])),
     hasIntarray: Number(intarray) === 2,
   }
@@ -123,7 +131,7 @@ export function sharedOf(hashes: readonly number[], hasIntarray: boolean): RawBu
   if (hasIntarray) return sql`icount(words & ${array})`
   if (hashes.length > TERMS_MAX)
     return sql`(select count(*)::integer from unnest(words) as word where word = any(${array}))`
-  return sql.raw(hashes.map((hash) => `(array_position(words, ${hash}) is not null)::integer`).join(' + '))
+  return sql.raw(hashes.map((hash) => `(${hash} = any(words))::integer`).join(' + '))
 }
 
 const arrayOf = (numbers: readonly number[]): RawBuilder<number[]> =>

@@ -170,13 +170,37 @@ test.each([
       const plain = (found: readonly SimilarFailure[]): unknown[] =>
         found.map((one) => [one.traceId, one.similarityScore, one.errorMessage])
       expect(plain(await query.findSimilarFailures(text, given as object))).toEqual(expected)
-      if (skill === undefined && since === undefined && until === undefined) return
-      // As if the failures of the window were too many to be looked at one by one.
       const dates = { since: since && new Date(since), until: until && new Date(until) } as object
       const request = { pattern: text, limit: 10, threshold: 0.3, ...asked, skill, ...dates }
-      expect(plain(await findSimilar(db, tables, request, -1))).toEqual(expected)
+      // Looking back early.
+      expect(plain(await findSimilar(db, tables, request, request.limit))).toEqual(expected)
     }),
     { numRuns: 150, seed: SEED },
+  )
+})
+
+test('the newest failures say how similar others must be: whenever they are looked at, the same is found', async () => {
+  const { db } = openForReading(pool, {})
+  const request = fc.record({
+    pattern: text(fc.constantFrom(...'abcdefgh'), 8),
+    limit: fc.integer({ min: 1, max: 30 }),
+    threshold: fc.constantFrom(0, 0.1, 0.3),
+    skill: fc.constantFrom('build', 'rare', undefined),
+  })
+  // The more signatures there seem to be, the sooner, and the oftener.
+  const believed = fc.constantFrom(1e5, 3e5, 1e6, 1e7)
+  await fc.assert(
+    fc.asyncProperty(request, believed, fc.constantFrom(1, 3, 10), async (request, signatures, each) => {
+      const words = {
+        table: 'failure_signatures',
+        read: async () => ({ signatures, shares: new Map(), hasIntarray: false }),
+      }
+      const found = await findSimilar(db, { named: (table) => table, words }, request, each * request.limit)
+      expect(found.map((one) => [one.traceId, one.similarityScore, one.errorMessage])).toEqual(
+        bruteForce(request.pattern, request),
+      )
+    }),
+    { numRuns: 300, seed: SEED },
   )
 })
 
