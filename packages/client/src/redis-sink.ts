@@ -22,6 +22,16 @@ export function redisSink(
       backlog.noteSent((fields.at(-1) as string).length)
       await connection.answered(redis.xadd(streams[frame.shard] as string, '*', ...fields))
     },
+    together(send) {
+      // One write of nine frames instead of nine: a tenth of all that a step takes. A cluster has no socket of its own.
+      const socket = 'stream' in redis ? redis.stream : undefined
+      socket?.cork()
+      try {
+        send()
+      } finally {
+        socket?.uncork()
+      }
+    },
     isReady: connection.isReady,
     isBackedUp: () => backlog.isHigh,
     onReady(ready) {

@@ -279,6 +279,12 @@ export class Sender {
 
   /** Sends ended traces, and open ones whose news are older than `openBeforePerfMs`. */
   #pump(openBeforePerfMs: number): void {
+    if (!this.#canSend()) return
+    if (this.#sink.together === undefined) this.#sendWaiting(openBeforePerfMs)
+    else this.#sink.together(() => this.#sendWaiting(openBeforePerfMs))
+  }
+
+  #sendWaiting(openBeforePerfMs: number): void {
     const before = this.#flushes.size > 0 ? Number.POSITIVE_INFINITY : openBeforePerfMs
     for (let shard = 0; shard < this.#waiting.length; ) {
       if (!this.#canSend() || (this.#isBackedUp && !this.#isEnding)) return

@@ -20,6 +20,8 @@ export interface Sink {
    * again. MUST NOT throw.
    */
   send(frame: OutgoingFrame): Promise<void>
+  /** Calls `send` once, at once; the frames that it sends may leave as one piece. Absent: each leaves by itself. */
+  together?(send: () => void): void
   /** Whether frames can be handed over now. Asked before each. */
   isReady(): boolean
   /** Whether those who take the frames out are so far behind that what can wait should. Absent: never. */

@@ -1,4 +1,4 @@
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { shardKeys } from '@stepwell/protocol'
 import { decodeFrame } from '@stepwell/protocol/schema'
 import { faultProxy, spawnProcess, startRedis, waitFor } from '@stepwell/testkit'
@@ -145,6 +145,30 @@ describe('a connection that the host lends', () => {
     expect(lent.listenerCount('ready')).toBe(listeners)
     expect(await lent.set('host', 'value')).toBe('OK')
     expect(await deltasIn(redis)).toHaveLength(1)
+    lent.disconnect()
+  })
+
+  test('takes frames that are ready together in one write, and is not left corked', async () => {
+    const lent = new Redis(url)
+    await lent.ping()
+    const socket = lent.stream as Socket
+    const before = socket.bytesWritten
+    const uncork = socket.uncork.bind(socket)
+    let longest = 0
+    socket.uncork = () => {
+      longest = Math.max(longest, socket.writableLength)
+      uncork()
+    }
+    const tracer = new ExecutionTracer({ redis: lent })
+    for (let run = 0; run < 10; run++)
+      tracer.trace('run', (t) => {
+        for (let i = 0; i < 200; i++) t.recordStep('step', i)
+      })
+    expect(await tracer.flush()).toBe(true)
+    expect(longest).toBeGreaterThan(50_000)
+    expect(socket.bytesWritten - before).toBe(longest)
+    expect(socket.writableCorked).toBe(0)
+    await tracer.close()
     lent.disconnect()
   })
 
