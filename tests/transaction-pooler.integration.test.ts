@@ -81,7 +81,7 @@ async function sessions(url: string): Promise<unknown[]> {
   await Promise.all(clients.map((client) => client.query('begin')))
   const found = await Promise.all(
     clients.map((client) =>
-      client.query(`select (select json_object_agg(name, setting) from pg_settings where source = 'session' and name not in ('DateStyle', 'standard_conforming_strings')) as set,
+      client.query(`select (select json_object_agg(name, setting) from pg_settings where source = 'session' and name <> 'DateStyle') as set,
         (select count(*)::integer from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks`),
     ),
   )

@@ -15,21 +15,25 @@ export interface Setting {
   givesWay?: boolean
 }
 
-// By another default of server, role or database, `pg` would read times as null, and strings would have escapes. Both are known to poolers as
-// settings of their clients'.
-const FORMS: readonly Setting[] = [
-  { name: 'datestyle', value: 'ISO' },
-  { name: 'standard_conforming_strings', value: 'on' },
+// `pg` reads times in this form alone, and does not ask for it: by another default of server, role or database they would be null. Poolers know it
+// as a setting of each client.
+const FORM: Setting = { name: 'datestyle', value: 'ISO' }
+
+// As Postgres has them from the beginning. By others numbers would be read cut, and who meets somebody else in a row would be refused; a replica
+// takes no serializable transactions at all.
+const RULES: readonly Setting[] = [
+  { name: 'extra_float_digits', value: '1' },
+  { name: 'default_transaction_isolation', value: 'read committed' },
 ]
 
 /** Sets a client's session up, which has just been connected. Behind a pooler there is none of its own: then these are left as they are. */
 export async function setUpSession(client: Client, settings: readonly Setting[]): Promise<void> {
   const set = ({ name, value }: Setting): string => `set_config('${name}', '${value}', false)`
-  const ifOwn = settings.map((setting) => {
+  const ifOwn = [...RULES, ...settings].map((setting) => {
     const unless = setting.givesWay ? ` and current_setting('${setting.name}') = '0'` : ''
     return `case when ${isOwnSession(client)}${unless} then ${set(setting)} end`
   })
-  await client.query(`select ${[...FORMS.map(set), ...ifOwn].join()}`)
+  await client.query(`select ${[set(FORM), ...ifOwn].join()}`)
 }
 
 /**
