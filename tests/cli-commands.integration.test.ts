@@ -357,7 +357,19 @@ test('wrong usage is 2, failures are 1, and each says what to do', async () => {
     [['skills'], 2, /DATABASE_URL must be a URL/, { DATABASE_URL: 'localhost' }],
     [['skills'], 2, /STEPWELL_NAMESPACE/, { STEPWELL_NAMESPACE: 'a b' }],
     [['skills'], 2, /schema/, { STEPWELL_SCHEMA: 'a; drop' }],
-    [['skills'], 1, /ECONNREFUSED/, { DATABASE_URL: 'postgres://x@127.0.0.1:1/y' }],
+    [
+      ['skills'],
+      1,
+      /Postgres cannot be reached .*127.0.0.1:1/,
+      { DATABASE_URL: 'postgres://x@127.0.0.1:1/y' },
+    ],
+    [
+      ['skills'],
+      1,
+      /Postgres cannot be reached .*127.0.0.1:1/,
+      { DATABASE_URL: 'postgres://x@localhost:1/y' },
+    ],
+    [['failures', 'nope'], 2, /'nope' is no command of failures: .*failures show <group>/],
     [['tail'], 1, /Redis cannot be reached at 127.0.0.1:1/, { REDIS_URL: 'redis://127.0.0.1:1' }],
     [['skills'], 1, /stepwell migrate/, { STEPWELL_SCHEMA: 'not_there' }],
   ]

@@ -114,6 +114,21 @@ test('steps: which take the time, and which fail', async () => {
   })
 })
 
+test('on a narrow terminal times are whole: other columns go', async () => {
+  const { stdout } = await runCli(['stats', 'build', ...window, '--bucket', 'day'], {
+    DATABASE_URL: database.url,
+    COLUMNS: '40',
+  })
+  expect(stdout.split('\n').map((line) => line.split(/ {2,}/)[0])).toEqual([
+    'FROM (UTC)',
+    '2026-11-09 00:00',
+    '2026-11-10 00:00',
+    '2026-11-11 00:00',
+    'all',
+    '',
+  ])
+})
+
 test('says what cannot be asked, and that there is nothing', async () => {
   const answers = await Promise.all([
     run('stats', '--bucket', '90s'),
@@ -124,7 +139,7 @@ test('says what cannot be asked, and that there is nothing', async () => {
   expect(answers.map(({ code }) => code)).toEqual([2, 2, 2, 0])
   expect(answers[0]?.stderr).toContain('whole minutes')
   expect(answers[1]?.stderr).toMatch(/20162 pieces, and 2000 are the most/)
-  expect(answers[3]?.stderr).toBe("'none' has not run in this time\n")
+  expect(answers[3]?.stderr).toBe("'none' has not run in this time: --since 30d looks further back\n")
 })
 
 test('where retention has removed runs of the window, it is said', async () => {

@@ -15,12 +15,19 @@ export class Failure extends Error {}
 
 /** What went wrong, in a sentence that says what to do, and the exit code for it. */
 export function explainError(error: unknown): { message: string; exitCode: number } {
-  const { code, message = String(error) } = error as { code?: string; message?: string }
+  const { code } = error as { code?: string }
+  const message = messageOf(error)
   if (error instanceof UsageError || code === 'INVALID_INPUT') return { message, exitCode: EXIT_USAGE }
   if (error instanceof Failure) return { message, exitCode: EXIT_FAILED }
   if ((error as Error).name === 'MaxRetriesPerRequestError')
     return { message: 'Redis has gone away, and has not come back', exitCode: EXIT_FAILED }
   return { message: advise(code, message), exitCode: EXIT_FAILED }
+}
+
+/** Of an address with several ways to it (`localhost`) each has its own error, and the whole no message. */
+function messageOf(error: unknown): string {
+  const { message, errors = [], code } = error as { message?: string; errors?: unknown[]; code?: string }
+  return message || errors.map(messageOf).join(', ') || code || String(error)
 }
 
 // By code, as drivers and the server give it (https://www.postgresql.org/docs/current/errcodes-appendix.html).
@@ -30,6 +37,15 @@ function advise(code: string | undefined, message: string): string {
       return `${message}: the database has no tables of Stepwell. Run \`stepwell migrate\`; with a schema set STEPWELL_SCHEMA`
     case '42703':
       return `${message}: the tables are of another version. Run \`stepwell migrate\``
+    // Not Redis: that is told where it is connected to (connections.ts).
+    case 'ECONNREFUSED':
+    case 'ECONNRESET':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'ETIMEDOUT':
+      return `Postgres cannot be reached (${message}): is it running, and is its URL right (DATABASE_URL, DATABASE_REPLICA_URL)?`
     case '28P01':
     case '28000':
     case '3D000':
@@ -39,6 +55,6 @@ function advise(code: string | undefined, message: string): string {
     case '57014':
       return `${message}: it took too long. Ask for less: --since, --skill, --limit`
     default:
-      return message || code || 'unknown error'
+      return message
   }
 }

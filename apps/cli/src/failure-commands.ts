@@ -3,6 +3,7 @@ import { parseTime } from './arguments.ts'
 import { listFailures, showFailure } from './commands/failures.ts'
 import { noteFailure } from './commands/failures-note.ts'
 import { rebuildFailureMarks } from './commands/failures-rebuild.ts'
+import { UsageError } from './errors.ts'
 import { examples } from './help-examples.ts'
 import type { WithContext } from './program.ts'
 import { JSON_OPTION, limit } from './usual-options.ts'
@@ -22,6 +23,8 @@ export function addFailureCommands(program: Command, withContext: WithContext): 
       .option('--until <time>', 'started until', (text) => parseTime(text))
 
   withWindow(command('list', 'list what failed, the most frequent first', true))
+    // It is also what `failures` alone does, so that a word which is no command comes here.
+    .allowExcessArguments(true)
     .option('--new-since <time>', 'only what never failed before', (text) => parseTime(text))
     .option(...limit(20))
     .option('--cursor <cursor>', 'the page after: what the page before said')
@@ -30,7 +33,13 @@ export function addFailureCommands(program: Command, withContext: WithContext): 
       'after',
       examples('failures', 'failures list --since 24h --skill deploy', 'failures list --new-since 7d --json'),
     )
-    .action((options) => withContext((context) => listFailures(context, options)))
+    .action((options, { args: [word] }: Command) => {
+      if (word !== undefined)
+        throw new UsageError(
+          `'${word}' is no command of failures: list, show, note, rebuild. One group: stepwell failures show <group>`,
+        )
+      return withContext((context) => listFailures(context, options))
+    })
 
   withWindow(command('show <group>', 'show one: where and when it failed, examples, what fixed it'))
     .option(...limit(10))

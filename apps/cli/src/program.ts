@@ -45,14 +45,15 @@ export function makeProgram(withContext: WithContext, version: string): Command 
       'after',
       `
 Environment:
-  DATABASE_URL        Postgres that the traces are in
-  DATABASE_REPLICA_URL  a replica of it that reading commands ask instead
-  REDIS_URL           Redis that producers write to: tail, running, stuck, import, run
-  STEPWELL_NAMESPACE  prefix of the Redis keys (stepwell)
-  STEPWELL_SCHEMA     Postgres schema of the tables (the search path)
-  STEPWELL_SHARDS     number of streams, as producers and workers have it (1)
-  STEPWELL_RETENTION_CLASSES, STEPWELL_RETENTION_MONTHS  what retention goes by, as workers have it
-  NO_COLOR            no colour
+  DATABASE_URL                Postgres that the traces are in
+  DATABASE_REPLICA_URL        a replica of it that reading commands ask instead
+  REDIS_URL                   Redis that producers write to: tail, running, stuck, import, run
+  STEPWELL_NAMESPACE          prefix of the Redis keys (stepwell)
+  STEPWELL_SCHEMA             Postgres schema of the tables (the search path)
+  STEPWELL_SHARDS             number of streams, as producers and workers have it (1)
+  STEPWELL_RETENTION_CLASSES  what retention goes by, as workers have it
+  STEPWELL_RETENTION_MONTHS   whole months that it keeps, as workers have it
+  NO_COLOR                    no colour
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
     )

@@ -38,7 +38,7 @@ export async function showPlan(context: CommandContext, options: RetentionOption
   })
   if (options.json) return writeJson(context, planJson(policy, planned))
   const { terminal } = context
-  if (planned.length === 0) return terminal.note('there are no months yet')
+  if (planned.length === 0) return terminal.note('there are no months yet: stepwell migrate makes them')
   await writeLines(context, [
     ...tableLines(planned.flatMap(linesOf), columns(minShare), terminal),
     '',

@@ -7,7 +7,7 @@ import {
 } from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { counted, durationText, rateText, shareText, timeText } from '../format.ts'
-import { type Column, tableLines } from '../terminal.ts'
+import { type Column, plain, tableLines } from '../terminal.ts'
 
 /** Which time, and how it is shown. */
 export interface StatsArguments {
@@ -55,8 +55,8 @@ function numberColumns<T extends RunStatistics>(): Column<T>[] {
   ]
 }
 
-const runColumns = (title: string): Column<Row>[] => [
-  { title, text: (row) => row.name, flexible: 12 },
+const runColumns = (first: Pick<Column<Row>, 'title' | 'flexible'>): Column<Row>[] => [
+  { ...first, text: (row) => row.name },
   { title: 'RUNS', text: (row) => number(row.count), right: true },
   ...numberColumns<Row>(),
 ]
@@ -72,7 +72,7 @@ export async function showStats(
     .skillStats(skill === undefined ? asked : { ...asked, skill })
   if (json) return writeJson(context, skillStatsJson(stats))
   noteRemoved(context, stats)
-  if (stats.total.traceCount === 0) return context.terminal.note('nothing has run in this time')
+  if (stats.total.traceCount === 0) return context.terminal.note(noRunText(skill))
   const row = (name: string, { traceCount, ...numbers }: RunStatistics & { traceCount: number }): Row => ({
     name,
     count: traceCount,
@@ -85,11 +85,15 @@ export async function showStats(
       ? stats.skills.map(({ skillName, ...numbers }) => row(skillName, numbers))
       : buckets.map(({ start, ...numbers }) => row(timeText(start).slice(0, 16), numbers))
   const isOne = buckets === undefined && rows.length === 1
-  const title = buckets === undefined ? 'SKILL' : 'FROM (UTC)'
-  await writeLines(context, tableLines(isOne ? rows : [...rows, total], runColumns(title), context.terminal))
+  // A time that is cut tells nothing.
+  const first = buckets === undefined ? { title: 'SKILL', flexible: 12 } : { title: 'FROM (UTC)' }
+  await writeLines(context, tableLines(isOne ? rows : [...rows, total], runColumns(first), context.terminal))
   if (stats.truncated && buckets === undefined)
     context.terminal.note(`the ${counted(asked.limit, 'skill')} with the most runs; --limit shows more`)
 }
+
+const noRunText = (skill: string | undefined): string =>
+  `${skill === undefined ? 'nothing has' : `'${plain(skill)}' has not`} run in this time: --since 30d looks further back`
 
 /** Where retention removes successes before failures, what is left of a month has mostly failed. */
 function noteRemoved({ terminal }: CommandContext, { removed = [] }: StatisticsWindow): void {
@@ -111,9 +115,7 @@ export async function showSteps(
   if (json) return writeJson(context, stepStatsJson(stats))
   noteRemoved(context, stats)
   if (stats.steps.length === 0)
-    return context.terminal.note(
-      stats.total.traceCount === 0 ? `'${skill}' has not run in this time` : 'its runs have no steps',
-    )
+    return context.terminal.note(stats.total.traceCount === 0 ? noRunText(skill) : 'its runs have no steps')
   type Step = (typeof stats.steps)[number]
   const columns: Column<Step>[] = [
     { title: 'STEP', text: (step) => step.stepName, flexible: 12 },
