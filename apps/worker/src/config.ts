@@ -48,7 +48,7 @@ export const environmentSchema = z.object({
     .describe('Keep correlation keys for an hour after their last use, or only while the trace is open'),
   STEPWELL_RETENTION_MONTHS: wholeNumber(0, 1200)
     .default(0)
-    .describe('Whole months to keep, whatever the classes say; 0 keeps all'),
+    .describe('Whole months to keep, whatever the classes say, and two days more; 0 keeps all'),
   STEPWELL_RETENTION_CLASSES: retentionRules
     .optional()
     .describe(

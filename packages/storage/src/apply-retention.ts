@@ -1,11 +1,11 @@
-import { addMonths, type Month, monthBounds, monthOf } from '@stepwell/protocol'
+import { type Month, monthBounds } from '@stepwell/protocol'
 import { type Kysely, sql } from 'kysely'
 import type { RemovedTrace } from './copy-month.ts'
 import { type Database, qualified } from './database.ts'
 import { forgetLateWrites, notedMonths } from './late-writes.ts'
 import { dropTwins } from './month-twin.ts'
 import { dropPartitionsBefore, listPartitions } from './partitions.ts'
-import { dueOf, type MonthDue, REWRITE_MIN_SHARE } from './retention-plan.ts'
+import { dueOf, type MonthDue, oldestKept, REWRITE_MIN_SHARE } from './retention-plan.ts'
 import { type RetentionPolicy, sortRules } from './retention-policy.ts'
 import { monthDate, recordRetention, retentionRecords } from './retention-records.ts'
 import { OldSnapshotError, type RewriteStage, rewriteMonth } from './rewrite-month.ts'
@@ -102,7 +102,7 @@ async function dropOld(
   nowMs: number,
   done: (applied: AppliedMonth) => Promise<void>,
 ): Promise<void> {
-  const oldest = addMonths(monthOf(nowMs), 1 - keepMonths)
+  const oldest = oldestKept(keepMonths, nowMs)
   const startedMs = performance.now()
   const dropped = await dropPartitionsBefore(database, monthBounds(oldest).fromMs, { nowMs })
   const tookMs = (performance.now() - startedMs) / Math.max(1, dropped.length)

@@ -6,6 +6,7 @@ import {
   classSql,
   classText,
   expiryMs,
+  KEEP_MIN_DAYS,
   OTHER_CLASS,
   type RetentionPolicy,
   RUNNING_CLASS,
@@ -26,9 +27,19 @@ export interface MonthDue {
   lookedFor: string
 }
 
+/**
+ * The oldest month that `keepMonths` keeps. A month that is over stays for as long as a class is kept at least: what is written to it is not
+ * noted before, and would be lost to a rewrite.
+ */
+export function oldestKept(keepMonths: number, nowMs: number): Month {
+  return addMonths(monthOf(nowMs - KEEP_MIN_DAYS * DAY_MS), 1 - keepMonths)
+}
+
+const DAY_MS = 86_400_000
+
 /** What of a month is past its time. `rules` of the policy sorted. */
 export function dueOf(month: Month, { rules, keepMonths }: RetentionPolicy, nowMs: number): MonthDue {
-  const oldest = addMonths(monthOf(nowMs), 1 - keepMonths)
+  const oldest = oldestKept(keepMonths, nowMs)
   const whole = keepMonths > 0 && monthBounds(month).toMs <= monthBounds(oldest).fromMs
   if (whole) return { month, goes: [...rules.keys(), rules.length], whole, lookedFor: `${keepMonths} months` }
   const goes = [...rules.keys()].filter((i) => expiryMs(month, rules[i] as never) <= nowMs)

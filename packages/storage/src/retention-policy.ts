@@ -22,7 +22,7 @@ export interface RetentionRule {
 export interface RetentionPolicy {
   /** The most specific one counts: skill and status, skill, status, any. At most 100, each class once. */
   rules: readonly RetentionRule[]
-  /** Whole months to keep, the current one included, whatever the rules say; 0 keeps all. */
+  /** Whole months to keep, the current one included, whatever the rules say, and two days more; 0 keeps all. */
   keepMonths: number
 }
 

@@ -1,4 +1,4 @@
-import { newTraceId, type TraceStatus, traceIdStart } from '@stepwell/protocol'
+import { monthBounds, monthOf, newTraceId, type TraceStatus, traceIdStart } from '@stepwell/protocol'
 import {
   applyRetention,
   classOf,
@@ -189,6 +189,35 @@ test('what is written to a month while it is rewritten is all there afterwards, 
   for (const traceId of deleted) expect(after.has(traceId)).toBe(false)
   const touched = new Set([...written.map(({ traceId }) => traceId), ...deleted])
   for (const row of rows) if (!touched.has(row.traceId)) expect(after.has(row.traceId)).toBe(isKept(row))
+})
+
+test('a month that has just ended is left alone: what is written to it is not noted yet', async () => {
+  const month = monthOf(Date.now())
+  const { toMs } = monthBounds(month)
+  const [row] = (await fillMonth(database, month, { count: 1, skills: ['a'], statuses: ['running'] })) as [
+    Row,
+  ]
+  await fillMonth(database, month, { count: 4, skills: ['a'], statuses: ['success'] })
+  const writer = new TraceWriter(database)
+  let ends = 0
+  const end = async (): Promise<void> => {
+    const said = [{ producer: '', delta: { t: row.traceId, k: 'a', n: [1, 1], e: ['s', 5, 5] } as never }]
+    await writer.write([{ traceId: row.traceId, startedAtMs: startOf(row.traceId), said, known: true }])
+    ends += 1
+  }
+  const keepOne = { rules: [], keepMonths: 1 }
+  const apply = (atMs: number) =>
+    applyRetention(database, keepOne, {
+      nowMs: atMs,
+      months: [month],
+      onStage: (_, stage) => (stage === 'index' ? end() : undefined),
+    })
+  const DAY_MS = 86_400_000
+  const applied = await apply(toMs + 2 * DAY_MS - 1)
+  if (ends === 0) await end()
+  expect((await allRows(database)).get(row.traceId)).toMatchObject({ status: 'success' })
+  expect(applied).toEqual([])
+  expect(await apply(toMs + 2 * DAY_MS)).toMatchObject([{ month, action: 'dropped', removed: 5 }])
 })
 
 test('writers that never pause lose nothing', async () => {
