@@ -15,7 +15,7 @@ export async function removedRuns(db: Kysely<Tables>, { fromMs, toMs }: Span): P
   const firstDayOf = (ms: number): string => `${new Date(ms).toISOString().slice(0, 7)}-01`
   const rows = await db
     .selectFrom('execution_retention')
-    .select(['removed', sql<string>`month::text`.as('first_day')])
+    .select(['removed', sql<string>`to_char(month, 'YYYY-MM-DD')`.as('first_day')])
     .where('removed', '>', '0')
     .where(sql<boolean>`month between ${firstDayOf(fromMs)}::date and ${firstDayOf(toMs - 1)}::date`)
     .orderBy('month')

@@ -204,6 +204,21 @@ describe('the database', () => {
     await texts.end()
   })
 
+  test('a lent pool may write times its own way', async () => {
+    await pool.query(
+      `insert into execution_retention (month, removed, looked_for, looked_at) values ('2026-10-01', 7, '', now())`,
+    )
+    for (const style of ['ISO', 'SQL,DMY', 'German', 'Postgres,MDY']) {
+      const options = `-c datestyle=${style} -c timezone=Asia/Kolkata`
+      const lent = new pg.Pool({ connectionString: database.url, options })
+      expect(
+        (await new TraceQuery(lent).skillStats({ since: '2026-10-03', until: '2026-10-04' })).removed,
+      ).toEqual([{ month: new Date('2026-10-01'), removedCount: 7 }])
+      await lent.end()
+    }
+    await pool.query('truncate execution_retention')
+  })
+
   test('a schema of its own', async () => {
     await migrateToLatest({ connectionString: database.url, schema: 'traces_of_ours' })
     const theirs = openDatabase(database.url, 'traces_of_ours')
