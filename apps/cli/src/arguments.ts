@@ -1,4 +1,4 @@
-import { isDayOfMonth, type JsonObject, TRACE_STATUSES, type TraceStatus } from '@stepwell/protocol'
+import { isoTime, type JsonObject, TRACE_STATUSES, type TraceStatus } from '@stepwell/protocol'
 import type { TraceFilters } from '@stepwell/query'
 import { type Command, Option } from 'commander'
 import { UsageError } from './errors.ts'
@@ -29,17 +29,6 @@ export function parseTime(text: string, nowMs = Date.now()): Date {
       `'${text}' is no time: write 2026-11-24, 2026-11-24T09:30:00Z, or 10m for ten minutes ago`,
     )
   return time
-}
-
-/** The time of an ISO 8601 text, one without an offset being UTC; undefined for anything else. */
-export function isoTime(text: string): Date | undefined {
-  const parts =
-    /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s*(Z|[+-]\d{2}:?\d{2})?)?$/i.exec(text)
-  if (parts === null || !isDayOfMonth(text)) return undefined
-  const [, day, clock = '00:00', offset = 'Z'] = parts
-  const whole = offset.length === 5 ? `${offset.slice(0, 3)}:${offset.slice(3)}` : offset.toUpperCase()
-  const time = new Date(`${day}T${clock.replace(',', '.')}${whole}`)
-  return Number.isNaN(time.getTime()) ? undefined : time
 }
 
 /** `key=value`, the value as JSON where it is JSON, added to what came before. Throws UsageError. */

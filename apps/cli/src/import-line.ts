@@ -5,6 +5,7 @@ import {
   EARLIEST_START_MS,
   ERROR_MAX_LENGTH,
   encodeObject,
+  isoTime,
   type JsonObject,
   LATEST_START_AHEAD_MS,
   NAME_MAX_LENGTH,
@@ -20,7 +21,6 @@ import {
 } from '@stepwell/protocol'
 import { deltaSchema, explain, stepIdSchema } from '@stepwell/protocol/schema'
 import * as z from 'zod'
-import { isoTime } from './arguments.ts'
 
 // What is null is unknown, as what is absent is.
 const known = <T extends z.ZodType>(schema: T) =>

@@ -63,7 +63,7 @@ export {
 } from './keys.ts'
 export {
   addMonths,
-  isDayOfMonth,
+  isoTime,
   type Month,
   monthBounds,
   monthOf,

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { addMonths, monthBounds, monthOf, monthOfPartition, partitionName } from './months.ts'
+import { addMonths, isoTime, monthBounds, monthOf, monthOfPartition, partitionName } from './months.ts'
 
 const time = fc.integer({ min: Date.UTC(2000, 0, 1), max: Date.UTC(2999, 11, 31) })
 
@@ -61,4 +61,21 @@ test('other tables are no partitions of ours', () => {
     '',
   ])
     expect(monthOfPartition(name)).toBeUndefined()
+})
+
+test('a time of any offset is read, UTC without one', () => {
+  const times = {
+    '2028-02-29': '2028-02-29T00:00:00.000Z',
+    '2026-11-24 09:30': '2026-11-24T09:30:00.000Z',
+    '2026-12-31T23:30:00-0100': '2027-01-01T00:30:00.000Z',
+    '2026-03-01T00:30:00,5+02:00': '2026-02-28T22:30:00.500Z',
+  }
+  for (const [text, time] of Object.entries(times)) expect(isoTime(text)?.toISOString(), text).toBe(time)
+})
+
+test('a day that no month has is no time, and not one of the next month', () => {
+  for (const day of ['2026-02-30', '2026-04-31', '2026-02-29', '2026-11-00', '2026-13-01']) {
+    expect(isoTime(day), day).toBeUndefined()
+    expect(isoTime(`${day}T09:30:00+02:00`), day).toBeUndefined()
+  }
 })

@@ -33,8 +33,19 @@ export function monthOfPartition(name: string): Month | undefined {
   return match ? { year: Number(match[1]), month: Number(match[2]) } : undefined
 }
 
+/** The time of an ISO 8601 text, one without an offset being UTC; undefined for anything else. */
+export function isoTime(text: string): Date | undefined {
+  const parts =
+    /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s*(Z|[+-]\d{2}:?\d{2})?)?$/i.exec(text)
+  if (parts === null || !isDayOfMonth(text)) return undefined
+  const [, day, clock = '00:00', offset = 'Z'] = parts
+  const whole = offset.length === 5 ? `${offset.slice(0, 3)}:${offset.slice(3)}` : offset.toUpperCase()
+  const time = new Date(`${day}T${clock.replace(',', '.')}${whole}`)
+  return Number.isNaN(time.getTime()) ? undefined : time
+}
+
 /** Whether the day that an ISO 8601 text begins with, `2026-02-28`, is one of its month: a Date takes the 30th of February for the 2nd of March. */
-export function isDayOfMonth(text: string): boolean {
+function isDayOfMonth(text: string): boolean {
   const day = text.slice(0, 10)
   const date = new Date(`${day}T00:00Z`)
   return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day)

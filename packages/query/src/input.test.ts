@@ -111,3 +111,10 @@ test('durations out of order are refused', () => {
     'minDurationMs must not be more than maxDurationMs',
   )
 })
+
+test('a text is a time as ISO 8601 writes it, in UTC without an offset; whatever else Date would take for one is refused', () => {
+  const times = ['2026-11-24', '2026-11-24T00:00', '2026-11-24 00:00:00.000', '2026-11-24T01:00+01:00']
+  for (const since of times) expect(find({ since }).since, since).toEqual(new Date('2026-11-24T00:00:00Z'))
+  for (const since of ['1', 'run 3', 'Nov 24 2026', '11/24/2026', '', '2026-02-30'])
+    expect(() => find({ since }), since).toThrow('since must be a valid date')
+})

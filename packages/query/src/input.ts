@@ -3,7 +3,7 @@ import {
   cleanJson,
   EARLIEST_START_MS,
   InvalidInputError,
-  isDayOfMonth,
+  isoTime,
   type Json,
   NAME_MAX_LENGTH,
   parseTraceId,
@@ -33,10 +33,10 @@ const LATEST_MS = Date.UTC(9999, 11, 31)
 
 const time = z
   .union([z.date(), z.string(), z.number()], 'must be a Date, an ISO 8601 text or milliseconds since 1970')
-  .transform((value) => {
-    const isNoDay = typeof value === 'string' && /^\d{4}-\d{2}-\d{2}/.test(value) && !isDayOfMonth(value)
-    return new Date(isNoDay ? Number.NaN : value)
-  })
+  // Date itself reads a text without an offset in the zone of the process, and takes 'run 3' for a day of 2001.
+  .transform((value) =>
+    typeof value === 'string' ? (isoTime(value) ?? new Date(Number.NaN)) : new Date(value),
+  )
   .refine(
     (date) => !Number.isNaN(date.getTime()),
     'must be a valid date: a Date, an ISO 8601 text or milliseconds since 1970',

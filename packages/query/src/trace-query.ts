@@ -36,7 +36,7 @@ import { SUMMARY_COLUMNS, summaryOf } from './tables.ts'
 import type { Search } from './trace-list.ts'
 import { type WholeTrace, wholeTraces } from './whole-traces.ts'
 
-/** A time: a Date, an ISO 8601 text, or milliseconds since 1970. */
+/** A time: a Date, an ISO 8601 text (a day at least; UTC without an offset), or milliseconds since 1970. */
 export type Time = Date | string | number
 
 /** What `findTraces` filters by; all that are given must match. */
