@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { StepwellError } from '@stepwell/protocol'
+import { InvalidInputError, StepwellError } from '@stepwell/protocol'
 import { Kysely, type LogEvent, PostgresAdapter, PostgresDialect, sql, type Transaction } from 'kysely'
 import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration'
 import { completeIndexes } from './complete-indexes.ts'
@@ -34,7 +34,7 @@ export interface MigrationReport {
 /**
  * Brings the schema up to date, makes the indexes that months lack (while others write) and the partitions
  * of this month and the next three. Idempotent; safe when several start at once (the others wait for the schema, not for the indexes). With `schema` the tables lie there; it is created if missing.
- * Throws SchemaTooNewError where the database is ahead of this program; database errors as `pg` gives them.
+ * Throws SchemaTooNewError where the database is ahead of this program, InvalidInputError where it is not in UTF8; database errors as `pg` gives them.
  */
 export async function migrateToLatest(options: {
   connectionString: DatabaseConfig
@@ -42,6 +42,7 @@ export async function migrateToLatest(options: {
 }): Promise<MigrationReport> {
   const database = openDatabase(options.connectionString, options.schema)
   try {
+    await refuseOtherEncoding(database)
     await refuseNewer(database)
     const applied = await migrateTables(database)
     const indexes = await completeIndexes(database)
@@ -104,6 +105,15 @@ export async function checkMigrations(database: Database): Promise<{ missing: st
     missing: known.filter((name) => !executed.includes(name)),
     unknown: executed.filter((name) => !known.includes(name)),
   }
+}
+
+async function refuseOtherEncoding({ db }: Database): Promise<void> {
+  const { rows } = await sql<{ server_encoding: string }>`show server_encoding`.execute(db)
+  const encoding = rows[0]?.server_encoding
+  if (encoding === 'UTF8') return
+  throw new InvalidInputError(
+    `The database is in ${encoding}, which cannot hold every text: make one with encoding 'UTF8' template template0`,
+  )
 }
 
 async function refuseNewer(database: Database): Promise<void> {

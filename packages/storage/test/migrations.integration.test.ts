@@ -74,6 +74,22 @@ test('a database of a newer Stepwell is refused with a sentence that says what t
   await database.drop()
 })
 
+test('a database in another encoding than UTF8 is refused: what it cannot hold would be stuck', async () => {
+  const database = await createDatabase()
+  const opened = openDatabase(database.url)
+  const url = new URL(database.url)
+  url.pathname += '_latin1'
+  const name = url.pathname.slice(1)
+  await opened.pool.query(`create database ${name} encoding 'LATIN1' locale 'C' template template0`)
+  await expect(migrateToLatest({ connectionString: url.href })).rejects.toMatchObject({
+    code: 'INVALID_INPUT',
+    message: expect.stringContaining('The database is in LATIN1'),
+  })
+  await opened.pool.query(`drop database ${name} with (force)`)
+  await opened.close()
+  await database.drop()
+})
+
 test('a role that may not make tables is told so', async () => {
   const database = await createDatabase({ empty: true })
   const opened = openDatabase(database.url)
