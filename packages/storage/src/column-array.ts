@@ -7,8 +7,10 @@ export type ColumnType = keyof typeof FORMS
 /** The array with these values, in the binary form that `pg` sends of a Buffer. */
 export function columnArray(type: ColumnType, values: readonly unknown[]): Buffer {
   const form = FORMS[type] as Form<unknown>
+  // By number: an iterator over values of any type makes an object for each, a sixth of all that a worker allocates.
   let size = HEAD_SIZE
-  for (const value of values) size += LENGTH_SIZE + (value === null ? 0 : form.size(value))
+  for (let i = 0; i < values.length; i++)
+    size += LENGTH_SIZE + (values[i] === null ? 0 : form.size(values[i]))
   const bytes = Buffer.allocUnsafe(size)
   bytes.writeInt32BE(1, 0) // dimensions
   bytes.writeInt32BE(values.includes(null) ? 1 : 0, 4)
@@ -16,10 +18,11 @@ export function columnArray(type: ColumnType, values: readonly unknown[]): Buffe
   bytes.writeInt32BE(values.length, 12)
   bytes.writeInt32BE(1, 16) // number of the first value
   let at = HEAD_SIZE
-  for (const value of values) {
+  for (let i = 0; i < values.length; i++) {
+    const isNull = values[i] === null
     const from = at + LENGTH_SIZE
-    const to = value === null ? from : form.write(bytes, value, from)
-    bytes.writeInt32BE(value === null ? -1 : to - from, at)
+    const to = isNull ? from : form.write(bytes, values[i], from)
+    bytes.writeInt32BE(isNull ? -1 : to - from, at)
     at = to
   }
   return bytes
