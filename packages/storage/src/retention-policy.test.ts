@@ -88,7 +88,10 @@ test('a class goes when the last moment of its month is older than it is kept, a
     lookedFor: 'keep failed, success',
   })
   expect(at('2026-12-30T00:00:00.000Z').goes).toEqual([0, 1])
-  expect(at('2026-10-31T23:59:59.999Z', 2)).toMatchObject({ goes: [1], whole: false })
+  // Two days into a month, for a day what is written to the one before is not noted.
+  expect(at('2026-11-02T23:59:59.999Z', 2)).toMatchObject({ goes: [1], whole: false })
+  expect(at('2026-10-02T23:59:59.999Z', 1)).toMatchObject({ goes: [], whole: false })
   // Whatever it is, and whatever the rules say.
-  expect(at('2026-11-01T00:00:00.000Z', 2)).toMatchObject({ goes: [0, 1, 2], whole: true })
+  expect(at('2026-11-03T00:00:00.000Z', 2)).toMatchObject({ goes: [0, 1, 2], whole: true })
+  expect(at('2026-10-03T00:00:00.000Z', 1)).toMatchObject({ goes: [0, 1, 2], whole: true })
 })
