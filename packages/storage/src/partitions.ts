@@ -131,17 +131,23 @@ export async function dropPartitionsBefore(
         sql`alter table ${parent} detach partition ${partition} ${how}`.execute(session),
       )
     }
-    if (await hasRunning(database, partition)) {
-      // It came at the last moment.
-      await makePartition(database, month)
+    const traces = Math.max(0, Math.round(about))
+    const bytes = await db.transaction().execute(async (trx) => {
+      // Who writes to the month attaches it again: from here on he waits, and then makes another.
+      await sql`lock table ${partition} in access exclusive mode`.execute(trx)
+      const held = { ...database, db: trx as Kysely<Tables> }
+      if ((await isAttached(held, name)) || (await hasRunning(held, partition))) return undefined
+      const size = await sizeOf(trx, qualified(schema, name))
+      // That there were some is what matters: parts of them do not come back.
+      await recordRetention(trx, month, { removed: Math.max(1, traces), lookedFor: 'dropped', nowMs })
+      await sql`drop table ${partition}`.execute(trx)
+      return size
+    })
+    if (bytes === undefined) {
+      // Something came at the last moment.
+      await ensurePartitions(database, [month])
       continue
     }
-    const traces = Math.max(0, Math.round(about))
-    // It takes a lock: of no other table than the one that goes.
-    const bytes = await sizeOf(db, qualified(schema, name))
-    // That there were some is what matters: parts of them do not come back.
-    await recordRetention(db, month, { removed: Math.max(1, traces), lookedFor: 'dropped', nowMs })
-    await sql`drop table ${partition}`.execute(db)
     await markMonth(database, month, nowMs)
     dropped.push({ month, traces, bytes })
   }

@@ -36,7 +36,7 @@ beforeAll(async () => {
 })
 beforeEach(async () => {
   await database.pool.query(
-    'truncate execution_traces, execution_retention, execution_late_writes; drop table if exists execution_traces_2026_03',
+    'truncate execution_traces, execution_retention, execution_late_writes; drop table if exists execution_traces_2026_02, execution_traces_2026_03',
   )
   rows = await fillMonth(database, MONTH, { count: 300, skills: SKILLS, statuses: STATUSES })
 })
@@ -189,6 +189,39 @@ test('what is written to a month while it is rewritten is all there afterwards, 
   for (const traceId of deleted) expect(after.has(traceId)).toBe(false)
   const touched = new Set([...written.map(({ traceId }) => traceId), ...deleted])
   for (const row of rows) if (!touched.has(row.traceId)) expect(after.has(row.traceId)).toBe(isKept(row))
+})
+
+test('a run that comes while its month is dropped is there afterwards', async () => {
+  const old = { year: 2026, month: 2 }
+  await fillMonth(database, old, { count: 9, skills: ['a'], statuses: ['success', 'failed'] })
+  // Whoever drops it notes that in this row: so long it cannot go on.
+  await database.pool.query(
+    "insert into execution_retention (month, removed, looked_for, looked_at) values ('2026-02-01', 1, '', now())",
+  )
+  const holder = await database.pool.connect()
+  await holder.query('begin; select from execution_retention for update')
+  const applying = applyRetention(database, { rules: [], keepMonths: 2 }, { nowMs })
+  const waits = async (): Promise<boolean> =>
+    (
+      await database.pool.query(
+        "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%execution_retention%'",
+      )
+    ).rows.length > 0
+  await waitFor(waits, { what: 'it is about to drop the month' })
+  const startedAtMs = Date.UTC(2026, 1, 10)
+  const traceId = newTraceId(startedAtMs)
+  const said = [{ producer: '', delta: { t: traceId, b: 1, k: 'imported', n: [0, 0], h: 1 } as never }]
+  const write = (): Promise<unknown> =>
+    new TraceWriter(database).write([{ traceId, startedAtMs, said, known: false }])
+  const isWritten = await write().then(
+    () => true,
+    () => false,
+  )
+  await holder.query('commit')
+  holder.release()
+  await applying
+  if (!isWritten) await write()
+  expect((await allRows(database)).get(traceId)).toMatchObject({ status: 'running' })
 })
 
 test('a month that has just ended is left alone: what is written to it is not noted yet', async () => {
