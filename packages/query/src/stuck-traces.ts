@@ -65,7 +65,7 @@ export function stuckTraces(
                        select *, ${nowMs}::float8 - extract(epoch from started_at)::float8 * 1000 as running_ms
                          from ${sql.table(table)}
                         where status = 'running' and skill_name = s.skill
-                          and started_at < to_timestamp((${nowMs}::float8 - s.limit_ms) / 1000)
+                          and started_at < to_timestamp((${nowMs}::float8 - least(s.limit_ms, ${nowMs}::float8)) / 1000)
                         order by started_at limit ${request.limit + 1}) as t
                  order by running_ms / greatest(limit_ms, 1) desc, trace_id limit ${request.limit + 1}) as t
          order by running_ms / greatest(limit_ms, 1) desc, trace_id`.execute(trx)

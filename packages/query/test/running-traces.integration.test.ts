@@ -155,3 +155,9 @@ test('where a week that is over has more than the newest 500 runs, all of them s
   await past(1, 's', 4, 60)
   expect(await limitOf()).toEqual([10, 499])
 })
+
+test('however long a run may take: nothing hangs', async () => {
+  await running('build', MINUTE)
+  for (const fallbackMs of [1e14, 1e300, Number.MAX_VALUE])
+    expect(await query.findStuck({ fallbackMs })).toEqual({ stuck: [], truncated: false })
+})
