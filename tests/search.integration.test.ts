@@ -250,6 +250,19 @@ test.each<[name: string, filters: Filters]>([
   },
 )
 
+test.each<[name: string, filters: Filters]>([
+  ['of a skill', { skill: 'skill-7', metadata: { env: 'dev' } }],
+  ['of failures', { status: 'failed', metadata: { env: 'dev' } }],
+])(
+  'where a few hundred traces are not enough it goes on in the order of time, %s: no month is fetched and sorted',
+  async (_, filters) => {
+    const plans = await plansOf(() => query.findTraces({ ...filters, limit: 1_000 }))
+    expect(plans.filter((node) => node['Node Type'] === 'WindowAgg')).toHaveLength(2)
+    const others = plans.filter((node) => /^(Sort|Seq Scan|Bitmap)/.test(node['Node Type']))
+    expect(others.map((node) => `${node['Node Type']} ${node['Relation Name'] ?? ''}`)).toEqual([])
+  },
+)
+
 test('two things that many traces have, and hardly any both', async () => {
   const filters: Filters = { skill: 'common', metadata: { env: 'dev' } }
   const expected = byHand(filters)
