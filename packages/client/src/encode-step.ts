@@ -44,7 +44,7 @@ const NO_MESSAGE = [',0,null', ',1,null', ',2,null']
 
 /**
  * A step as it travels (docs/PROTOCOL.md), defaults at the end left out. `durationMs` null: it is open. In few large pieces: added one
- * by one they take half as long again.
+ * by one they take half as long again. The text is not flat.
  */
 export function stepText(
   step: { id: StepId; name: string; parentId: StepId | undefined; attributes: string | undefined },
@@ -56,24 +56,25 @@ export function stepText(
   const { parentId, attributes } = step
   const head = `[${idText(step.id)}${nameBetween(step.name)}${startMs === null ? 'null' : msText(startMs)}`
   const isShort = attributes === undefined && parentId === undefined && errorMessage === undefined
-  if (isShort && status === 0)
-    return flat(durationMs === null ? `${head}]` : `${head},${msText(durationMs)}]`)
+  if (isShort && status === 0) return durationMs === null ? `${head}]` : `${head},${msText(durationMs)}]`
   const duration = durationMs === null ? 'null' : msText(durationMs)
-  if (isShort) return flat(`${head},${duration},${status}]`)
+  if (isShort) return `${head},${duration},${status}]`
   const message =
     errorMessage === undefined ? NO_MESSAGE[status] : `,${status},${JSON.stringify(errorMessage)}`
   const parent = parentId === undefined ? 'null' : idText(parentId)
-  if (attributes !== undefined) return flat(`${head},${duration}${message},${parent},${attributes}]`)
-  return flat(
-    parentId === undefined ? `${head},${duration}${message}]` : `${head},${duration}${message},${parent}]`,
-  )
+  if (attributes !== undefined) return `${head},${duration}${message},${parent},${attributes}]`
+  return parentId === undefined
+    ? `${head},${duration}${message}]`
+    : `${head},${duration}${message},${parent}]`
 }
 
 const BRACKET = '['.charCodeAt(0)
 
-// Reading a letter makes one flat string of all the parts, in a third of the memory: what waits to be sent may wait long.
-// It has to matter what the letter is, or the optimizer leaves the reading out.
-const flat = (text: string): string => (text.charCodeAt(0) === BRACKET ? text : '')
+/**
+ * The same text of one or more steps, in a third of the memory or less: reading a letter makes one flat string of all the parts. It has to
+ * matter what the letter is, or the optimizer leaves the reading out.
+ */
+export const flat = (text: string): string => (text.charCodeAt(0) === BRACKET ? text : '')
 
 // Ids that others gave, those of parents, may hold any letter.
 const idText = (id: StepId): string => (typeof id === 'number' ? String(id) : JSON.stringify(id))

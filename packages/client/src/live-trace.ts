@@ -3,7 +3,6 @@ import {
   DELTA_OF_TRACE,
   END_TRACE,
   type Step,
-  type StepTuple,
   stepOfTuple,
   type TraceEnd,
 } from '@stepwell/protocol'
@@ -13,8 +12,8 @@ import type { LiveTrace } from './tracer.ts'
 
 /** A snapshot of an open trace for its host; `end` is called when it is finalized by another way than its tracer. */
 export function liveTrace(trace: OpenTrace, end: (end: TraceEnd) => void): LiveTrace {
-  const latest = trace.recent?.latest() ?? []
-  const completed = latest.map((text) => stepOfTuple(JSON.parse(text) as StepTuple, trace.startedAtMs))
+  const latest = trace.latestSteps()
+  const completed = latest.map((tuple) => stepOfTuple(tuple, trace.startedAtMs))
   const steps = [...completed, ...[...trace.open].map(openStepOf)].sort((a, b) => compareStepIds(a.id, b.id))
   const { parent, executionId } = trace
   return {
@@ -33,7 +32,7 @@ export function liveTrace(trace: OpenTrace, end: (end: TraceEnd) => void): LiveT
     steps,
     stepsTruncated: steps.length < trace.counts.started,
     // After its end the trace itself keeps no steps.
-    [DELTA_OF_TRACE]: () => trace.toDelta(trace.end === undefined ? (trace.recent?.latest() ?? []) : latest),
+    [DELTA_OF_TRACE]: () => trace.toDelta(trace.end === undefined ? trace.latestSteps() : latest),
     [END_TRACE]: end,
   }
 }

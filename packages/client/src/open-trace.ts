@@ -20,6 +20,7 @@ import {
 import type { DropReason } from './counters.ts'
 import { metadataText } from './encode-metadata.ts'
 import { nameText, roundMs, stepText } from './encode-step.ts'
+import { GatheredSteps, type Stretch } from './gathered-steps.ts'
 import { type OpenStep, OpenSteps, type RecordedStep, type StepEnd } from './open-steps.ts'
 import { type RecentBudget, RecentSteps } from './recent-steps.ts'
 
@@ -87,7 +88,7 @@ export class OpenTrace {
   events = 0
   /** UTF-16 units that wait to be taken, overhead included. */
   bytes = 0
-  #texts: string[] = []
+  readonly #completed = new GatheredSteps()
   #metadataText: string
   #metadataRevision = 0
   #metadataWaits = false
@@ -222,16 +223,12 @@ export class OpenTrace {
     return stepText(step, this.#offset(step.startedAtMs), durationMs, statusIndex, errorMessage)
   }
 
-  /** A step is over, whether or not there is room for its text. */
-  complete(text: string): void {
-    this.counts.completed += 1
-    this.recent?.add(text)
-  }
-
-  /** Adds an event's text to what waits. */
+  /** Adds a completed step's text to what waits. */
   addText(text: string): void {
-    this.#texts.push(text)
+    this.#completed.add(text)
     this.bytes += text.length + TEXT_OVERHEAD
+    // Of a trace that has ended nobody else calls for it.
+    if (this.#completed.isLong || this.end !== undefined) this.gather()
   }
 
   /** The same for a step of a trace that is not resolved yet: its text, of about that length, is made when it is. */
@@ -239,6 +236,23 @@ export class OpenTrace {
     this.#deferred ??= []
     this.#deferred.push([step, end])
     this.bytes += length + TEXT_OVERHEAD
+  }
+
+  /** Makes what waits as small in memory as is counted: for when it may wait for long, or nothing more is to come. */
+  gather(): void {
+    const stretch = this.#completed.gather()
+    if (stretch !== undefined) this.remember(stretch)
+  }
+
+  /** Completed steps can be asked for, while the trace is open. */
+  remember(stretch: Stretch): void {
+    if (this.end === undefined) this.recent?.add(stretch)
+  }
+
+  /** The latest of its completed steps, oldest first. */
+  latestSteps(): StepTuple[] {
+    this.gather()
+    return this.recent?.latest() ?? []
   }
 
   /** Adds to the metadata. What would make it longer by more than there is room for, and than a mark that says so, is left out. */
@@ -304,17 +318,10 @@ export class OpenTrace {
   }
 
   #takeSteps(maxBytes: number): { steps: string; taken: number; rest: boolean } {
-    let size = 0
-    let count = 0
-    while (count < this.#texts.length) {
-      size += (this.#texts[count] as string).length + 1
-      // One at least: a frame takes the largest step alone.
-      if (size > maxBytes && count > 0) break
-      count += 1
-    }
-    let rest = count < this.#texts.length
-    const texts = rest ? this.#texts.slice(0, count) : this.#texts
-    this.#texts = rest ? this.#texts.slice(count) : []
+    this.gather()
+    const completed = this.#completed.take(maxBytes)
+    const { texts, steps: taken } = completed
+    let { length: size, rest } = completed
     if (!rest) {
       for (let step = this.open.firstUntold; step !== undefined; step = this.open.firstUntold) {
         const text = this.#openText(step)
@@ -325,7 +332,7 @@ export class OpenTrace {
         texts.push(text)
       }
     }
-    return { steps: texts.join(','), taken: count, rest }
+    return { steps: texts.join(','), taken, rest }
   }
 
   #offset(startedAtMs: number | null): number | null {
@@ -353,9 +360,9 @@ export class OpenTrace {
   }
 
   /** All that is still known of it, with these steps, as one delta: for whoever stores it by another way. */
-  toDelta(recent: readonly string[]): Delta {
+  toDelta(recent: readonly StepTuple[]): Delta {
     const n: Expected = [this.counts.started, this.counts.completed]
-    const tuples = recent.map((text) => JSON.parse(text) as StepTuple)
+    const tuples = [...recent]
     for (const step of this.open) tuples.push(JSON.parse(this.#openText(step)) as StepTuple)
     const beginning = this.isOwner ? this.#beginning() : ''
     const metadata =

@@ -1,3 +1,6 @@
+import type { StepTuple } from '@stepwell/protocol'
+import type { Stretch } from './gathered-steps.ts'
+
 /** How many of the latest steps of an open trace can be asked for. */
 const RECENT_STEPS = 1_000
 
@@ -13,40 +16,44 @@ export interface RecentBudget {
  */
 export class RecentSteps {
   readonly #budget: RecentBudget
-  #texts: string[] = []
+  #stretches: Stretch[] = []
+  #steps = 0
   #size = 0
 
   constructor(budget: RecentBudget) {
     this.#budget = budget
   }
 
-  add(text: string): void {
-    const size = text.length + STRING_OVERHEAD
-    if (this.#budget.used + size > this.#budget.max) this.clear()
-    else if (this.#texts.length >= 2 * RECENT_STEPS) this.#replace(this.latest())
-    this.#texts.push(text)
-    this.#grow(size)
+  add(stretch: Stretch): void {
+    if (this.#budget.used + sizeOf(stretch) > this.#budget.max) this.clear()
+    this.#stretches.push(stretch)
+    this.#grow(stretch.steps, sizeOf(stretch))
+    for (let first = this.#stretches[0] as Stretch; this.#steps - first.steps >= RECENT_STEPS; ) {
+      this.#stretches.shift()
+      this.#grow(-first.steps, -sizeOf(first))
+      first = this.#stretches[0] as Stretch
+    }
   }
 
   /** At most 1,000, oldest first. */
-  latest(): string[] {
-    return this.#texts.slice(-RECENT_STEPS)
+  latest(): StepTuple[] {
+    const texts = this.#stretches.map(({ text }) => text)
+    return (JSON.parse(`[${texts.join(',')}]`) as StepTuple[]).slice(-RECENT_STEPS)
   }
 
   clear(): void {
-    this.#texts = []
-    this.#grow(-this.#size)
+    this.#stretches = []
+    this.#grow(-this.#steps, -this.#size)
   }
 
-  #replace(texts: string[]): void {
-    this.#texts = texts
-    this.#grow(texts.reduce((sum, text) => sum + text.length + STRING_OVERHEAD, 0) - this.#size)
-  }
-
-  #grow(size: number): void {
+  #grow(steps: number, size: number): void {
+    this.#steps += steps
     this.#size += size
     this.#budget.used += size
   }
 }
 
-const STRING_OVERHEAD = 32
+/** What a stretch takes besides its letters. */
+const STRETCH_OVERHEAD = 64
+
+const sizeOf = ({ text }: Stretch): number => text.length + STRETCH_OVERHEAD

@@ -8,7 +8,7 @@ import {
   type TraceEnd,
 } from '@stepwell/protocol'
 import type { Counters, DropReason } from './counters.ts'
-import { roundMs } from './encode-step.ts'
+import { flat, roundMs } from './encode-step.ts'
 import { checkStatus, durationOf, messageOf, nameOf, stepIdOf, timeOf } from './given-values.ts'
 import type { OpenStep, RecordedStep, StepEnd } from './open-steps.ts'
 import { type EndTimes, type OpenTrace, TEXT_OVERHEAD } from './open-trace.ts'
@@ -180,19 +180,21 @@ export class Recording {
 
   #complete(trace: OpenTrace, step: RecordedStep, end: StepEnd): void {
     this.#counters.emitted += 1
+    trace.counts.completed += 1
     const text = trace.completedText(step, end)
-    trace.complete(text)
     const dropReason = this.#dropReasonOf(trace)
-    if (dropReason !== undefined) this.#sender.dropRest(dropReason)
-    else if (!this.#sender.hasRoom(text.length + TEXT_OVERHEAD, 'step'))
-      this.#sender.drop(this.#sender.fullReason, 1)
-    else {
+    if (dropReason === undefined && this.#sender.hasRoom(text.length + TEXT_OVERHEAD, 'step')) {
       const before = trace.bytes
       if (trace.isResolved) trace.addText(text)
       else trace.deferStep(step, end, text.length)
       trace.events += 1
       this.#sender.noteNews(trace, trace.bytes - before)
+      return
     }
+    // It is over, whether or not there is room for it.
+    trace.remember({ text: flat(text), steps: 1 })
+    if (dropReason === undefined) this.#sender.drop(this.#sender.fullReason, 1)
+    else this.#sender.dropRest(dropReason)
   }
 
   /** Adds to the attributes of a step. After its end: nothing. */
@@ -236,6 +238,7 @@ export class Recording {
     const dropReason = this.#dropReasonOf(trace)
     const end = dropReason === undefined ? this.#fitting(whole) : whole
     trace.end = end
+    trace.gather()
     if (dropReason !== undefined) this.#sender.dropRest(dropReason)
     else {
       const bytes = END_BYTES + (end.errorMessage?.length ?? 0)

@@ -10,6 +10,8 @@ import { type Cut, FRAME_MAX_EVENTS, Waiting } from './waiting.ts'
 const WINDOW = 16
 /** Steps may fill this share of the buffer; the rest is for starts and ends, so that a run survives without its steps. */
 const STEP_SHARE = 3 / 4
+/** Up to this share what waits may take some times the memory that is counted; beyond it may wait for long. */
+const LOOSE_SHARE = 1 / 8
 
 const SIGN_OF_LIFE = { deltas: [], events: 0, recordedPerfMs: Number.POSITIVE_INFINITY }
 
@@ -92,6 +94,7 @@ export class Sender {
   /** The trace has news: `bytes` more of them, counted in `trace.bytes` already. */
   noteNews(trace: OpenTrace, bytes: number): void {
     this.#bytes += bytes
+    if (this.#bytes > this.#settings.bufferMaxBytes * LOOSE_SHARE) trace.gather()
     if (
       this.onPressure !== undefined &&
       this.#bytes > this.#settings.bufferMaxBytes / 2 &&
