@@ -29,10 +29,13 @@ export interface RegroupedFailures {
  * now. Takes 0.1 s of CPU for 1,000 patterns, a second for 20,000, in turns of 10 ms between which other work goes on.
  */
 export function regroupFailures({ db, schema }: Database): Promise<RegroupedFailures | undefined> {
-  const table = sql.table(qualified(schema, 'failure_patterns'))
+  const name = qualified(schema, 'failure_patterns')
+  const table = sql.table(name)
   return db.transaction().execute(async (trx) => {
     const { rows: locks } = await sql<{ free: boolean }>`
-      select pg_try_advisory_xact_lock(hashtext('stepwell.failure_groups')) as free`.execute(trx)
+      select pg_try_advisory_xact_lock(hashtext('stepwell.failure_groups'), hashtext(to_regclass(${name})::oid::text)) as free`.execute(
+      trx,
+    )
     if (!locks[0]?.free) return undefined
     const { rows: patterns } = await sql<StoredPattern>`
       select pattern_id, group_id, pattern, general

@@ -6,12 +6,13 @@ import {
   expireFailures,
   FailureCatalogue,
   messageMarks,
+  migrateToLatest,
   openDatabase,
   regroupFailures,
   type TraceInput,
   TraceStorage,
 } from '@stepwell/storage'
-import type { TestDatabase } from '@stepwell/testkit'
+import { type TestDatabase, waitFor } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -219,4 +220,28 @@ test('what was last seen before the oldest month is forgotten, but for groups wi
   expect(await patterns()).toHaveLength(4)
   await dropPartitionsBefore(opened, Date.UTC(2020, 7, 1))
   await opened.close()
+})
+
+test('one at a time groups the failures of a schema, whoever does so in another one', async () => {
+  await migrateToLatest({ connectionString: database.url, schema: 'other_team' })
+  const ours = openDatabase(pool)
+  const theirs = openDatabase(pool, 'other_team')
+  const holder = await pool.connect()
+  await holder.query('begin; lock table public.failure_patterns in access exclusive mode')
+  const grouping = regroupFailures(ours)
+  await waitFor(
+    async () =>
+      (
+        await holder.query(
+          `select from pg_locks
+            where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
+        )
+      ).rows.length > 0,
+    { what: 'ours is at it' },
+  )
+  expect(await regroupFailures(ours)).toBeUndefined()
+  expect(await regroupFailures(theirs)).toEqual({ patterns: 0, groups: 0, moved: 0 })
+  await holder.query('commit')
+  holder.release()
+  expect(await grouping).toEqual({ patterns: 0, groups: 0, moved: 0 })
 })
