@@ -233,7 +233,8 @@ test('stuck: a stored run that takes longer than its skill does, and the step th
 test('explain: what sets failing runs apart, of how many', async () => {
   await sql(`insert into execution_traces (trace_id, started_at, skill_name, status, metadata, steps, step_count)
     select gen_random_uuid(), now() - i * interval '1 second', 'shaky', case when i % 5 = 0 then 'failed' else 'success' end,
-           jsonb_build_object('env', case when i % 5 = 0 or i % 7 = 0 then 'canary' else 'prod' end),
+           jsonb_build_object('env', case when i % 5 = 0 or i % 7 = 0 then 'canary' else 'prod' end,
+                              'tags', jsonb_build_array('all', case when i % 5 = 0 then 'gpu' else 'cpu' end)),
            json_build_array(json_build_array(1, 'load', 0, case when i % 5 = 0 then 900 else 100 end + i % 50)), 1
       from generate_series(1, 300) i`)
   const report = await bench.json('explain', '--skill', 'shaky', '--since', '1h')
@@ -241,6 +242,7 @@ test('explain: what sets failing runs apart, of how many', async () => {
     failing: { looked: 60, of: 60, of_truncated: false, since: expect.stringMatching(/Z$/) },
     good: { looked: 240, of: 240 },
     findings: [
+      { kind: 'metadata_member', path: ['tags'], value: 'gpu', good: { count: 0, of: 240 } },
       // No good run takes as long, and a few have the value: the less likely by chance comes first.
       { kind: 'step_duration', step_name: 'load', superiority: 1, p_value: expect.any(Number) },
       {
@@ -259,6 +261,7 @@ test('explain: what sets failing runs apart, of how many', async () => {
     /^60 failing runs against 240 good runs; \d+ things looked at\n\nWHAT +FAILING +GOOD +HOW MUCH +P\n/,
   )
   expect(stdout).toMatch(/\nenv = "canary" +60 of 60 \(100 %\) +3\d of 240 \(1\d %\) +\d[.\d]* × /)
+  expect(stdout).toMatch(/\ntags has "gpu" +60 of 60 \(100 %\) +0 of 240 \(0 %\) +only there /)
   expect(stdout).toMatch(/\nstep load takes longer +92\d ms +12\d ms +in 100 % of pairs /)
   expect((await bench.stepwell(['explain', '--skill', 'nobody'])).stdout).toMatch(/nothing failed/)
   await sql("delete from execution_traces where skill_name = 'shaky'")
