@@ -117,6 +117,76 @@ test('a frame is read as it is decoded, whatever is in it', () => {
   expect(parts).toBeGreaterThan(300)
 })
 
+/** How programs of other makers write JSON: what stands between values and how numbers, letters and keys are written is theirs to choose. */
+interface Spelling {
+  space: string
+  number(value: number): string
+  string(json: string): string
+  keys(keys: string[]): string[]
+}
+
+/** Mostly as our client writes it, which is read by a way of its own. */
+const mostly = <T>(ours: T, ...others: T[]): fc.Arbitrary<T> =>
+  fc.oneof({ weight: 6, arbitrary: fc.constant(ours) }, { weight: 1, arbitrary: fc.constantFrom(...others) })
+
+const spelling: fc.Arbitrary<Spelling> = fc.record({
+  space: mostly('', ' ', '\n  ', '\t'),
+  number: mostly<Spelling['number']>(
+    String,
+    // Python's floats, C's %e, and those who write all digits.
+    (value) => (Number.isInteger(value) ? `${value}.0` : String(value)),
+    (value) => (Number.isInteger(value) ? value.toExponential() : String(value)),
+    (value) => value.toExponential(20).replace('e', 'E'),
+  ),
+  string: mostly<Spelling['string']>(
+    (json) => json,
+    (json) => json.replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`),
+    (json) =>
+      json.replace(/[a-z](?=[^\\]*$)/, (char) => `\\u00${char.charCodeAt(0).toString(16).toUpperCase()}`),
+  ),
+  keys: mostly<Spelling['keys']>(
+    (keys) => keys,
+    (keys) => keys.toReversed(),
+    (keys) => keys.toSorted(),
+    // Once more: the last one counts.
+    (keys) => [...keys, ...keys.slice(0, 1)],
+  ),
+})
+
+/** The same JSON, written otherwise. */
+function spell(value: unknown, how: Spelling): string {
+  const { space } = how
+  if (typeof value === 'number') return how.number(value)
+  if (typeof value === 'string') return how.string(JSON.stringify(value))
+  if (typeof value !== 'object' || value === null) return String(value)
+  if (Array.isArray(value)) return `[${space}${value.map((one) => spell(one, how)).join(`,${space}`)}]`
+  const said = new Map(Object.entries(value))
+  const members = how
+    .keys([...said.keys()])
+    .map((key) => `${spell(key, how)}:${space}${spell(said.get(key), how)}`)
+  return `{${space}${members.join(`,${space}`)}${space}}`
+}
+
+test('a frame of another maker is read as it is decoded, however its JSON is written', () => {
+  let runs = 0
+  fc.assert(
+    fc.property(fc.array(fc.oneof(runText, partText), { maxLength: 4 }), spelling, (texts, how) => {
+      const spelled = texts.map((text) => spell(JSON.parse(text), how))
+      const frame = frameOf(`[${spelled.join()}]`, spelled.length)
+      const read = readFrame(frame, NOW)
+      expect(parsed(read)).toEqual(decodeFrame(frame, NOW))
+      expect(decodeFrame(frame, NOW)).toMatchObject({ deltas: texts.map((text) => JSON.parse(text)) })
+      for (const [i, delta] of (read.ok ? read.deltas : []).entries()) {
+        if (!(delta instanceof WholeRun)) continue
+        runs += 1
+        expectRow(delta, spelled[i] as string)
+      }
+    }),
+    { numRuns: 1_000 },
+  )
+  expect(runs).toBeGreaterThan(100)
+})
+
 test('a run tells what its row has, and its steps as they are stored', () => {
   let seen = 0
   fc.assert(
