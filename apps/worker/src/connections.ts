@@ -88,19 +88,33 @@ function connect(config: RedisConfig, options: OwnOptions): RedisLike {
   })
 }
 
-/**
- * Rejects with InvalidInputError where a connection to one server leads to a node of a cluster: it would serve the keys of some
- * shards and refuse the others'.
- */
-export async function refuseClusterNode(redis: RedisLike): Promise<void> {
+/** Rejects with InvalidInputError where Redis cannot be used, and says why. */
+export async function refuseUnusable(redis: RedisLike): Promise<void> {
   if ('nodes' in redis) return
-  const info = await redis.info('cluster').catch((error: unknown) => {
-    // Who may not ask learns it by the first refused key.
+  const info = await redis.info().catch((error: unknown) => {
+    // Who may not ask learns it by the first refused key, or the first unknown command.
     if (redisCode(error) === 'NOPERM') return ''
     throw error
   })
-  if (!/^cluster_enabled:1/m.test(info)) return
-  throw new InvalidInputError(
-    'Redis is a node of a Redis Cluster: name some of its nodes as redis+cluster://host:port,host:port',
-  )
+  const reason = unusable(info)
+  if (reason !== undefined) throw new InvalidInputError(reason)
+}
+
+const OLDEST_REDIS = [6, 2] as const
+
+/**
+ * What of a server's INFO keeps a connection to it from being used: it is too old, or a node of a cluster, where it would serve the keys
+ * of some shards and refuse the others'.
+ */
+export function unusable(info: string): string | undefined {
+  if (/^cluster_enabled:1/m.test(info))
+    return 'Redis is a node of a Redis Cluster: name some of its nodes as redis+cluster://host:port,host:port'
+  // Valkey too has it: the version of Redis that it is like.
+  const version = /^redis_version:([\d.]+)/m.exec(info)?.[1]
+  if (version === undefined) return undefined
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const isOld = major < OLDEST_REDIS[0] || (major === OLDEST_REDIS[0] && minor < OLDEST_REDIS[1])
+  return isOld
+    ? `Redis ${version} is too old: it takes ${OLDEST_REDIS.join('.')} or newer, or Valkey`
+    : undefined
 }

@@ -14,7 +14,7 @@ import { type Logger, pino } from 'pino'
 import { Acker } from './acker.ts'
 import { BoundedConnection } from './bounded-connection.ts'
 import { Collector } from './collector.ts'
-import { openConnections, type RedisConfig, refuseClusterNode } from './connections.ts'
+import { openConnections, type RedisConfig, refuseUnusable } from './connections.ts'
 import { Correlation } from './correlation.ts'
 import { readEquations } from './equations.ts'
 import { Finalizer } from './finalizer.ts'
@@ -194,7 +194,7 @@ export async function createWorker(options: WorkerOptions): Promise<StepwellWork
   let loops: Promise<unknown> | undefined
   try {
     log.debug({ consumer }, 'worker waits for Redis')
-    await refuseClusterNode(main)
+    await refuseUnusable(main)
     for (const shard of shards) {
       await ensureGroup(main, shard)
       await reclaimer.refresh(shard)
