@@ -11,12 +11,19 @@ export class StepRollup {
   traces = 0
   /** Traces that failed or timed out, and in which such a step failed, timed out, or was left open. */
   failedTraces = 0
+  /** Parts of its time in which there were any, each once; none where nobody said. */
+  readonly parts: number[] = []
   /** Numbers of the last traces that were counted in these, so that a trace that has the name more than once counts once. */
   countedTrace = 0
   countedFailure = 0
 
   constructor(name: string) {
     this.name = name
+  }
+
+  /** Notes that there is one in this part. The same part comes at once or never again. */
+  note(part: number | undefined): void {
+    if (part !== undefined && this.parts.at(-1) !== part) this.parts.push(part)
   }
 
   merge(other: StepRollup): void {
@@ -33,6 +40,8 @@ export interface CountedTrace {
   durationMs: number | null
   /** Its steps, as the JSON text that is stored. */
   steps: string
+  /** The part of the rollup's time that it started in, where that is to be noted. Parts come one after the other. */
+  part?: number | undefined
 }
 
 /** Names of steps that are told apart; what comes beyond counts as OTHER_STEPS. */
@@ -52,7 +61,7 @@ export class Rollup {
   readonly #last: StepRollup[] = []
 
   /** Throws SyntaxError where the steps are no JSON. */
-  add({ status, durationMs, steps: text }: CountedTrace): void {
+  add({ status, durationMs, steps: text, part }: CountedTrace): void {
     this.runs.add(status, durationMs)
     const number = ++this.#added
     const hasFailed = status === 'failed' || status === 'timeout'
@@ -64,7 +73,10 @@ export class Rollup {
       const likely = last[i]
       const step = likely?.name === name ? likely : this.#step(name)
       last[i] = step
-      if (step.countedTrace !== number) step.traces += 1
+      if (step.countedTrace !== number) {
+        step.traces += 1
+        step.note(part)
+      }
       step.countedTrace = number
       const outcome = ms === null ? 'running' : (STEP_STATUSES[stored.statuses[i] as number] ?? 'failed')
       step.runs.add(outcome, ms)
@@ -93,14 +105,15 @@ export class Rollup {
     return writer.bytes()
   }
 
-  /** Adds steps that `encodeSteps` gave. */
-  addEncodedSteps(bytes: Uint8Array): void {
+  /** Adds steps that `encodeSteps` gave, and that they are of this part of its time. */
+  addEncodedSteps(bytes: Uint8Array, part?: number): void {
     const reader = new ByteReader(bytes)
     for (let left = reader.number(); left > 0; left--) {
       const step = this.#step(reader.text())
       step.traces += reader.number()
       step.failedTraces += reader.number()
       step.runs.addEncoded(reader)
+      step.note(part)
     }
   }
 

@@ -14,3 +14,4 @@ export {
 export { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX, StepRollup } from './rollup.ts'
 export { RunRollup, type StatusCounts } from './run-rollup.ts'
 export { addOverview, encodeOverview } from './skill-overview.ts'
+export { type StepWidth, searchKeys, stepKeys, stepRanges } from './step-keys.ts'

@@ -81,7 +81,12 @@ async function rollSpan(trx: Transaction<Tables>, [from, to]: MinuteRange, width
       }
       const durationMs = row.total_duration_ms === null ? null : Number(row.total_duration_ms)
       const { skill_name: skill, status, steps } = row
-      made(skills, skill, () => new Rollup()).add({ status, durationMs, steps })
+      made(skills, skill, () => new Rollup()).add({
+        status,
+        durationMs,
+        steps,
+        part: width === 1 ? undefined : own,
+      })
       if (width === 1) continue
       if (own > minute) {
         await writer.putOverview(1, minute, runs)
@@ -125,8 +130,9 @@ export async function mergeRollups(
   const into = sql<number>`floor(extract(epoch from bucket) / ${sql.lit(width * 60)})::integer`
   const select = trx
     .selectFrom('execution_rollups')
-    .selectAll()
-    .select(into.as('into'))
+    .select(['skill_name', 'running', 'success', 'failed', 'timeout'])
+    .select(['duration_sum_ms', 'duration_max_ms', 'durations', 'steps', into.as('into')])
+    .select(sql<number>`floor(extract(epoch from bucket) / ${sql.lit(part * 60)})::integer`.as('part'))
     .where('width_s', '=', part * 60)
     .where('bucket', '>=', timeOf(from))
     .where('bucket', '<', timeOf(to))
@@ -146,7 +152,7 @@ export async function mergeRollups(
     await writer.putOverview(width, bucket, runs, failures && (failures.get(bucket) ?? NO_FAILURES))
     runs = new Map()
   }
-  for await (const rows of batchesOf<StoredRollup & { into: number }>(trx, select.compile()))
+  for await (const rows of batchesOf<StoredRollup & { into: number; part: number }>(trx, select.compile()))
     for (const row of rows) {
       const bucket = Number(row.into) * width
       if (current?.bucket !== bucket || current.skill !== row.skill_name) {
@@ -154,7 +160,7 @@ export async function mergeRollups(
         current = { bucket, skill: row.skill_name, rollup: new Rollup() }
       }
       current.rollup.runs.addStored(row)
-      current.rollup.addEncodedSteps(row.steps)
+      current.rollup.addEncodedSteps(row.steps, Number(row.part))
     }
   await put(undefined)
   await writer.flush()

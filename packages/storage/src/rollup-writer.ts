@@ -1,4 +1,10 @@
-import { ByteWriter, encodeOverview, type Rollup, type RunRollup } from '@stepwell/protocol/statistics'
+import {
+  ByteWriter,
+  encodeOverview,
+  type Rollup,
+  type RunRollup,
+  stepKeys,
+} from '@stepwell/protocol/statistics'
 import { sql, type Transaction } from 'kysely'
 import type { FailureRollup } from './failure-rollups.ts'
 import type { Tables } from './tables.ts'
@@ -15,7 +21,7 @@ export type BySkill<T> = Map<string, T>
 /** The beginning of a minute since 1970. */
 export const timeOf = (minute: number): Date => new Date(minute * 60_000)
 
-/** Rows that one statement writes: 11 parameters each. */
+/** Rows that one statement writes: 12 parameters each. */
 const WRITE_MAX = 200
 /** Rows that memory holds at once. */
 const FETCH_MAX = 1_000
@@ -51,6 +57,7 @@ export class RollupWriter {
       duration_max_ms: maxUs / 1_000,
       durations: sketchOf(rollup.runs),
       steps: Buffer.from(rollup.encodeSteps()),
+      step_keys: width === 1 ? null : stepKeys(rollup, width, bucket),
     })
     if (this.#rollups.length >= WRITE_MAX) await this.flush()
   }
@@ -68,6 +75,7 @@ export class RollupWriter {
       bucket: timeOf(bucket),
       skills: Buffer.from(encodeOverview(skills)),
       ...(failures ?? { failure_patterns: null, failure_counts: null, failures_last: null }),
+      has_step_keys: width === 60 || width === 1_440 ? true : null,
     })
     if (this.#overviews.length >= WRITE_MAX) await this.flush()
   }

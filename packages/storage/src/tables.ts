@@ -95,6 +95,8 @@ export interface RollupsTable {
   durations: Uint8Array
   /** What its steps came to, encoded. */
   steps: Uint8Array
+  /** `stepKeys`: what steps it has, an array. Null where nobody noted it: of minutes, and by versions before. */
+  step_keys: ColumnType<string | null, readonly number[] | null>
 }
 
 /** `execution_rollup_overviews`: what all skills came to in a minute, an hour or a day. */
@@ -107,6 +109,8 @@ export interface RollupOverviewsTable {
   failure_patterns: string | null
   failure_counts: string | null
   failures_last: string | null
+  /** Whether the rollups of this bucket have `step_keys`; null: no. */
+  has_step_keys: boolean | null
 }
 
 /** `execution_rollup_state`, a single row: of what there are rollups. Before `rolled_from` there are none. */
