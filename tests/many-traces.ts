@@ -1,5 +1,5 @@
 import { addMonths, type Month, monthBounds, monthOf } from '@stepwell/protocol'
-import { ensurePartitions, openDatabase, rebuildFailures } from '@stepwell/storage'
+import { ensurePartitions, openDatabase, rebuildFailures, rebuildRollups } from '@stepwell/storage'
 import pg from 'pg'
 
 /** A trace as this file makes it: enough of it to find by hand what a search should. */
@@ -20,6 +20,8 @@ export interface MadeTrace {
 export const MONTHS: readonly Month[] = [-3, -2, -1].map((back) => addMonths(monthOf(Date.now()), back))
 export const FROM_MS = monthBounds(MONTHS[0] as Month).fromMs
 export const TO_MS = monthBounds(MONTHS[2] as Month).toMs
+/** From here on rollups know which steps there are. */
+export const ROLLED_FROM_MS = TO_MS - 21 * 86_400_000
 
 /**
  * Stores so many traces, evenly over MONTHS, by one statement: skills, statuses, durations and metadata of every frequency, from half of
@@ -52,6 +54,12 @@ export async function makeTraces(url: string, count: number): Promise<MadeTrace[
   )
   // Signatures and failing steps.
   await rebuildFailures(database)
+  // Broken off: which steps there are is known of the last days, at least.
+  const enough = new AbortController()
+  await rebuildRollups(database, {
+    signal: enough.signal,
+    onProgress: ({ rolledFromMs }) => rolledFromMs <= ROLLED_FROM_MS && enough.abort(),
+  })
   await database.close()
   await client.query('vacuum analyze execution_traces')
   await client.query('analyze failure_signatures')

@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { recordingClient, type Statement } from '../bench/recorded-statements.ts'
-import { FROM_MS, type MadeTrace, MONTHS, makeTraces, TO_MS } from './many-traces.ts'
+import { FROM_MS, type MadeTrace, MONTHS, makeTraces, ROLLED_FROM_MS, TO_MS } from './many-traces.ts'
 
 type Filters = NonNullable<Parameters<TraceQuery['findTraces']>[0]>
 
@@ -222,7 +222,15 @@ test.each<[name: string, filters: Filters]>([
       expect(new Set(scans.map((node) => node['Relation Name']))).toEqual(
         new Set([partitionName(MONTHS[2] as Month)]),
       )
-    const looked = scans.reduce(
+    expect(lookedAt(scans)).toBeLessThan(COUNT / 2)
+  }
+})
+
+/** How many traces were looked at, in all. */
+const lookedAt = (plans: readonly PlanNode[]): number =>
+  plans
+    .filter((node) => MONTHS.map(partitionName).includes(node['Relation Name'] ?? ''))
+    .reduce(
       (sum, node) =>
         sum +
         node['Actual Loops'] *
@@ -231,9 +239,25 @@ test.each<[name: string, filters: Filters]>([
             (node['Rows Removed by Index Recheck'] ?? 0)),
       0,
     )
-    expect(looked).toBeLessThan(COUNT / 2)
-  }
-})
+
+test.each<[name: string, filters: Filters]>([
+  ['few have', { stepName: 'rare-step' }],
+  ['few of a common skill have', { stepName: 'rare-step', skill: 'common' }],
+  ['few that went well have', { stepName: 'rare-step', status: 'success' }],
+  ['nobody has', { stepName: 'none' }],
+])(
+  'a step that %s: where rollups know it, hardly more traces are looked at than at first',
+  async (_, given) => {
+    expect(LAST_MONTH.since).toBeGreaterThanOrEqual(ROLLED_FROM_MS)
+    const filters = { ...given, ...LAST_MONTH }
+    let found: unknown
+    const plans = await plansOf(async () => {
+      found = (await query.findTraces(filters)).traces.map(({ traceId }) => traceId)
+    })
+    expect(found).toEqual(byHand(filters))
+    expect(lookedAt(plans)).toBeLessThan(1_000)
+  },
+)
 
 test.each<[name: string, filters: Filters]>([
   ['of all', { minDurationMs: 200_000 }],

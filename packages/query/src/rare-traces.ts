@@ -82,7 +82,7 @@ export async function pickOut(
 }
 
 /** What is to be searched, as far as there are months; undefined: nothing. */
-function spanOf(months: readonly Slice[], { filters, from, direction }: Search): Slice | undefined {
+export function spanOf(months: readonly Slice[], { filters, from, direction }: Search): Slice | undefined {
   const [first, last] = [months.at(0), months.at(-1)]
   if (first === undefined || last === undefined) return undefined
   const fromMs = from && Number(from.startedUs) / 1_000
@@ -96,10 +96,10 @@ function spanOf(months: readonly Slice[], { filters, from, direction }: Search):
 
 const some = (slice: Slice): Slice | undefined => (slice.fromMs < slice.toMs ? slice : undefined)
 
-const lengthOf = ({ fromMs, toMs }: Slice): number => toMs - fromMs
+export const lengthOf = ({ fromMs, toMs }: Slice): number => toMs - fromMs
 
 /** What is left of a span when a slice at its begin is taken away, whichever end that is. */
-function without(span: Slice, slice: Slice): Slice | undefined {
+export function without(span: Slice, slice: Slice): Slice | undefined {
   return some(
     slice.fromMs <= span.fromMs
       ? { fromMs: slice.toMs, toMs: span.toMs }
@@ -107,7 +107,7 @@ function without(span: Slice, slice: Slice): Slice | undefined {
   )
 }
 
-function beginOf({ fromMs, toMs }: Slice, widthMs: number, { direction }: Search): Slice {
+export function beginOf({ fromMs, toMs }: Slice, widthMs: number, { direction }: Search): Slice {
   return direction === 'older'
     ? { fromMs: Math.max(fromMs, toMs - widthMs), toMs }
     : { fromMs, toMs: Math.min(toMs, fromMs + widthMs) }

@@ -28,6 +28,7 @@ export interface RollupsTable {
   duration_max_ms: number
   durations: Uint8Array
   steps: Uint8Array
+  step_keys: string | null
 }
 
 /** `execution_rollup_overviews`: what all skills came to in a minute, an hour or a day. */
@@ -36,6 +37,7 @@ export interface RollupOverviewsTable {
   bucket: Date
   skills: Uint8Array
   failure_patterns: string | null
+  has_step_keys: boolean | null
 }
 
 /** The tables that the query package knows. */

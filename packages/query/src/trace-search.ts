@@ -1,6 +1,7 @@
 import { wordsOf } from '@stepwell/protocol/failures'
 import type { Kysely, Transaction } from 'kysely'
 import type { Position } from './cursor.ts'
+import { findByStep } from './find-by-step.ts'
 import { useSettings } from './planner-settings.ts'
 import { pickOut } from './rare-traces.ts'
 import type { Tables } from './tables.ts'
@@ -15,6 +16,8 @@ const LOOK_GROWTH = 16
 const LOOK_ON_MAX = 4_000
 /** The same for traces of all kinds, which lie in the order of time: 0.5 µs each. */
 const LOOK_ON_MAX_OF_ALL = 10_000
+/** The same for their steps, whose text is searched: 3 µs each. */
+const LOOK_ON_MAX_FOR_STEPS = 2_000
 
 /**
  * The first traces of a list, in its order. Traces are looked at in the order of time, as an index gives them, until there are
@@ -49,11 +52,18 @@ async function searchByHashes(
     .transaction()
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
-    .execute((trx) =>
-      conditions.rest.some(({ find }) => find !== undefined)
-        ? lookThrough(trx, conditions, search)
-        : lookToTheEnd(trx, conditions, search),
-    )
+    .execute((trx) => {
+      const isOfAll = conditions.inOrder.length === 0 && conditions.statuses === undefined
+      if (conditions.rest.some(({ find }) => find !== undefined))
+        return lookThrough(trx, conditions, search, isOfAll ? LOOK_ON_MAX_OF_ALL : LOOK_ON_MAX, pickOut)
+      const { stepName, skill } = search.filters
+      // What has another index in the order of time is little.
+      const isWide = conditions.inOrder.length === (skill === undefined ? 0 : 1)
+      if (stepName === undefined || !isWide) return lookToTheEnd(trx, conditions, search)
+      return lookThrough(trx, conditions, search, LOOK_ON_MAX_FOR_STEPS, (...rest) =>
+        findByStep(stepName, ...rest),
+      )
+    })
 }
 
 // The order of time is the only way. Sorted, all that there is would be read first, and the planner would: it takes matches for rarer than they are.
@@ -76,15 +86,17 @@ async function lookToTheEnd(
   return (await listOf(inTime(conditions, search, null), search, checks).execute(trx)).rows
 }
 
+/** Until there are enough, or few match: these are found by `pick`. */
 async function lookThrough(
   trx: Transaction<Tables>,
   conditions: TraceConditions,
   search: Search,
+  lookOnMax: number,
+  pick: typeof pickOut,
 ): Promise<FoundRow[]> {
   const found: FoundRow[] = []
   const rest = { ...search }
   const checks = conditions.rest.map(({ check }) => check)
-  const isOfAll = conditions.inOrder.length === 0 && conditions.statuses === undefined
   let begin: Position | undefined
   for (let look = LOOK_FIRST, looked = 0; ; look *= LOOK_GROWTH) {
     const { rows, first, last } = await lookAt(trx, inTime(conditions, rest, look), rest, look, checks)
@@ -95,12 +107,12 @@ async function lookThrough(
     looked += look
     rest.from = last
     const toLookAt = (rest.count * looked) / Math.max(found.length, 0.5)
-    if (toLookAt <= (isOfAll ? LOOK_ON_MAX_OF_ALL : LOOK_ON_MAX)) {
+    if (toLookAt <= lookOnMax) {
       // Else all of a skill that has as many are fetched and sorted, for a page that is full after a few.
       if (look === LOOK_FIRST) await useSettings(trx, IN_ORDER)
       continue
     }
     const lookedMs = Math.abs(Number(begin.startedUs) - Number(last.startedUs)) / 1_000
-    return [...found, ...(await pickOut(trx, conditions, rest, (lookedMs * toLookAt) / looked))]
+    return [...found, ...(await pick(trx, conditions, rest, (lookedMs * toLookAt) / looked))]
   }
 }
