@@ -120,13 +120,15 @@ async function listIn(
     select page.group_id, coalesce(general, pattern, '') as pattern, count, (select sum(count)::bigint from counted) as total, patterns,
            ${millisecondsOf(sql.ref('page.first_seen'))} as first_seen_ms, ${millisecondsOf(sql.ref('last_seen'))} as last_seen_ms,
            trace_id, skill_name, error_message, failed_step
-      from page left join ${patterns} p on p.pattern_id = page.group_id
+      from (values (true)) as always (present) left join (page left join ${patterns} p on p.pattern_id = page.group_id
      cross join lateral (
        select trace_id, skill_name, error_message, failed_step from ${traces}
         where failure_pattern = any(last_patterns) and started_at = last_seen ${ofSkill}
-        order by trace_id desc limit 1) latest
+        order by trace_id desc limit 1) latest) on true
      order by count desc, group_id`.execute(trx)
-  const shown = rows.slice(0, limit)
+  // A row without a group tells how many failures there are where no group is shown.
+  const found = rows.filter((row) => row.group_id !== null)
+  const shown = found.slice(0, limit)
   const notes = await notesOf(
     trx,
     named,
@@ -143,7 +145,7 @@ async function listIn(
   return {
     groups: shown.map((row) => summaryOf(row, notes.get(row.group_id) ?? [])),
     failureCount: Number(rows[0]?.total ?? 0),
-    ...(rows.length > limit && position !== undefined
+    ...(found.length > limit && position !== undefined
       ? { nextCursor: encodeGroupCursor(position, filters) }
       : {}),
   }

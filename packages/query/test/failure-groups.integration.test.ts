@@ -130,6 +130,8 @@ test('of a skill, of a window, only new ones', async () => {
     651,
   ])
   expect(await query.listFailureGroups({ skill: 'nobody' })).toEqual({ groups: [], failureCount: 0 })
+  // Nothing is new: that is not to say that nothing failed.
+  expect(await query.listFailureGroups({ newSince: NOW + DAY })).toEqual({ groups: [], failureCount: 651 })
 })
 
 test('page by page, the same', async () => {

@@ -44,6 +44,8 @@ export async function listFailures(
   }
   const { terminal } = context
   if (page.groups.length === 0) {
+    if (page.failureCount > 0)
+      return terminal.note(`no such group among ${counted(page.failureCount, 'failure')}`)
     terminal.note(
       'no failures: --since 90d looks further back, `stepwell failures rebuild` at what is older than an upgrade',
     )
