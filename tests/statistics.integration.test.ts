@@ -367,3 +367,23 @@ test('failures that get another pattern count for that at once', async () => {
   await database.close()
   await own.drop()
 })
+
+test('where nothing is rolled up, all traces are counted, also more than are read at once', async () => {
+  const own = await createDatabase()
+  const database = openDatabase(own.url)
+  await using query = new TraceQuery(own.url)
+  await database.pool.query(`update execution_rollup_state set rolled_from = now() + interval '3 days'`)
+  const count = 2_001
+  await database.pool.query(
+    `insert into execution_traces (trace_id, started_at, skill_name, status, total_duration_ms, steps)
+     select gen_random_uuid(), now() - interval '1 second', 'build', 'success', i, '[[1,"load",0,1]]'
+       from generate_series(1, $1) i`,
+    [count],
+  )
+  const { total } = await query.skillStats()
+  expect(total).toMatchObject({ traceCount: count, maxDurationMs: count })
+  const { steps } = await query.stepStats({ skill: 'build' })
+  expect(steps).toMatchObject([{ stepName: 'load', stepCount: count }])
+  await database.close()
+  await own.drop()
+})

@@ -19,6 +19,8 @@ export interface RollupRequest {
   widest: Width
 }
 
+/** Traces that are read at once: a cursor, which bounds memory for more, takes three statements. */
+const FEW = 500
 /** Rows of traces that memory holds at once. */
 const BATCH = 2_000
 /** Spans of traces that one statement reads. */
@@ -210,10 +212,20 @@ async function eachTrace(
         .where('started_at', '<', new Date(toMs))
       return sql`${skill === undefined ? select : select.where('skill_name', '=', skill)}`
     })
-    await sql`declare counted no scroll cursor for ${sql.join(parts, sql` union all `)}`.execute(trx)
+    const traces = sql`${sql.join(parts, sql` union all `)}`
+    const count = (rows: readonly TraceRow[]): void => {
+      for (const row of rows) visit(row.skill_name, Number(row.started_ms), countedOf(row))
+    }
+    // Mostly the ends of a window, and the last minute.
+    const few = await sql<TraceRow>`${traces} limit ${FEW + 1}`.execute(trx)
+    if (few.rows.length <= FEW) {
+      count(few.rows)
+      continue
+    }
+    await sql`declare counted no scroll cursor for ${traces}`.execute(trx)
     for (;;) {
       const { rows } = await sql<TraceRow>`fetch ${sql.lit(BATCH)} from counted`.execute(trx)
-      for (const row of rows) visit(row.skill_name, Number(row.started_ms), countedOf(row))
+      count(rows)
       if (rows.length < BATCH) break
     }
     await sql`close counted`.execute(trx)
