@@ -120,15 +120,14 @@ async function listIn(
     select page.group_id, coalesce(general, pattern, '') as pattern, count, (select sum(count)::bigint from counted) as total, patterns,
            ${millisecondsOf(sql.ref('page.first_seen'))} as first_seen_ms, ${millisecondsOf(sql.ref('last_seen'))} as last_seen_ms,
            trace_id, skill_name, error_message, failed_step
-      from (values (true)) as always (present) left join (page left join ${patterns} p on p.pattern_id = page.group_id
+      from page left join ${patterns} p on p.pattern_id = page.group_id
      cross join lateral (
        select trace_id, skill_name, error_message, failed_step from ${traces}
         where failure_pattern = any(last_patterns) and started_at = last_seen ${ofSkill}
-        order by trace_id desc limit 1) latest) on true
+        order by trace_id desc limit 1) latest
      order by count desc, group_id`.execute(trx)
-  // A row without a group tells how many failures there are where no group is shown.
-  const found = rows.filter((row) => row.group_id !== null)
-  const shown = found.slice(0, limit)
+  const total = rows[0]?.total ?? (await totalOf(trx, counts))
+  const shown = rows.slice(0, limit)
   const notes = await notesOf(
     trx,
     named,
@@ -144,11 +143,18 @@ async function listIn(
   }
   return {
     groups: shown.map((row) => summaryOf(row, notes.get(row.group_id) ?? [])),
-    failureCount: Number(rows[0]?.total ?? 0),
-    ...(found.length > limit && position !== undefined
+    failureCount: Number(total),
+    ...(rows.length > limit && position !== undefined
       ? { nextCursor: encodeGroupCursor(position, filters) }
       : {}),
   }
+}
+
+/** How many failures there are where no group is shown, for none is new. */
+async function totalOf(trx: Transaction<Tables>, counts: RawBuilder<unknown>): Promise<string> {
+  const { rows } = await sql<{ total: string }>`
+    select coalesce(sum(count), 0)::bigint as total from (${counts}) as counted`.execute(trx)
+  return rows[0]?.total ?? '0'
 }
 
 const timesOf = ({
