@@ -17,9 +17,12 @@ const CHANGE_MAX = 16
 /** So often more may be found than are fetched, and so many be fetched in all, before it is not rare. */
 const CROWDS_MAX = 2
 const FETCHED_MAX = 2 * FETCH_MAX
+/** To read an entry of the index that gives the order, as one of those to be found, takes a 25th of what it takes to fetch a trace. */
+const TOGETHER_MAX = 20
 
 // Few rows match, whatever the planner believes. So what is left to it are bitmaps, which one or several indexes make; exact ones, as
-// those of millions of traces are not by default.
+// those of millions of traces are not by default. The BRIN index of times tells pages: it MUST come last, or all traces of these pages are looked at, 11,000
+// for 1,000. Bitmaps are combined in the order of their costs: so it is the dear one, and what is found by others is cheap.
 const SETTINGS = {
   enable_seqscan: 'off',
   enable_indexscan: 'off',
@@ -28,20 +31,26 @@ const SETTINGS = {
   max_parallel_workers_per_gather: '0',
   jit: 'off',
   work_mem: '64MB',
+  random_page_cost: '1',
+  cpu_index_tuple_cost: '0.0001',
+  cpu_operator_cost: '0.01',
 }
 
 /**
  * The first traces that match, where few do: all of one slice of time after the other, as indexes find them, until there are enough.
  * By what the one before held, about twice as many match in a slice as are wanted; what may be had at once is. In `widthMs` are about enough.
  * What is rare is found by itself, and the other conditions are looked at then: of a common skill, to find all traces takes longer than
- * anything else. Only where it turns out not to be rare, what is left of a month is found by all indexes together.
+ * anything else. Only where these are not that many more, `inOrderPerMs`, the indexes of both find a slice; and where what is rare turns out not to be rare,
+ * what is left of a month is found by all indexes together.
  */
 export async function pickOut(
   trx: Transaction<Tables>,
   conditions: TraceConditions,
   search: Search,
   widthMs: number,
+  inOrderPerMs: number,
 ): Promise<FoundRow[]> {
+  const isOfAll = conditions.inOrder.length === 0 && conditions.statuses === undefined
   const found: FoundRow[] = []
   let left = spanOf(await monthSlices(trx, search.table, SETTINGS), search)
   let width = Math.min(widthMs, WIDTH_FIRST_MAX_MS)
@@ -61,7 +70,8 @@ export async function pickOut(
       return fetched <= FEW || (fetched <= 0.75 * FETCH_MAX && 4 * width >= lengthOf(span))
     })
     const slice = whole ?? beginOf(left, Math.max(WIDTH_MIN_MS, Math.ceil(width)), search)
-    const { rows, fetched } = await fetchSlice(trx, conditions, rest, slice, whole !== undefined)
+    const isTogether = !isOfAll && inOrderPerMs < TOGETHER_MAX * (fetchedPerMs ?? 0)
+    const { rows, fetched } = await fetchSlice(trx, conditions, rest, slice, whole !== undefined, isTogether)
     fetchedInAll += fetched
     if (fetched > FETCH_MAX) {
       crowds += 1
@@ -71,7 +81,8 @@ export async function pickOut(
     }
     found.push(...rows)
     left = without(left, slice)
-    fetchedPerMs = Math.max(1, fetched) / lengthOf(whole === undefined ? slice : wholeMonths(slice))
+    if (!isTogether)
+      fetchedPerMs = Math.max(1, fetched) / lengthOf(whole === undefined ? slice : wholeMonths(slice))
     const change = Math.min(
       (2 * (search.count - found.length)) / Math.max(1, rows.length),
       FETCH_MAX / 2 / Math.max(1, fetched),
@@ -135,11 +146,13 @@ async function fetchSlice(
   search: Search,
   slice: Slice,
   inWholeMonths: boolean,
+  isTogether: boolean,
 ): Promise<{ rows: FoundRow[]; fetched: number }> {
   const bounds = [...boundsOf(search), within(slice)]
   const others = [...inOrder, ...statusIn(statuses)]
   const find = [
     ...withDuration,
+    ...(isTogether ? others : []),
     ...findable(rest),
     ...(inWholeMonths ? [within(wholeMonths(slice))] : bounds),
   ]
@@ -169,8 +182,11 @@ async function fetchTogether(
 const findable = (rest: TraceConditions['rest']): RawBuilder<boolean>[] =>
   rest.flatMap(({ find }) => find ?? [])
 
+/** One alone as the indexes by status have it. */
 const statusIn = (statuses: TraceConditions['statuses']): RawBuilder<boolean>[] =>
-  statuses === undefined ? [] : [sql`status = any(${statuses})`]
+  statuses === undefined
+    ? []
+    : [statuses.length === 1 ? sql`status = ${statuses[0]}` : sql`status = any(${statuses})`]
 
 const boundsOf = (search: Search): RawBuilder<boolean>[] => [...windowOf(search), ...beyond(search)]
 

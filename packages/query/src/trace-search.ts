@@ -6,7 +6,7 @@ import { useSettings } from './planner-settings.ts'
 import { pickOut } from './rare-traces.ts'
 import type { Tables } from './tables.ts'
 import { conditionsOf, type TraceConditions } from './trace-conditions.ts'
-import { type FoundRow, inTime, listOf, lookAt, type Search } from './trace-list.ts'
+import { type FoundRow, inTime, listOf, lookAt, lookOn, type Search } from './trace-list.ts'
 
 /** Traces that are looked at before anything else is thought of: what is common is found among them, within milliseconds. */
 const LOOK_FIRST = 300
@@ -60,8 +60,8 @@ async function searchByHashes(
       // What has another index in the order of time is little.
       const isWide = conditions.inOrder.length === (skill === undefined ? 0 : 1)
       if (stepName === undefined || !isWide) return lookToTheEnd(trx, conditions, search)
-      return lookThrough(trx, conditions, search, LOOK_ON_MAX_FOR_STEPS, (...rest) =>
-        findByStep(stepName, ...rest),
+      return lookThrough(trx, conditions, search, LOOK_ON_MAX_FOR_STEPS, (trx, ofTraces, rest, widthMs) =>
+        findByStep(stepName, trx, ofTraces, rest, widthMs),
       )
     })
 }
@@ -99,7 +99,13 @@ async function lookThrough(
   const checks = conditions.rest.map(({ check }) => check)
   let begin: Position | undefined
   for (let look = LOOK_FIRST, looked = 0; ; look *= LOOK_GROWTH) {
-    const { rows, first, last } = await lookAt(trx, inTime(conditions, rest, look), rest, look, checks)
+    const { rows, first, last } = await (begin === undefined ? lookAt : lookOn)(
+      trx,
+      conditions,
+      rest,
+      look,
+      checks,
+    )
     begin ??= first
     found.push(...rows)
     rest.count -= rows.length
@@ -113,6 +119,7 @@ async function lookThrough(
       continue
     }
     const lookedMs = Math.abs(Number(begin.startedUs) - Number(last.startedUs)) / 1_000
-    return [...found, ...(await pick(trx, conditions, rest, (lookedMs * toLookAt) / looked))]
+    const perMs = looked / Math.max(1, lookedMs)
+    return [...found, ...(await pick(trx, conditions, rest, (lookedMs * toLookAt) / looked, perMs))]
   }
 }

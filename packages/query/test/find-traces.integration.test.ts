@@ -1,3 +1,4 @@
+import type { TraceStatus } from '@stepwell/protocol'
 import { lengthClass, wordHash, wordKey } from '@stepwell/protocol/failures'
 import { TraceQuery } from '@stepwell/query'
 import { TraceStorage } from '@stepwell/storage'
@@ -5,6 +6,10 @@ import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { Position } from '../src/cursor.ts'
+import { openForReading } from '../src/database.ts'
+import { conditionsOf } from '../src/trace-conditions.ts'
+import { lookOn } from '../src/trace-list.ts'
 import { HOUR, now, type Stored, store as storeIn } from './stored-traces.ts'
 
 let database: TestDatabase
@@ -145,6 +150,35 @@ describe('findTraces', () => {
     for await (const trace of query.findTraces({ limit: 7 })) iterated.push(trace.traceId)
     expect(iterated).toEqual(paged)
   })
+
+  test.each(['older', 'newer'] as const)(
+    'looking on to %s sees each trace once, also where many started together',
+    async (direction) => {
+      for (let i = 0; i < 30; i++)
+        await store({ at: now - (i % 4), status: i % 5 === 0 ? 'timeout' : 'failed', metadata: { n: i % 3 } })
+      const filters = { metadata: '{"n":1}' }
+      const expected = (await query.findTraces({ metadata: { n: 1 } })).traces.map(({ traceId }) => traceId)
+      expect(expected).toHaveLength(10)
+      if (direction === 'newer') expected.reverse()
+      const { db } = openForReading(pool, {})
+      const tables = { table: 'execution_traces', signatures: 'failure_signatures' }
+      for (const status of [undefined, ['failed', 'timeout'] as TraceStatus[]]) {
+        const conditions = conditionsOf({ ...filters, status }, tables.signatures)
+        const checks = conditions.rest.map(({ check }) => check)
+        for (const look of [1, 2, 7, 8, 29, 30, 31]) {
+          const seen: string[] = []
+          for (let from: Position | undefined; ; ) {
+            const search = { ...tables, filters, from, direction, count: 100 }
+            const { rows, last } = await lookOn(db, conditions, search, look, checks)
+            seen.push(...rows.map((row) => row.trace_id))
+            if (last === undefined) break
+            from = last
+          }
+          expect(seen).toEqual(expected)
+        }
+      }
+    },
+  )
 
   test('pages forth and back, each trace once and in its place, while others arrive before, among and behind them', async () => {
     const startedAt = new Map<string, number>()
