@@ -94,6 +94,17 @@ test('serialization: a row changed meanwhile is none, though the database has re
   await othersAreStored()
 })
 
+test('serialization: writes refused for what others do are done again', async () => {
+  await somebody.query(`create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception using errcode = '40001'; end $$`)
+  await somebody.query(
+    'create trigger refuse before insert on execution_traces for each row execute function refuse()',
+  )
+  await workerHears('40001')
+  await somebody.query('drop function refuse cascade')
+  await othersAreStored()
+})
+
 test('a row that somebody keeps locked holds up no other', async () => {
   await set('lock_timeout', `'300ms'`)
   const run = await begin()
