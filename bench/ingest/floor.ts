@@ -26,7 +26,7 @@ export type FloorSample = Record<'tracesPerSecond' | 'workerCpu' | 'postgresCpu'
 
 /** As many as a worker's batches hold and writes it has on their way. */
 const BATCH = 500
-const CONNECTIONS = 2
+const CONNECTIONS = 3
 const HOUR_MS = 3_600_000
 
 const [databaseUrl] = process.argv.slice(2) as [string]
@@ -114,8 +114,10 @@ async function copyOut(): Promise<Buffer[]> {
     ) as AsyncIterable<Buffer>)
       chunks.push(chunk)
     const text = Buffer.concat(chunks)
-    const middle = text.indexOf('\n', text.length / CONNECTIONS) + 1
-    return [text.subarray(0, middle), text.subarray(middle)]
+    const cuts = Array.from({ length: CONNECTIONS }, (_, i) =>
+      i === 0 ? 0 : text.indexOf('\n', (text.length * i) / CONNECTIONS) + 1,
+    )
+    return cuts.map((cut, i) => text.subarray(cut, cuts[i + 1]))
   } finally {
     client.release()
   }
