@@ -5,7 +5,7 @@ import { openFaultBench } from './fault-bench.ts'
 
 const SECONDS = 60
 const PRODUCERS = 2
-/** Runs a second that the database takes, by a trigger that makes each row slow: two writes at a time of 2 ms a row. */
+/** Runs a second that the database takes, by a trigger that makes each row slow: three writes at a time of 3 ms a row. */
 const CAPACITY = 1_000
 const BUFFER_MAX_BYTES = 4 << 20
 const BACKLOG_MAX_BYTES = 8 << 20
@@ -23,7 +23,7 @@ test('overload: three times of what workers can take, for 60 s: memory stays bou
 }, async () => {
   await using bench = await openFaultBench()
   await bench.pool.query(`create function slow() returns trigger language plpgsql as
-    $$ begin perform pg_sleep(0.002); return new; end $$`)
+    $$ begin perform pg_sleep(0.003); return new; end $$`)
   await bench.pool.query(
     'create trigger slow before insert on execution_traces for each row execute function slow()',
   )
