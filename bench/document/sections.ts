@@ -63,12 +63,7 @@ export const SECTIONS: readonly Section[] = [
         ]),
       )}`,
       `Allocated on the heap, bytes a step:\n\n${clientTable(read, 'allocated')}`,
-      // Older runs measured what was not warm yet, and did not tell it.
-      ...(read.of('client.flat.stepwell.first') === ''
-        ? []
-        : [
-            `CPU is that of warm processes: before it was measured each ran the four shapes in turns, ten times 20,000 steps of each. The first turn of these, in processes that had just begun, in µs a step:\n\n${clientTable(read, 'first')}`,
-          ]),
+      `CPU is that of warm processes: before it was measured each ran the four shapes in turns, ten times 20,000 steps of each. The first turn of these, in processes that had just begun, in µs a step:\n\n${clientTable(read, 'first')}`,
     ],
   },
   {
