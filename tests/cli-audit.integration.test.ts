@@ -96,14 +96,16 @@ test('letters that were not kept: import and audit say that traces may be among 
   pool.on('error', () => {})
   await pool.query("alter table execution_traces add constraint no_poison check (skill_name <> 'poison')")
   await pool.end()
-  const line = (skill: string): string =>
-    JSON.stringify({
-      trace_id: newTraceId(Date.now()),
+  const line = (skill: string): string => {
+    const startedAt = new Date()
+    return JSON.stringify({
+      trace_id: newTraceId(startedAt.getTime()),
       skill_name: skill,
-      started_at: new Date(),
+      started_at: startedAt,
       status: 'success',
       steps: [],
     })
+  }
   const file = join(folder, 'with-poison.ndjson')
   writeFileSync(file, [line('good'), line('poison')].join('\n'))
   expect(await full.stepwell(['import', file])).toMatchObject({
