@@ -14,6 +14,8 @@ test('wrong usage is 2, failures are 1, and each says what to do', async () => {
     [['traces', '--unknown'], 2, /unknown option/],
     [['trace'], 2, /missing required argument/],
     [['similar', 'x', '--threshold', '2'], 2, /from 0 to 1/],
+    [['similar', ''], 2, /the text is empty: give the error message/],
+    [['similar', ' \t\u3000', '--threshold', '0', '--json'], 2, /the text is empty/],
     [['stuck', '--quantile', '1'], 2, /quantile must be between 0 and 1/],
     [['explain', '--sample', '5'], 2, /sample must be a whole number from 10/],
     [['skills'], 2, /DATABASE_URL is not set/, { DATABASE_URL: '' }],

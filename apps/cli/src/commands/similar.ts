@@ -1,16 +1,20 @@
 import { present, type SimilarFailure } from '@stepwell/query'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { cutList } from '../cut-list.ts'
+import { UsageError } from '../errors.ts'
 import { agoText, counted } from '../format.ts'
 import { type Style, tableLines } from '../terminal.ts'
 import { notesJson, noteText } from './failures.ts'
 
-/** Failures whose message is like the text. */
+/** Failures whose message is like the text. Throws UsageError where the text has no word: nothing is like nothing. */
 export async function findSimilar(
   context: CommandContext,
   text: string,
   options: { limit: number; threshold?: number; skill?: string; since?: Date; until?: Date; json?: boolean },
 ): Promise<void> {
+  // Mostly a variable of the shell that is not set: that nothing was found would look like an answer.
+  if (text.trim() === '')
+    throw new UsageError('the text is empty: give the error message, or words of it, in quotes')
   const { json, limit, ...asked } = options
   const query = context.connections.query()
   const { rows: failures, truncated } = await cutList(limit, (count) =>
