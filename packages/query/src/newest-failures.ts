@@ -23,32 +23,25 @@ export interface FailureRow {
 
 /**
  * Of so many signatures each is looked up; of more, failures are passed from the newest back until there are enough: the more
- * signatures, the sooner. A look-up takes 3 µs a month, an entry that is passed 0.2 µs.
+ * signatures, the sooner. A look-up takes 3 µs a month, of a skill too, for there is an index of that; an entry that is passed 0.2 µs.
  */
 const LOOKED_UP_MAX = 200
-
-/** So many failures of a skill are passed to find those of some signatures, 0.4 µs each: to look these up is to fetch those of all skills. */
-const PASSED_MAX = 10_000
 
 /** Gives the newest traces of the most similar signatures, in order; at most `limit`. */
 export type NewestOf = (likenesses: readonly Likeness[], limit: number) => Promise<FailureRow[]>
 
-/** Finds them in a window. It remembers whether a skill has few failures there. */
+/** Finds them in a window. */
 export function newestIn(
   trx: Transaction<Tables>,
   table: RawBuilder<unknown>,
   window: FailureWindow,
 ): NewestOf {
-  let areFew = window.skill === undefined ? false : undefined
-  const findFew = async (few: readonly Likeness[], limit: number): Promise<FailureRow[]> => {
-    areFew ??= !(await areMore(trx, table, window, PASSED_MAX))
-    return (areFew ? passAll : lookUp)(trx, table, few, window, limit)
-  }
   return async (likenesses, limit) => {
     const found: FailureRow[] = []
     let few: Likeness[] = []
     const takeFew = async (): Promise<void> => {
-      if (few.length > 0 && found.length < limit) found.push(...(await findFew(few, limit - found.length)))
+      if (few.length > 0 && found.length < limit)
+        found.push(...(await lookUp(trx, table, few, window, limit - found.length)))
       few = []
     }
     for (const likeness of likenesses) {
@@ -99,35 +92,6 @@ const newestFirst = (
    where status = 'failed' and ${which} ${within(window)}
    order by started_at desc, trace_id desc
    limit ${limit}`
-
-/** Whether there are more failures in the window; passes no more than that. */
-async function areMore(
-  trx: Transaction<Tables>,
-  table: RawBuilder<unknown>,
-  window: FailureWindow,
-  than: number,
-): Promise<boolean> {
-  const { rows } = await sql`
-    select from ${table} where status = 'failed' ${within(window)} offset ${than} limit 1`.execute(trx)
-  return rows.length > 0
-}
-
-async function passAll(
-  trx: Transaction<Tables>,
-  table: RawBuilder<unknown>,
-  likenesses: readonly Likeness[],
-  window: FailureWindow,
-  limit: number,
-): Promise<FailureRow[]> {
-  const { signatures, scores } = scored(likenesses)
-  const best = sql`
-    select trace_id, started_at, (${scores}::float8[])[array_position(${signatures}::bigint[], error_signature)] as score
-      from ${table}
-     where status = 'failed' and (error_signature in (select unnest(${signatures}::bigint[]))) is true ${within(window)}
-     ${BY_SCORE}
-     limit ${limit}`
-  return fetchRows(trx, table, best, sql.ref('score'))
-}
 
 function lookUp(
   trx: Transaction<Tables>,
