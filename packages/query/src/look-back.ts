@@ -37,12 +37,13 @@ export async function lookBack(
            select trace_id, started_at, error_signature from ${traces} where status = 'failed' ${within(window)}
             order by started_at desc, trace_id desc limit ${most}),
          best as materialized (
-           select trace_id, started_at, score
-             from (select trace_id, started_at, coalesce(known, shared / nullif(${count} + word_count - shared, 0), 0) as score
-                     from (select trace_id, started_at, word_count, c.similarity as known,
+           select unnest(trace_ids) as trace_id, unnest(times) as started_at, score
+             from (select trace_ids, times, coalesce(known, shared / nullif(${count} + word_count - shared, 0), 0) as score
+                     from (select trace_ids, times, word_count, c.similarity as known,
                                   least(${sharedOf(hashes, hasIntarray)} + ${sql.lit(wordCount - hashes.length)}, word_count, ${count})::float8 as shared
-                             from seen
-                             join ${signatures} s on s.signature = seen.error_signature
+                             from (select error_signature, array_agg(trace_id) as trace_ids, array_agg(started_at) as times
+                                     from seen group by error_signature) as messages
+                             join ${signatures} s on s.signature = messages.error_signature
                              left join unnest(${[...corrected.keys()]}::bigint[], ${[...corrected.values()]}::float8[]) as c (signature, similarity) on c.signature = s.signature
                            offset 0) counted) scored
             where score >= ${threshold}::float8

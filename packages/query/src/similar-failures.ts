@@ -45,7 +45,7 @@ const SWITCHED_OFF = ['enable_seqscan', 'enable_mergejoin', 'enable_hashjoin', '
 
 /** Before a round that looks at more signatures than that, the newest failures are looked at: so many, and as many for each that is wanted. */
 const LOOK_BACK = 500
-const LOOK_BACK_EACH = 10
+const LOOK_BACK_EACH = 15
 /** How many times as many the next time. */
 const BACK_GROWTH = 16
 /** Similarities are fractions of two numbers up to 16,384: two that differ differ by more. */
