@@ -32,11 +32,11 @@ export async function failureCounts(
       sql`started_at >= ${new Date(fromMs)} and started_at < ${new Date(toMs)} and started_at <= ${until}`,
     ),
   )
+  // Side by side in the list, for a join with `unnest` is remembered by the bytes of its arrays (Memoize): a third of the answer.
   const rolled = sql`
-    select f.pattern_id, f.count, f.last_seen
+    select unnest(r.failure_patterns) as pattern_id, unnest(r.failure_counts) as count, unnest(r.failures_last) as last_seen
       from ${partsTable(cover.rollups)}
-     cross join lateral (${overviews(trx)} offset 0) as r
-     cross join unnest(r.failure_patterns, r.failure_counts, r.failures_last) as f (pattern_id, count, last_seen)`
+     cross join lateral (${overviews(trx)} offset 0) as r`
   return sql`
     select pattern_id, sum(count)::bigint as count, max(last_seen) as last_seen
       from (${sql.join([rolled, ...spans], sql` union all `)}) as parts
