@@ -15,3 +15,4 @@ export { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX, StepRollup } fr
 export { RunRollup, type StatusCounts } from './run-rollup.ts'
 export { addOverview, encodeOverview } from './skill-overview.ts'
 export { type StepWidth, searchKeys, stepKeys, stepRanges } from './step-keys.ts'
+export { type NamedStep, StoredSteps } from './stored-steps.ts'

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { explainFailures, type RunFacts } from './explain-failures.ts'
+import { explainFailures } from './explain-failures.ts'
+import type { RunFacts } from './run-counts.ts'
 
 /** Seeded (mulberry32, public domain): the same runs every time. */
 function seededRandom(seed: number): () => number {

@@ -14,7 +14,6 @@ export {
   type FailureExplanation,
   type FailureFinding,
   type NumberFinding,
-  type RunFacts,
 } from './explain-failures.ts'
 export type { FailureReport, RunsLookedAt } from './explain-window.ts'
 export { explanationJson } from './explanation-json.ts'
@@ -29,6 +28,7 @@ export type { FoundTraces, TracePage } from './found-traces.ts'
 export { present, skewJson, stepJson, summaryJson, traceJson } from './json-form.ts'
 export type { SkillSummary } from './list-skills.ts'
 export type { RemovedRuns } from './removed-runs.ts'
+export type { RunFacts } from './run-counts.ts'
 export type { RunningList, RunningTrace } from './running-traces.ts'
 export type { SimilarFailure } from './similar-failures.ts'
 export type { SkillStatistics, TraceBucket, TraceStatistics } from './skill-stats.ts'

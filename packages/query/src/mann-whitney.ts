@@ -25,36 +25,54 @@ export function mannWhitney(
   second: readonly number[],
 ): { p: number; superiority: number } {
   const [m, n] = [first.length, second.length]
-  const tied = tiedValues(first, second)
-  const sum = tied.reduce((total, { rank, firsts }) => total + firsts * rank, 0)
+  const [firsts, seconds] = [new Float64Array(first).sort(), new Float64Array(second).sort()]
+  const { sum, square, usual, ...steps } = rankSums(firsts, seconds)
   const superiority = m * n === 0 ? 0.5 : 0.5 + sum / (m * n)
-  const usual = tied.reduce((most, { count }) => Math.max(most, count), 0)
   if (m * n === 0 || Math.min(m, n) * (1 - usual / (m + n)) < UNUSUAL_MIN) return { p: 1, superiority }
-  const square = tied.reduce((total, { rank, count }) => total + count * rank * rank, 0)
+  const deviation = Math.max(0, Math.abs(sum) - (sum > 0 ? steps.down : steps.up) / 2)
+  const p = 2 * normalTail(deviation / Math.sqrt((m * n * square) / ((m + n) * (m + n - 1))))
+  if (p >= LARGE_P) return { p: Math.min(1, p), superiority }
+  const tied = [...tiedValues(firsts, seconds)]
   // Of the sample whose ranks are the high ones.
   const high = sum > 0 ? tied : tied.map((one) => ({ ...one, rank: -one.rank })).reverse()
-  const deviation = Math.max(0, Math.abs(sum) - leastStep(high) / 2)
-  const p = 2 * normalTail(deviation / Math.sqrt((m * n * square) / ((m + n) * (m + n - 1))))
-  return { p: Math.min(1, p < LARGE_P ? 2 * rankTail(high, m, n, deviation) : p), superiority }
+  return { p: Math.min(1, 2 * rankTail(high, m, n, deviation)), superiority }
 }
 
-/** What the sum of ranks is less by if one value of the first sample changes places with the next lower one of the second. */
-function leastStep(tied: readonly Tied[]): number {
-  let least = Number.POSITIVE_INFINITY
+interface RankSums {
+  /** Of the ranks of the first sample, and of the squares of all ranks. */
+  sum: number
+  square: number
+  /** How many have the value that most have. */
+  usual: number
+  /**
+   * What the sum of ranks changes by at least if one value of the first sample changes places with the next lower one of the second; with the next higher
+   * one.
+   */
+  down: number
+  up: number
+}
+
+function rankSums(firsts: Float64Array, seconds: Float64Array): RankSums {
+  let [sum, square, usual] = [0, 0, 0]
+  let [down, up] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
   let lower: Tied | undefined
-  for (const one of tied) {
-    if (lower !== undefined && lower.firsts < lower.count && one.firsts > 0)
-      least = Math.min(least, one.rank - lower.rank)
+  for (const one of tiedValues(firsts, seconds)) {
+    sum += one.firsts * one.rank
+    square += one.count * one.rank * one.rank
+    usual = Math.max(usual, one.count)
+    if (lower !== undefined) {
+      const step = one.rank - lower.rank
+      if (lower.firsts < lower.count && one.firsts > 0) down = Math.min(down, step)
+      if (one.firsts < one.count && lower.firsts > 0) up = Math.min(up, step)
+    }
     lower = one
   }
-  return least
+  return { sum, square, usual, down, up }
 }
 
-function tiedValues(first: readonly number[], second: readonly number[]): Tied[] {
-  const middle = (first.length + second.length + 1) / 2
-  // Each for itself, as plain numbers: with a function that compares objects sorting took most of the time.
-  const [firsts, seconds] = [Float64Array.from(first).sort(), Float64Array.from(second).sort()]
-  const tied: Tied[] = []
+/** The values of two samples in ascending order, equal ones together. */
+function* tiedValues(firsts: Float64Array, seconds: Float64Array): Generator<Tied> {
+  const middle = (firsts.length + seconds.length + 1) / 2
   for (let i = 0, k = 0; i < firsts.length || k < seconds.length; ) {
     const value = Math.min(firsts[i] ?? Infinity, seconds[k] ?? Infinity)
     const [fromI, fromK] = [i, k]
@@ -62,9 +80,8 @@ function tiedValues(first: readonly number[], second: readonly number[]): Tied[]
     while (k < seconds.length && seconds[k] === value) k++
     // Ranks from … + 1 to … have their average.
     const rank = (fromI + fromK + 1 + i + k) / 2 - middle
-    tied.push({ rank, count: i + k - fromI - fromK, firsts: i - fromI })
+    yield { rank, count: i + k - fromI - fromK, firsts: i - fromI }
   }
-  return tied
 }
 
 /**

@@ -1,6 +1,7 @@
-import type { JsonObject, StepTuple, TraceStatus } from '@stepwell/protocol'
+import type { JsonObject, TraceStatus } from '@stepwell/protocol'
+import { StoredSteps } from '@stepwell/protocol/statistics'
 import { type Kysely, type RawBuilder, sql } from 'kysely'
-import type { RunFacts } from './explain-failures.ts'
+import type { RunFacts } from './run-counts.ts'
 import type { Tables } from './tables.ts'
 import { allOf, timeOf } from './trace-list.ts'
 
@@ -142,25 +143,45 @@ function conditionsOf({ skill, since, until }: SampleRequest): RawBuilder<boolea
 
 async function factsOf(db: Kysely<Tables>, table: string, part: readonly Picked[]): Promise<RunFacts[]> {
   const [first, last] = [part[0] as Picked, part.at(-1) as Picked]
-  const { rows } = await sql<{ skill_name: string; metadata: unknown; steps: unknown }>`
-    select skill_name, metadata, steps from ${sql.table(table)}
+  const { rows } = await sql<{ skill_name: string; metadata: unknown; steps: string }>`
+    select skill_name, metadata, steps::text as steps from ${sql.table(table)}
      where trace_id = any(${part.map(({ trace_id }) => trace_id)}::uuid[])
        and started_at >= ${timeOf(first.started_us)} and started_at <= ${timeOf(last.started_us)}`.execute(db)
-  return rows.map(({ skill_name: skillName, metadata, steps }) => ({
-    skillName,
-    metadata: parsed(metadata) as JsonObject,
-    steps: stepsOf(parsed(steps) as StepTuple[]),
-  }))
+  /** The steps of a run of the skill: most others have the same. */
+  const likely = new Map<string, RunFacts['steps']>()
+  return rows.map(({ skill_name: skillName, metadata, steps: text }) => {
+    const before = likely.get(skillName) ?? []
+    stored.read(text, before)
+    const steps = stepsOf(stored, before)
+    if (steps.length > before.length) likely.set(skillName, steps)
+    return { skillName, metadata: parsed(metadata) as JsonObject, steps }
+  })
 }
 
-/** A name once, with all that its runs took: loops of thousands of steps become one. */
-function stepsOf(tuples: readonly StepTuple[]): RunFacts['steps'] {
+const stored = new StoredSteps()
+
+/** A name once, with all that its runs took: loops of thousands of steps become one. `likely` has each name once. */
+function stepsOf({ count, names, durations }: StoredSteps, likely: RunFacts['steps']): RunFacts['steps'] {
+  const steps: { name: string; durationMs: number | undefined }[] = []
+  for (let i = 0; i < count; i++) {
+    if (names[i] !== likely[i]?.name) return mergedSteps(count, names, durations)
+    steps.push({ name: names[i] as string, durationMs: durations[i] ?? undefined })
+  }
+  return steps
+}
+
+function mergedSteps(
+  count: number,
+  names: readonly string[],
+  durations: readonly (number | null)[],
+): RunFacts['steps'] {
   const took = new Map<string, number | undefined>()
-  for (const [, name, , durationMs] of tuples) {
+  for (let i = 0; i < count; i++) {
+    const [name, durationMs] = [names[i] as string, durations[i]]
     const before = took.get(name)
     took.set(name, durationMs == null ? before : (before ?? 0) + durationMs)
   }
-  return [...took].map(([name, durationMs]) => ({ name, durationMs }))
+  return Array.from(took, ([name, durationMs]) => ({ name, durationMs }))
 }
 
 const parsed = (json: unknown): unknown => (typeof json === 'string' ? JSON.parse(json) : json)

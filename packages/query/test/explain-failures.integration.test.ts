@@ -101,6 +101,30 @@ test('few runs are looked at all; of a burst as many as of runs all over the win
   expect(burst.failing.looked).toBeGreaterThan(180)
 })
 
+test('a step that runs several times in a run took what all of them took, whatever steps other runs have', async () => {
+  const steps = {
+    failed: '[[1,"poll",0,10],[2,"poll",10,10.5],[3,"wait",21],[4,"poll",22,10],[5,"wait",33,4]]',
+    success: '[[1,"poll",0,10],[2,"wait",21,4]]',
+  }
+  await pool.query(
+    `insert into execution_traces (trace_id, started_at, skill_name, status, step_count, steps)
+     select gen_random_uuid(), $1::timestamptz + i * interval '1 second', 'looping', status, 2, case status when 'failed' then $2 else $3 end::json
+       from generate_series(1, 60) i cross join lateral (select case when i % 3 = 0 then 'failed' else 'success' end as status) as ended`,
+    [since, steps.failed, steps.success],
+  )
+  const { findings, testCount } = await query.explainFailures({ skill: 'looping', ...window })
+  expect(findings).toMatchObject([
+    {
+      kind: 'step_duration',
+      stepName: 'poll',
+      failing: { median: 30.5, of: 20 },
+      good: { median: 10, of: 40 },
+    },
+  ])
+  // Both steps are in all runs, and `wait` takes the same in all.
+  expect(testCount).toBe(2)
+})
+
 test('another time as the baseline, all skills together, and nothing to compare with', async () => {
   const half = new Date(since.getTime() + 5 * HOUR_MS)
   const report = await query.explainFailures({
