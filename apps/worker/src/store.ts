@@ -1,5 +1,5 @@
 import type { TraceDeltas, TraceWriter, Written } from '@stepwell/storage'
-import { isConflict, isTransient } from '@stepwell/storage'
+import { isConflict, isOfStatement, isTransient } from '@stepwell/storage'
 import { backoffMs, delay, type OutageGate } from './outage.ts'
 
 /** The worker stops before the write could succeed; its entries stay pending and are delivered again. */
@@ -7,6 +7,11 @@ export class StoppedError extends Error {}
 
 /** Of a month of which this many traces are held up, one after the other, the rest is not tried: each try may wait for a time-out. */
 const HELD_UP_MAX = 3
+
+/** So often, within ten seconds or so, a trace is tried in turn with the probe where what refuses it says nothing of its row. */
+const REFUSED_MAX = 9
+/** So long after such a trace others are not given that time again. */
+const REFUSED_REMEMBERED_MS = 60_000
 
 /** What became of a batch. */
 export interface StoreOutcome {
@@ -20,7 +25,8 @@ export interface StoreOutcome {
 /**
  * Stores a batch through every failure: what may pass is tried again, with the gate closed meanwhile; what will not is
  * narrowed down by halving. A trace is guilty only if it fails alone while a harmless row would go in (the probe);
- * if that fails too, it is nobody's fault in the batch: the gate closes and all is tried again.
+ * if that fails too, it is nobody's fault in the batch: the gate closes and all is tried again. Rights may be given between the two: what
+ * refuses the statement, and not the row, counts only if it goes on to refuse this trace while the probe goes in.
  * What is locked, or has a month without a partition, holds up nothing else: it waits if what is in its way may pass, else it is guilty.
  * Rejects only with StoppedError.
  */
@@ -29,6 +35,8 @@ export class Store {
   readonly #gate: OutageGate
   readonly #stop: AbortSignal
   readonly #onTrouble: (error: unknown) => void
+  /** When a trace was last judged for what says nothing of its row. */
+  #refusedMs = 0
 
   constructor(
     writer: Pick<TraceWriter, 'cover' | 'write' | 'probe'>,
@@ -89,10 +97,21 @@ export class Store {
       await this.#write(traces.slice(middle), outcome)
       return
     }
-    await this.persist(() => this.#writer.probe())
-    // As above.
-    const again = await this.#persist(write)
-    if (again !== undefined) outcome.guilty.push({ trace: traces[0] as TraceDeltas, error: again })
+    for (let attempt = 1; ; attempt++) {
+      await this.persist(() => this.#writer.probe())
+      // As above.
+      const again = await this.#persist(write)
+      if (again === undefined) return
+      const isKnown = Date.now() - this.#refusedMs < REFUSED_REMEMBERED_MS
+      if (!isOfStatement(again) || isKnown || attempt === REFUSED_MAX) {
+        if (isOfStatement(again)) this.#refusedMs = Date.now()
+        outcome.guilty.push({ trace: traces[0] as TraceDeltas, error: again })
+        return
+      }
+      this.#onTrouble(again)
+      this.#gate.tried()
+      await this.#pause(attempt)
+    }
   }
 
   /** For traces of which some are held up: the others get through. One that is free takes half a millisecond. */

@@ -70,4 +70,4 @@ export type {
 } from './tables.ts'
 export { type FinalizedTrace, TraceStorage, type TraceStorageOptions } from './trace-storage.ts'
 export { type TraceDeltas, TraceWriter, WRITE_MAX_TRACES, type Written } from './trace-writer.ts'
-export { isConflict, isMissingPartition, isTransient, sqlState } from './transient-error.ts'
+export { isConflict, isMissingPartition, isOfStatement, isTransient, sqlState } from './transient-error.ts'

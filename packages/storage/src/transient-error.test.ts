@@ -1,6 +1,6 @@
 import { DatabaseError } from 'pg'
 import { expect, it } from 'vitest'
-import { isConflict, isMissingPartition, isTransient, sqlState } from './transient-error.ts'
+import { isConflict, isMissingPartition, isOfStatement, isTransient, sqlState } from './transient-error.ts'
 
 const failure = (code: string, more: object = {}): Error =>
   Object.assign(new DatabaseError('it is so', 1, 'error'), { severity: 'ERROR', code }, more)
@@ -38,6 +38,7 @@ it.each([
   ['54000', 'too large'],
 ])('%s does not: %s', (code) => {
   expect(isTransient(failure(code))).toBe(false)
+  expect(isOfStatement(failure(code))).toBe(/^(28|42)/.test(code))
 })
 
 it('takes what has no SQLSTATE for the connection, and mistakes of programs for what they are', () => {

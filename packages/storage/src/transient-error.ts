@@ -38,6 +38,14 @@ export function isConflict(error: unknown): boolean {
   return CONFLICT_CODES.has(sqlState(error) ?? '')
 }
 
+/**
+ * Whether the database refused to do such a thing at all, whatever the rows are: no rights (42501, also what a policy of row-level security
+ * says of a row), no such table or column (42), no login (28), no such database or schema (3D, 3F). Somebody may mend it at any moment.
+ */
+export function isOfStatement(error: unknown): boolean {
+  return /^(42|28|3D|3F)/.test(sqlState(error) ?? '')
+}
+
 /** Whether a row was refused because the partition of its month is missing: 23514 without the name of a constraint. */
 export function isMissingPartition(error: unknown): boolean {
   return sqlState(error) === '23514' && !(error as { constraint?: string }).constraint
