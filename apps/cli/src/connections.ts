@@ -88,7 +88,7 @@ async function openRedis(url: string | undefined): Promise<RedisLike> {
     reason = error.lastNodeError ?? error
   })
   try {
-    await redis.connect()
+    await inTime(redis.connect())
   } catch (error) {
     redis.disconnect()
     throw new Failure(
@@ -103,6 +103,17 @@ async function openRedis(url: string | undefined): Promise<RedisLike> {
   }
   return redis
 }
+
+/** One that takes the connection and says nothing, for it stands still, would be waited for without end. */
+function inTime<T>(connected: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it has not answered for ${READY_MS / 1_000} s`)), READY_MS)
+  })
+  return Promise.race([connected, late]).finally(() => clearTimeout(timer))
+}
+
+const READY_MS = 10_000
 
 const OPTIONS = {
   lazyConnect: true,

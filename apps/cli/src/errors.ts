@@ -17,11 +17,42 @@ export class Failure extends Error {}
 export function explainError(error: unknown): { message: string; exitCode: number } {
   const { code } = error as { code?: string }
   const message = messageOf(error)
-  if (error instanceof UsageError || code === 'INVALID_INPUT') return { message, exitCode: EXIT_USAGE }
+  if (error instanceof UsageError) return { message, exitCode: EXIT_USAGE }
+  if (code === 'INVALID_INPUT') return { message: asTyped(message), exitCode: EXIT_USAGE }
   if (error instanceof Failure) return { message, exitCode: EXIT_FAILED }
   if ((error as Error).name === 'MaxRetriesPerRequestError')
     return { message: 'Redis has gone away, and has not come back', exitCode: EXIT_FAILED }
   return { message: advise(code, message), exitCode: EXIT_FAILED }
+}
+
+/** What packages call the arguments that an option gave, by the name of the option. */
+const OPTIONS: Readonly<Record<string, string>> = {
+  bucket: '--bucket',
+  cursor: '--cursor',
+  errorText: '--error',
+  executionId: '--execution',
+  failedStep: '--failed-step',
+  id: '<group>',
+  maxDurationMs: '--max-duration',
+  metadata: '--metadata',
+  minDurationMs: '--min-duration',
+  newSince: '--new-since',
+  since: '--since',
+  skill: '--skill',
+  stepName: '--step',
+  until: '--until',
+}
+
+/** The sentence of a package about an argument, as one about the option that it came from. */
+function asTyped(message: string): string {
+  const [, baseline, name = '', rest = ''] = /^(baseline\.)?(\w+)( (?:must|belongs) .*)$/s.exec(message) ?? []
+  const option = baseline === undefined ? OPTIONS[name] : `--baseline-${name}`
+  if (option === undefined) return message
+  // It is set against another one in words of the package, too.
+  const other = rest.replace(/(?<=^ must not be (?:after|more than) )\w+$/, (word) =>
+    baseline === undefined ? (OPTIONS[word] ?? word) : `--baseline-${word}`,
+  )
+  return `${option}${other}`
 }
 
 /** Of an address with several ways to it (`localhost`) each has its own error, and the whole no message. */

@@ -1,5 +1,13 @@
-import { Command } from 'commander'
-import { parseBucket, parseCount, parseDuration, parseTime, withFilters } from './arguments.ts'
+import { Command, InvalidArgumentError } from 'commander'
+import {
+  parseBucket,
+  parseCount,
+  parseDuration,
+  parseId,
+  parseShare,
+  parseTime,
+  withFilters,
+} from './arguments.ts'
 import type { CommandContext } from './command.ts'
 import { audit } from './commands/audit.ts'
 import { compare } from './commands/compare.ts'
@@ -22,8 +30,6 @@ import { showStats, showSteps } from './commands/stats.ts'
 import { listStuck } from './commands/stuck.ts'
 import { tail } from './commands/tail.ts'
 import { listTraces } from './commands/traces.ts'
-import { UsageError } from './errors.ts'
-
 import { addFailureCommands } from './failure-commands.ts'
 import { examples } from './help-examples.ts'
 import { addRetention } from './retention-commands.ts'
@@ -97,7 +103,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
 
   command('similar <text>', 'find failures whose message is like this one')
     .option(...limit(10))
-    .option('--threshold <0..1>', 'how much alike at least (0.3)', (text) => parseShare('--threshold', text))
+    .option('--threshold <0..1>', 'how much alike at least (0.3)', parseShare)
     .option('--skill <name>', 'of this skill')
     .option('--since <time>', 'started since: a date, or 10m, 2h, 7d ago', (text) => parseTime(text))
     .option('--until <time>', 'started until', (text) => parseTime(text))
@@ -118,7 +124,12 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
     .option('--baseline-until <time>', 'good runs of another time: until (--since)', (text) =>
       parseTime(text),
     )
-    .option('--sample <n>', 'runs a side that are looked at, up to 10000', (text) => parseCount(text), 1_000)
+    .option(
+      '--sample <n>',
+      'runs a side that are looked at, up to 10000',
+      (text) => parseCount(text, 10, 10_000),
+      1_000,
+    )
     .option(...limit(30))
     .option(...JSON_OPTION)
     .addHelpText(
@@ -177,9 +188,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done`,
 
   command('stuck', 'list what runs for longer than such runs take, and the step it hangs in')
     .option('--skill <name>', 'of this skill')
-    .option('--quantile <0..1>', 'longer than this share of the runs of its skill took (0.99)', (text) =>
-      parseShare('--quantile', text),
-    )
+    .option('--quantile <0..1>', 'longer than this share of the runs of its skill took (0.99)', parseQuantile)
     .option('--fallback <duration>', 'of a skill with too few runs: longer than this (1h)', parseDuration)
     .option(...limit(100))
     .option(...JSON_OPTION)
@@ -222,7 +231,7 @@ ${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL
     .action((options) => withContext((context) => exportTraces(context, options)))
 
   command('delete', 'delete a trace, or all traces of an execution, for good')
-    .option('--trace <id>', 'this trace')
+    .option('--trace <id>', 'this trace', parseId)
     .option('--execution <id>', 'all traces with this execution id')
     .addHelpText(
       'after',
@@ -306,9 +315,8 @@ ${examples('import runs.ndjson', 'export --since 7d | DATABASE_URL=… REDIS_URL
   return program
 }
 
-function parseShare(option: string, text: string): number {
-  const share = Number(text)
-  if (text.trim() === '' || !(share >= 0 && share <= 1))
-    throw new UsageError(`${option} is a number from 0 to 1`)
+function parseQuantile(text: string): number {
+  const share = parseShare(text)
+  if (share === 0 || share === 1) throw new InvalidArgumentError('Write a number between 0 and 1')
   return share
 }

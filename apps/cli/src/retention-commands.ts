@@ -1,8 +1,8 @@
-import type { Command } from 'commander'
-import { parseCount } from './arguments.ts'
+import { parseRetentionRules } from '@stepwell/storage'
+import { type Command, InvalidArgumentError } from 'commander'
+import { parseCount, parseShare } from './arguments.ts'
 import type { CommandContext } from './command.ts'
 import { applyPlan, showPlan } from './commands/retention.ts'
-import { UsageError } from './errors.ts'
 import { examples } from './help-examples.ts'
 
 /** Adds `retention plan` and `retention apply`. */
@@ -22,7 +22,7 @@ export function addRetention(
       .option(
         '--keep <class=days>',
         'how long a class of finished runs is kept; may be given again (STEPWELL_RETENTION_CLASSES)',
-        (rule: string, before: string[] = []) => [...before, rule],
+        (rule: string, before: string[] = []) => [...before, checkRule(rule)],
       )
       .option(
         '--months <n>',
@@ -65,12 +65,14 @@ as the class is kept: everything is kept at least that long, and up to a month l
 
 function checkMonth(text: string): string {
   if (/^\d{4}-(0[1-9]|1[0-2])$/.test(text)) return text
-  throw new UsageError(`'${text}' is no month: write 2026-03`)
+  throw new InvalidArgumentError('Write a month: 2026-03')
 }
 
-function parseShare(text: string): number {
-  const share = Number(text)
-  if (text.trim() === '' || !(share >= 0 && share <= 1))
-    throw new UsageError('--min-share is a number from 0 to 1')
-  return share
+function checkRule(text: string): string {
+  try {
+    parseRetentionRules(text)
+    return text
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message)
+  }
 }

@@ -4,7 +4,7 @@ import { parseCount } from './arguments.ts'
 export const limit = (standard: number): [string, string, (text: string) => number, number] => [
   '--limit <n>',
   'at most this many, up to 1000',
-  (text) => parseCount(text),
+  (text) => parseCount(text, 1, 1_000),
   standard,
 ]
 

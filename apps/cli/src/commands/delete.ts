@@ -2,7 +2,6 @@ import {
   correlationKey,
   openName,
   openRecords,
-  parseTraceId,
   producerOfField,
   shardKeys,
   shardOf,
@@ -22,23 +21,20 @@ export async function deleteTraces(
   const { trace, execution } = options
   if ((trace === undefined) === (execution === undefined))
     throw new UsageError('say what to delete: --trace <id> or --execution <id>')
-  const traceId = trace === undefined ? undefined : parseTraceId(trace)
-  if (trace !== undefined && traceId === undefined)
-    throw new UsageError(`'${trace}' is no trace id: a UUID is needed`)
   const storage = context.connections.storage()
   const redis = await context.connections.redisIfSet()
   if (redis === undefined)
     context.terminal.note(
       'REDIS_URL is not set: what is on its way through Redis is stored afterwards all the same',
     )
-  const known = traceId !== undefined ? [traceId] : await idsOfExecution(context, redis, execution as string)
+  const known = trace !== undefined ? [trace] : await idsOfExecution(context, redis, execution as string)
   let open = 0
   for (const id of known) if (redis !== undefined && (await forget(redis, context.env, id))) open += 1
   if (redis !== undefined && execution !== undefined)
     await redis.del(correlationKey(execution, context.env.STEPWELL_NAMESPACE))
   const stored =
-    traceId !== undefined
-      ? Number(await storage.deleteTrace(traceId))
+    trace !== undefined
+      ? Number(await storage.deleteTrace(trace))
       : (await storage.deleteExecution(execution as string)).length
   if (stored === 0 && open === 0) {
     throw new Failure(

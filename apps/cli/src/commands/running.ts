@@ -1,6 +1,8 @@
 import type { JsonObject, Step, Trace } from '@stepwell/protocol'
 import { present, type RunningTrace, stepJson, summaryJson, type TraceQuery } from '@stepwell/query'
+import { askRedis } from '../ask-redis.ts'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
+import { EXIT_DONE, EXIT_PARTLY } from '../errors.ts'
 import { counted, durationText } from '../format.ts'
 import { openTraces } from '../open-traces.ts'
 import { type Column, tableLines } from '../terminal.ts'
@@ -39,31 +41,46 @@ const columns = (nowMs: number): Column<RunningTrace>[] => [
   EXECUTION_COLUMN,
 ]
 
-/** What runs now, and in which step: as Redis knows it if REDIS_URL is set, and as Postgres does. Oldest first. */
+/**
+ * What runs now, and in which step: as Redis knows it if REDIS_URL is set, and as Postgres does. Oldest first. Where Redis is away, as
+ * Postgres alone knows it, and that is said.
+ */
 export async function listRunning(
   context: CommandContext,
   { limit, json }: { limit: number; json?: boolean },
-): Promise<void> {
+): Promise<number> {
   const query = context.connections.query()
-  const running = new Map<string, RunningTrace>()
-  const redis = await context.connections.redisIfSet()
-  if (redis !== undefined) {
-    for await (const trace of openTraces(redis, context.env, limit + 1))
-      if (trace.status === 'running') running.set(trace.traceId, entryOf(trace))
-    await countStored(query, running)
-  }
+  const { answer: running = new Map<string, RunningTrace>(), away } = await askRedis(
+    context,
+    async (redis) => {
+      const open = new Map<string, RunningTrace>()
+      for await (const trace of openTraces(redis, context.env, limit + 1))
+        if (trace.status === 'running') open.set(trace.traceId, entryOf(trace))
+      return open
+    },
+  )
+  await countStored(query, running)
   const stored = await query.listRunning({ limit })
   for (const one of stored.running) if (!running.has(one.trace.traceId)) running.set(one.trace.traceId, one)
   const all = [...running.values()].sort((a, b) => a.trace.startedAt.getTime() - b.trace.startedAt.getTime())
   const rows = all.slice(0, limit)
   const truncated = stored.truncated || all.length > limit
   if (json) {
-    await writeJson(context, { running: rows.map(runningJson), truncated })
-    return
+    await writeJson(context, { running: rows.map(runningJson), truncated, ...present({ redis_error: away }) })
+    return codeOf(context, away)
   }
   if (rows.length === 0) context.terminal.note('nothing is running')
   else await writeLines(context, tableLines(rows, columns(Date.now()), context.terminal))
   if (truncated) context.terminal.note(`only the ${counted(rows.length, 'oldest one')}: --limit shows more`)
+  return codeOf(context, away)
+}
+
+/** Says on stderr what is missing where Redis is away; the exit code. */
+export function codeOf({ terminal }: CommandContext, away: string | undefined): number {
+  if (away === undefined) return EXIT_DONE
+  terminal.note(away)
+  terminal.note('only what Postgres knows is shown: what began since the last checkpoints is not in it')
+  return EXIT_PARTLY
 }
 
 /** A running trace in JSON, with the step that it is in. */

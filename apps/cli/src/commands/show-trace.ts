@@ -1,5 +1,6 @@
 import { parseTraceId, type Trace } from '@stepwell/protocol'
 import { clockSkew, skewJson, traceJson } from '@stepwell/query'
+import { askRedis } from '../ask-redis.ts'
 import { type CommandContext, writeJson, writeLines } from '../command.ts'
 import { Failure } from '../errors.ts'
 import { openTrace } from '../open-traces.ts'
@@ -27,20 +28,14 @@ export async function showTrace(
 
 /** The trace with this id or execution id, stored or still in Redis alone. Throws Failure where there is none. */
 export async function findTrace(context: CommandContext, wanted: string): Promise<Trace> {
-  const trace = await lookUp(context, wanted)
-  if (trace === undefined) throw new Failure(`There is no trace with the id or execution id '${wanted}'`)
-  return trace
-}
-
-async function lookUp(context: CommandContext, wanted: string): Promise<Trace | undefined> {
   const query = context.connections.query()
   const traceId = parseTraceId(wanted)
-  if (traceId !== undefined) {
-    const stored = await query.getTrace(traceId)
-    if (stored !== undefined) return stored
-    const redis = await context.connections.redisIfSet()
-    const open = redis && (await openTrace(redis, context.env, traceId))
-    if (open !== undefined) return open
-  }
-  return query.getTraceByExecutionId(wanted)
+  const stored = traceId === undefined ? undefined : await query.getTrace(traceId)
+  if (stored !== undefined) return stored
+  const { answer: open, away } =
+    traceId === undefined ? {} : await askRedis(context, (redis) => openTrace(redis, context.env, traceId))
+  const trace = open ?? (await query.getTraceByExecutionId(wanted))
+  if (trace !== undefined) return trace
+  if (away !== undefined) throw new Failure(`In Postgres there is no trace '${wanted}'. ${away}`)
+  throw new Failure(`There is no trace with the id or execution id '${wanted}'`)
 }
