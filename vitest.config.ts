@@ -13,7 +13,8 @@ export default defineConfig({
             'tests/tidy.test.ts',
             'tests/benchmarks-document.test.ts',
           ],
-          testTimeout: 20_000,
+          testTimeout: 60_000,
+          expect: { poll: { timeout: 30_000 } },
         },
       },
       {
@@ -21,8 +22,10 @@ export default defineConfig({
           name: 'integration',
           include: ['{packages,apps}/*/test/**/*.integration.test.ts', 'tests/**/*.integration.test.ts'],
           globalSetup: 'packages/testkit/src/global-setup.ts',
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          // Longer than `waitFor` waits: what did not come has a name there, and here none.
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          expect: { poll: { timeout: 60_000 } },
         },
       },
     ],

@@ -129,9 +129,7 @@ test('audit: a line that names no trace is an error that says which', async () =
   expect((await bench.stepwell(['doctor', '--audit', join(folder, 'absent')])).code).toBe(1)
 })
 
-test('drill: a worker of its own is killed in the middle, nothing is lost, and nothing of it is left', {
-  timeout: 60_000,
-}, async () => {
+test('drill: a worker of its own is killed in the middle, nothing is lost, and nothing of it is left', async () => {
   const worker = new URL('../apps/worker/src/main.ts', import.meta.url).pathname
   const end = await bench.stepwell(['doctor', '--drill', '--runs', '600', '--worker', worker, '--json'])
   expect(end.code, end.stderr + end.stdout).toBe(0)

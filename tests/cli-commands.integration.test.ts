@@ -1,4 +1,6 @@
 import { ExecutionTracer } from '@stepwell/client'
+import { monthOf } from '@stepwell/protocol'
+import { ensurePartitions, openDatabase } from '@stepwell/storage'
 import { waitFor } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import pg from 'pg'
@@ -31,6 +33,13 @@ afterAll(async () => {
   await tracer.close()
   await bench[Symbol.asyncDispose]()
 })
+
+/** The month of these runs is there, be it the one before. */
+async function monthIsThere(startMs: number): Promise<void> {
+  const database = openDatabase(bench.database.url)
+  await ensurePartitions(database, [monthOf(startMs)])
+  await database.close()
+}
 
 async function sql(text: string, values: unknown[] = []): Promise<void> {
   const client = new pg.Client({ connectionString: bench.database.url })
@@ -195,6 +204,7 @@ test('running and trace show a run that only Redis knows, and the step it is in'
 
 test('stuck: a stored run that takes longer than its skill does, and the step that Redis says it is in', async () => {
   const startMs = Date.now() - 2 * 3_600_000
+  await monthIsThere(startMs)
   const traceId = tracer.startTrace('hanging', { startedAt: startMs })
   const step = tracer.attach({ traceId }).startStep('wait-for-lock')
   await tracer.flush()
@@ -231,6 +241,7 @@ test('stuck: a stored run that takes longer than its skill does, and the step th
 })
 
 test('explain: what sets failing runs apart, of how many', async () => {
+  await monthIsThere(Date.now() - 600_000)
   await sql(`insert into execution_traces (trace_id, started_at, skill_name, status, metadata, steps, step_count)
     select gen_random_uuid(), now() - i * interval '1 second', 'shaky', case when i % 5 = 0 then 'failed' else 'success' end,
            jsonb_build_object('env', case when i % 5 = 0 or i % 7 = 0 then 'canary' else 'prod' end,

@@ -41,6 +41,13 @@ test('where all is well it says so; entries that came are accounted for', async 
   await waitFor(async () => (await bench.json('dead', 'list')).dead_letters.length === 1, {
     what: 'the letter',
   })
+  await waitFor(async () => (await bench.json('traces', '--limit', '1000')).traces.length === 200, {
+    what: 'the runs',
+  })
+  await waitFor(
+    async () => ((await redis.xpending('stepwell:{0}:events', 'stepwell')) as [number])[0] === 0,
+    { what: 'all is acked' },
+  )
   const found = await checks(0)
   expect(found['workers equation']).toMatchObject({
     status: 'ok',

@@ -39,7 +39,7 @@ test('failures: groups, one of them, a note that similar failures show, what was
   expect(list.stdout.split('\n')).toEqual([
     expect.stringMatching(/^GROUP +COUNT +SHARE +LAST +FIRST +LATEST IN +FAILURE$/),
     expect.stringMatching(
-      /^[0-9a-f]{16} +5 +83\.3 % +\d+s ago +4h ago +deploy \/ connect +timeout after <\*>$/,
+      /^[0-9a-f]{16} +5 +83\.3 % +\d+[sm] ago +4h ago +deploy \/ connect +timeout after <\*>$/,
     ),
     expect.stringMatching(
       /^[0-9a-f]{16} +1 +16\.7 % +1d ago +1d ago +build \/ connect +no space left on device$/,
@@ -68,7 +68,7 @@ test('failures: groups, one of them, a note that similar failures show, what was
   expect(await run('failures', 'note', id, 'raised the limit')).toMatchObject({ code: 0, stdout: 'noted\n' })
   const shown = await run('failures', 'show', id)
   expect(shown.stdout).toMatch(/^timeout after <\*>\n5 failures, 83\.3 % of all/)
-  expect(shown.stdout).toMatch(/note raised the limit \(\d+s ago\)/)
+  expect(shown.stdout).toMatch(/note raised the limit \(\d+[sm] ago\)/)
   expect(shown.stdout).toMatch(/\n +3 {2}deploy\n +2 {2}build\n/)
   expect(await json('failures', 'show', id)).toMatchObject({
     notes: [{ note: 'raised the limit' }],

@@ -189,7 +189,7 @@ test('everything comes back as it went in, and importing it again changes nothin
 
 const real = process.env.STEPWELL_REAL_DATA
 if (real)
-  test('real runs come back as they went in', { timeout: 60_000 }, async () => {
+  test('real runs come back as they went in', async () => {
     await roundTrip(
       readFileSync(real, 'utf8')
         .trim()
@@ -290,7 +290,7 @@ test('without a worker it says so, and gives up after the time that was given', 
   expect(stderr).toMatch(/No worker has stored anything.*stepwell-worker/)
 })
 
-test('30,000 traces from a pipe, in bounded memory', { timeout: 120_000 }, async () => {
+test('30,000 traces from a pipe, in bounded memory', async () => {
   const count = 30_000
   const before = await rowCount()
   function* lines(): Generator<string> {

@@ -5,9 +5,7 @@ import { makeCliBench } from './cli-bench.ts'
 
 const SHARDS = 4
 
-test('the command line works on several streams: import, running, tail, doctor, delete', {
-  timeout: 60_000,
-}, async () => {
+test('the command line works on several streams: import, running, tail, doctor, delete', async () => {
   await using bench = await makeCliBench({ shards: SHARDS, checkpointMs: 60_000 })
   const env = { STEPWELL_SHARDS: String(SHARDS) }
   const lines = Array.from({ length: 2_000 }, (_, i) =>
@@ -53,9 +51,7 @@ test('the command line works on several streams: import, running, tail, doctor, 
   })
 })
 
-test('traces with more steps than are kept are cut, and say how many are missing; whatever a frame holds, they travel', {
-  timeout: 60_000,
-}, async () => {
+test('traces with more steps than are kept are cut, and say how many are missing; whatever a frame holds, they travel', async () => {
   await using bench = await makeCliBench()
   const run = (steps: number, name = 'step') =>
     JSON.stringify({

@@ -2,7 +2,7 @@ import { spawnProcess, waitFor } from '@stepwell/testkit'
 import { redisForFile, services } from '@stepwell/testkit/vitest'
 import { expect, test } from 'vitest'
 
-test('the demo shows what it promises, and ends by itself', { timeout: 90_000 }, async () => {
+test('the demo shows what it promises, and ends by itself', async () => {
   await using demo = spawnProcess(new URL('../scripts/demo.ts', import.meta.url), [], {
     REDIS_URL: services().redisUrl,
     DATABASE_URL: services().postgresUrl,
@@ -21,7 +21,7 @@ test('the demo shows what it promises, and ends by itself', { timeout: 90_000 },
   expect(shown).toMatch(/Done in \d+ s/)
 })
 
-test('dev says how to use what it started, and Ctrl-C stops it cleanly', { timeout: 60_000 }, async () => {
+test('dev says how to use what it started, and Ctrl-C stops it cleanly', async () => {
   const redisUrl = await redisForFile()
   await using dev = spawnProcess(new URL('../scripts/dev.ts', import.meta.url), [], {
     REDIS_URL: redisUrl,
@@ -29,7 +29,6 @@ test('dev says how to use what it started, and Ctrl-C stops it cleanly', { timeo
   })
   await waitFor(() => dev.stdout().includes('Ctrl-C stops everything'), {
     what: 'it is up',
-    timeoutMs: 30_000,
   })
   const said = (name: string): string => new RegExp(`export ${name}=(\\S+)`).exec(dev.stdout())?.[1] as string
   await using cli = spawnProcess(

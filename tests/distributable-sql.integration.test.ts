@@ -301,9 +301,7 @@ const SEEN: Record<string, RegExp> = {
   'a page': /\(started_at, trace_id\) < /,
 }
 
-test('every statement that is issued, and the schema, keep the rules of distributed tables', {
-  timeout: 60_000,
-}, async () => {
+test('every statement that is issued, and the schema, keep the rules of distributed tables', async () => {
   const database = openDatabase({ connectionString: postgres.url, application_name: 'test' }, SCHEMA)
   await runCli(['migrate'], { DATABASE_URL: postgres.url, STEPWELL_SCHEMA: SCHEMA })
   await ensurePartitions(database, [addMonths(monthOf(Date.now()), -2)])

@@ -44,11 +44,23 @@ async function settled(): Promise<void> {
   const redis = new Redis(redisUrl)
   await waitFor(async () => (await redis.zcard('stepwell:{0}:producers')) === 0, {
     what: 'the producers are known to be silent',
-    timeoutMs: 20_000,
   })
   await waitFor(async () => (await redis.exists('stepwell:{0}:due')) === 0, { what: 'no trace is open' })
   redis.disconnect()
 }
+
+/** Not only a checkpoint of it, and no worker's guess: the end that its producer told. */
+const hasEnded = ({ status }: { status: string }): boolean => status === 'success' || status === 'failed'
+
+/** The run of an execution, when it has ended. */
+const ended = (executionId: string) =>
+  waitFor(
+    async () => {
+      const trace = await query.getTraceByExecutionId(executionId)
+      return trace !== undefined && hasEnded(trace) ? trace : undefined
+    },
+    { what: `${executionId} has ended` },
+  )
 
 test('record-and-finalize: emitted and finalized directly is one row, whole, with no later timeout', async () => {
   expect(await run('record-and-finalize')).toMatch(/^[0-9a-f-]{36}: success in \d+\.\d ms\n$/)
@@ -86,8 +98,9 @@ test('risky-operation: the step ends failed with the message, and so does the tr
 
 test('p95-of-a-skill: of the last 100 runs', async () => {
   const storage = new TraceStorage(database.url)
+  const nowMs = Date.now()
   for (let i = 1; i <= 120; i++) {
-    const startedAt = new Date(Date.now() - i * 1_000)
+    const startedAt = new Date(nowMs - i * 1_000)
     const hex = startedAt.getTime().toString(16).padStart(12, '0')
     const traceId = `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`
     await storage.finalizeTrace(
@@ -121,7 +134,7 @@ test('bullmq-processor: each attempt is a trace, a child of the one that added t
   const runs = await waitFor(
     async () => {
       const { traces } = await query.findTraces({ skill: 'resize' })
-      return traces.length === 2 && traces.every((one) => one.status !== 'running') ? traces : undefined
+      return traces.length === 2 && traces.every(hasEnded) ? traces : undefined
     },
     { what: 'both attempts are stored' },
   )
@@ -146,7 +159,7 @@ test('bullmq-processor: each attempt is a trace, a child of the one that added t
 
 test('agent-loop: every call of the model and of a tool is a step, with its tokens; a tool that fails is a failed step', async () => {
   expect(await run('agent-loop')).toMatch(/42/)
-  const trace = await waitFor(() => query.getTraceByExecutionId('chat-1'), { what: 'it is stored' })
+  const trace = await ended('chat-1')
   expect(trace).toMatchObject({
     skillName: 'assistant',
     status: 'success',
@@ -172,7 +185,7 @@ test('http-handler: each request is a trace, a 503 a failed one; queries are not
   const traces = await waitFor(
     async () => {
       const found = await query.queryBySkill('GET /orders/:id')
-      return found.length === 2 ? found : undefined
+      return found.length === 2 && found.every(hasEnded) ? found : undefined
     },
     { what: 'both requests are stored' },
   )
@@ -198,12 +211,12 @@ test('backup.sh: a shell script through stepwell run', async () => {
   expect(await good.exited).toEqual({ code: 0, signal: null })
   expect(good.stdout()).toBe('backing up /etc/default\ndone\n')
   expect((await bad.exited).code).toBeGreaterThan(0)
-  const failed = await waitFor(() => query.getTraceByExecutionId('/does/not/exist'), { what: 'it is stored' })
+  const failed = await ended('/does/not/exist')
   expect(failed).toMatchObject({
     skillName: 'backup',
     status: 'failed',
     errorMessage: expect.stringMatching(/tar|exist/),
   })
-  const done = await waitFor(() => query.getTraceByExecutionId('/etc/default'), { what: 'it is stored' })
+  const done = await ended('/etc/default')
   expect(done).toMatchObject({ status: 'success', metadata: { exit_code: 0 } })
 })

@@ -111,9 +111,7 @@ async function output(command: string, args: string[]): Promise<string> {
   return (await run(command, args, { cwd: folder, env: environment })).stdout
 }
 
-test('the quickstart of the README runs as it stands there: migrate, worker, producer, query, command line', {
-  timeout: 120_000,
-}, async () => {
+test('the quickstart of the README runs as it stands there: migrate, worker, producer, query, command line', async () => {
   const [setUp = '', use = ''] = quickstart('sh')
   const [producer = '', ask = ''] = quickstart('js')
   await writeFile(join(folder, 'producer.mjs'), producer)
@@ -133,7 +131,7 @@ test('the quickstart of the README runs as it stands there: migrate, worker, pro
       told += text
     })
   try {
-    await waitFor(() => told.includes('worker reads'), { what: 'the worker reads', timeoutMs: 60_000 })
+    await waitFor(() => told.includes('worker reads'), { what: 'the worker reads' })
     expect(told).toMatch(/^migrations: 0001_execution_traces/m)
     const [runProducer = '', runAsk = '', ...shown] = use
       .trim()
@@ -142,7 +140,6 @@ test('the quickstart of the README runs as it stands there: migrate, worker, pro
     expect(await output('bash', ['-c', runProducer])).toMatch(/deploy: fetch failed[\s\S]*dropped: \{\}/)
     await waitFor(async () => (await storedTraces()) === 2, {
       what: 'both traces are stored',
-      timeoutMs: 20_000,
     })
     const answer = await output('bash', ['-c', runAsk])
     expect(answer).toMatch(/^docker-build success [\d.]+ ms$/m)
@@ -190,9 +187,7 @@ test('CommonJS requires it, and every entry', async () => {
   expect(await output('node', ['ask.cjs'])).toBeDefined()
 })
 
-test('TypeScript takes it, strict and with skipLibCheck off, from ESM and from CommonJS', {
-  timeout: 120_000,
-}, async () => {
+test('TypeScript takes it, strict and with skipLibCheck off, from ESM and from CommonJS', async () => {
   const [producer = '', ask = ''] = quickstart('js')
   await writeFile(join(folder, 'producer.mts'), producer)
   await writeFile(join(folder, 'ask.mts'), ask)

@@ -16,40 +16,35 @@ if (file !== undefined && file !== '')
   corpora.push(['the real runs of STEPWELL_REAL_DATA', () => readRuns(file)])
 else console.log('STEPWELL_REAL_DATA is not set: the generated runs are tested, no real ones')
 
-test.each(corpora)(
-  '%s go through the whole pipeline and come back as they went in',
-  { timeout: 60_000 },
-  async (_, load) => {
-    const runs = load()
-    const database: TestDatabase = await createDatabase()
-    const redis = await redisForFile()
-    {
-      await using _worker = await createWorker({
-        redis,
-        database: database.url,
-        migrate: false,
-        checkpointMs: 300,
-        silenceMs: 600_000,
-      })
-      await using query = new TraceQuery(database.url)
-      const tracer = new ExecutionTracer({ redis })
-      const ids = runs.map((run) => emit(tracer, run))
-      const { emitted, sent } = await tracer.close({ timeoutMs: 20_000 })
-      expect(sent).toBe(emitted)
-      await waitFor(
-        async () => {
-          let whole = 0
-          for await (const trace of query.findTraces({ limit: 1_000 }))
-            if (trace.missingSteps === 0) whole += 1
-          return whole === runs.length
-        },
-        { what: 'all runs are stored', timeoutMs: 30_000 },
-      )
-      for (const [i, run] of runs.entries()) expect(await readBack(query, ids[i] as string, run)).toEqual(run)
-    }
-    await database.drop()
-  },
-)
+test.each(corpora)('%s go through the whole pipeline and come back as they went in', async (_, load) => {
+  const runs = load()
+  const database: TestDatabase = await createDatabase()
+  const redis = await redisForFile()
+  {
+    await using _worker = await createWorker({
+      redis,
+      database: database.url,
+      migrate: false,
+      checkpointMs: 300,
+      silenceMs: 600_000,
+    })
+    await using query = new TraceQuery(database.url)
+    const tracer = new ExecutionTracer({ redis })
+    const ids = runs.map((run) => emit(tracer, run))
+    const { emitted, sent } = await tracer.close({ timeoutMs: 60_000 })
+    expect(sent).toBe(emitted)
+    await waitFor(
+      async () => {
+        let whole = 0
+        for await (const trace of query.findTraces({ limit: 1_000 })) if (trace.missingSteps === 0) whole += 1
+        return whole === runs.length
+      },
+      { what: 'all runs are stored' },
+    )
+    for (const [i, run] of runs.entries()) expect(await readBack(query, ids[i] as string, run)).toEqual(run)
+  }
+  await database.drop()
+})
 
 function emit(tracer: ExecutionTracer, run: Run): string {
   const traceId = tracer.startTrace(run.skill_name, {

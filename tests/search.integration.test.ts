@@ -28,7 +28,7 @@ beforeAll(async () => {
     Client: recordingClient(sent),
   } as pg.PoolConfig)
   query = new TraceQuery(pool)
-}, 60_000)
+})
 afterAll(async () => {
   await query.close()
   await pool.end()
@@ -129,7 +129,7 @@ test('any filters, forth and back: what looking through all traces finds, in its
     }),
     { numRuns: 60, seed: 20 },
   )
-}, 60_000)
+})
 
 interface PlanNode {
   'Node Type': string

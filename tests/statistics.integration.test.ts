@@ -190,9 +190,7 @@ async function expectTruth(
   }
 }
 
-test('whatever is written, changed, deleted, dropped and rolled up, in whatever order, statistics say what the traces say', {
-  timeout: 60_000,
-}, async () => {
+test('whatever is written, changed, deleted, dropped and rolled up, in whatever order, statistics say what the traces say', async () => {
   const random = seededRandom(SEED)
   const int = (below: number): number => Math.floor(random() * below)
   const pick = <T>(list: readonly T[]): T => list[int(list.length)] as T

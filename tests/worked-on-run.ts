@@ -27,5 +27,5 @@ if (role === 'owner') {
     }),
   )
 }
-const { sent, emitted } = await tracer.close({ timeoutMs: 10_000 })
-process.stdout.write(JSON.stringify({ sent, emitted, endedAtMs: Date.now() }))
+const { sent, emitted } = await tracer.close({ timeoutMs: 60_000 })
+process.stdout.write(JSON.stringify({ sent, emitted }))

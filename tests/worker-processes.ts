@@ -20,7 +20,6 @@ export async function startWorkers(
     workers.map((worker) =>
       waitFor(() => worker.stdout().includes('worker reads'), {
         what: 'a worker reads',
-        timeoutMs: 20_000,
       }),
     ),
   )
@@ -92,7 +91,6 @@ export async function expectStored(
   databaseUrl: string,
   skill: string,
   ids: readonly string[],
-  timeoutMs = 20_000,
 ): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
@@ -106,7 +104,6 @@ export async function expectStored(
       ).rows
     await waitFor(async () => (await stored()).length >= ids.length, {
       what: `all traces of ${skill} are stored`,
-      timeoutMs,
     })
     expect((await stored()).map((row) => row.trace_id).sort()).toEqual([...ids].sort())
     expect((await client.query('select reason from execution_dead_letters')).rows).toEqual([])

@@ -9,10 +9,10 @@ import type { ExpectedRun } from './load.ts'
 const ROLLBACKS_MAX = 15
 
 // What comes from producers is bounded so that no row of it is refused; so the table gets a rule of its own.
+// The worker comes when all is there: so it takes it in as few batches as it can.
 async function openBench(): Promise<FaultBench> {
   const bench = await openFaultBench()
   await bench.rows(`alter table execution_traces add constraint no_poison check (skill_name <> 'poison')`)
-  await bench.startWorker()
   return bench
 }
 const REFUSED = expect.stringMatching(/^Postgres refuses it: .*no_poison/)
@@ -22,6 +22,7 @@ test('bad-row among 1,000 whole runs: it alone is a dead letter, found by halvin
   await using bench = await openBench()
   const deltas = Array.from({ length: 1_000 }, (_, i) => wholeDelta(skillOf(i), 1))
   await new FrameProducer(bench.redis).send(...deltas)
+  await bench.startWorker()
   expect(await bench.account(expected(deltas, 1))).toEqual({ ...ALL_WELL, dead: [REFUSED] })
   expect(await storedCount(bench)).toBe(999)
   expect(await rollbacks(bench)).toBeLessThanOrEqual(ROLLBACKS_MAX)
@@ -38,6 +39,7 @@ test('bad-row among 1,000 open runs: all that was said of it, and nothing else, 
     producer.send(...begun),
     producer.send(...begun.map(({ t, k, n }) => ({ t, k, n, e: ['s', 1, 1] }))),
   ])
+  await bench.startWorker()
   expect(await bench.account(expected(begun, 0))).toEqual({ ...ALL_WELL, dead: [REFUSED, REFUSED] })
   expect(await storedCount(bench)).toBe(999)
   expect(await rollbacks(bench)).toBeLessThanOrEqual(ROLLBACKS_MAX)

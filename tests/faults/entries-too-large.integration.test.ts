@@ -10,9 +10,7 @@ const STREAM = 'stepwell:{0}:events'
 /** Of the worker, all in all: 140 MiB idle, 240 MiB with the large values, up to 670 MiB while it parses 4 MiB of brackets. */
 const RSS_MAX = 800 * MIB
 
-test('entries-too-large: values of 20 and 100 MiB, and small ones that unpack to a lot, become dead letters in bounded memory', {
-  timeout: 90_000,
-}, async () => {
+test('entries-too-large: values of 20 and 100 MiB, and small ones that unpack to a lot, become dead letters in bounded memory', async () => {
   await using bench = await openFaultBench()
   const producer = new FrameProducer(bench.redis)
   const runs = new Map<string, ExpectedRun>()
@@ -57,7 +55,6 @@ test('entries-too-large: values of 20 and 100 MiB, and small ones that unpack to
   )
   await waitFor(async () => (await bench.rows('select from execution_dead_letters')).length === 24 + 1 + 8, {
     what: 'what is too large is among the dead letters',
-    timeoutMs: 60_000,
   })
   const { dead, ...account } = await bench.account(runs)
   clearInterval(watch)

@@ -107,7 +107,7 @@ export async function openFaultBench(
           what: `a worker says ${status} at ${path}`,
         })
     },
-    async account(runs, { timeoutMs = 30_000 } = {}) {
+    async account(runs, { timeoutMs = 60_000 } = {}) {
       await waitFor(async () => (await unfinished(redis)).length === 0, {
         what: 'the stream is worked off and nothing is open',
         timeoutMs,
@@ -144,7 +144,6 @@ async function spawnWorker(env: Record<string, string>): Promise<FaultWorker> {
   })
   const healthUrl = await waitFor(() => /"health":"([^"]+)"/.exec(child.stdout())?.[1], {
     what: 'the worker reads',
-    timeoutMs: 30_000,
   }).catch((error: Error) => {
     throw new Error(`${error.message}\n${child.stdout()}${child.stderr()}`)
   })

@@ -68,7 +68,7 @@ export class Load {
   }
 
   /** Begins no more, waits for the open runs, and closes the client. */
-  async stop(timeoutMs = 30_000): Promise<TracerCounters> {
+  async stop(timeoutMs = 60_000): Promise<TracerCounters> {
     clearInterval(this.#timer)
     await Promise.all(this.#open)
     return this.tracer.close({ timeoutMs })

@@ -10,9 +10,7 @@ const SEED = 20_261_127
 const MAY_2019 = Date.UTC(2019, 4, 20)
 const JUNE_2019 = Date.UTC(2019, 5, 20)
 
-test('month-cannot-be-made: its traces are put aside and said why, or wait for a lock; all others are stored meanwhile', {
-  timeout: 60_000,
-}, async () => {
+test('month-cannot-be-made: its traces are put aside and said why, or wait for a lock; all others are stored meanwhile', async () => {
   await using bench = await openFaultBench()
   await bench.startWorker()
   const producer = new FrameProducer(bench.redis)
@@ -58,9 +56,7 @@ test('month-cannot-be-made: its traces are put aside and said why, or wait for a
   expect(await bench.account(runs), `seed ${SEED}`).toEqual(ALL_WELL)
 })
 
-test('this-month-cannot-be-made: nothing is judged, workers say that they are not ready, all is stored when that is mended', {
-  timeout: 60_000,
-}, async () => {
+test('this-month-cannot-be-made: nothing is judged, workers say that they are not ready, all is stored when that is mended', async () => {
   await using bench = await openFaultBench()
   await bench.startWorker()
   const load = new Load({ redis: bench.server.url, seed: SEED, runsPerSecond: 100 }).start()

@@ -34,5 +34,5 @@ await new Promise<void>((resolve) => {
 })
 delay.disable()
 const atEnd = tracer.counters()
-const counters = await tracer.close({ timeoutMs: 30_000 })
+const counters = await tracer.close({ timeoutMs: 60_000 })
 process.stdout.write(JSON.stringify({ runs, atEnd, counters, rssMaxBytes, delayMaxMs: delay.max / 1e6 }))

@@ -19,7 +19,7 @@ interface Report {
 }
 
 test('overload: three times of what workers can take, for 60 s: memory stays bounded, what is shed is counted, the rest is stored', {
-  timeout: 180_000,
+  timeout: 300_000,
 }, async () => {
   await using bench = await openFaultBench()
   await bench.pool.query(`create function slow() returns trigger language plpgsql as
@@ -55,7 +55,7 @@ test('overload: three times of what workers can take, for 60 s: memory stays bou
       health.add(await worker.health('/live')).add(await worker.health('/ready'))
       return isOver
     },
-    { what: 'the producers are done', timeoutMs: (SECONDS + 45) * 1_000, intervalMs: 500 },
+    { what: 'the producers are done', timeoutMs: (SECONDS + 60) * 1_000, intervalMs: 500 },
   )
   const storedMeanwhile = Number(
     (await bench.rows<{ n: string }>('select count(*) n from execution_traces'))[0]?.n,
@@ -85,7 +85,7 @@ test('overload: three times of what workers can take, for 60 s: memory stays bou
   // Dropping the trigger would lock months before the table, and writers lock the table first.
   await bench.pool.query(`create or replace function slow() returns trigger language plpgsql as
     $$ begin return new; end $$`)
-  const account = await bench.account(new Map(), { timeoutMs: 60_000 })
+  const account = await bench.account(new Map(), { timeoutMs: 90_000 })
   expect({ ...account, unknown: [] }).toMatchObject({
     dead: [],
     leftKeys: [],

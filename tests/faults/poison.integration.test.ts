@@ -10,9 +10,7 @@ const SEED = 20_261_127
 const MUTATED = 100_000
 const SENT = 3_000
 
-test('poison: of 100,000 mutated frames each is read or refused with a reason, and what is read can be stored', {
-  timeout: 60_000,
-}, () => {
+test('poison: of 100,000 mutated frames each is read or refused with a reason, and what is read can be stored', () => {
   const now = Date.now()
   const outcomes = { whole: 0, part: 0, refused: 0 }
   let i = 0
@@ -49,9 +47,7 @@ test('poison: of 100,000 mutated frames each is read or refused with a reason, a
   for (const count of Object.values(outcomes)) expect(count).toBeGreaterThan(MUTATED / 20)
 })
 
-test('poison-in-the-stream: 3,000 mutated frames through two workers: what is good is stored, what is not is a dead letter, nothing is left', {
-  timeout: 90_000,
-}, async () => {
+test('poison-in-the-stream: 3,000 mutated frames through two workers: what is good is stored, what is not is a dead letter, nothing is left', async () => {
   await using bench = await openFaultBench()
   const workers = await Promise.all([bench.startWorker(), bench.startWorker()])
   const producer = new FrameProducer(bench.redis)
@@ -80,7 +76,7 @@ test('poison-in-the-stream: 3,000 mutated frames through two workers: what is go
     expected.add(producer.id, ...ends.slice(i, i + 100))
     await producer.send(...ends.slice(i, i + 100))
   }
-  const { unknown, dead, ...account } = await bench.account(new Map(), { timeoutMs: 60_000 })
+  const { unknown, dead, ...account } = await bench.account(new Map())
   const { unknown: _, dead: __, ...allWell } = ALL_WELL
   expect(account, `seed ${SEED}`).toEqual(allWell)
   expect(await expected.differences(bench), `seed ${SEED}`).toEqual([])

@@ -51,7 +51,6 @@ test('a Postgres that stands still in the middle of it fails who asks, in time; 
       expect(storage.finalizeTrace(trace, 'success')).rejects.toMatchObject(given),
       waitFor(async () => (await stored()) === 3, {
         what: 'the worker stores by another connection',
-        timeoutMs: 15_000,
       }),
     ])
     // The next calls do not wait behind what was lost.

@@ -58,9 +58,7 @@ const FAULTS: Fault[] = [
   heldUp('55P03', 'lock_timeout'),
 ]
 
-test('postgres-refuses: read-only, out of connections, no login, no rights, time-outs, out of disk: workers wait, say so, and lose nothing', {
-  timeout: 90_000,
-}, async () => {
+test('postgres-refuses: read-only, out of connections, no login, no rights, time-outs, out of disk: workers wait, say so, and lose nothing', async () => {
   await using postgres = await startPostgres()
   const admin = new pg.Client(postgres.url)
   // The server stops before this one does.

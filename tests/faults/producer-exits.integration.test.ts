@@ -43,9 +43,7 @@ const EXITS: Exit[] = [
   { way: 'hears-nothing', signal: 'SIGKILL', ends: bySignal('SIGKILL'), kept: NOT_THE_LAST },
 ]
 
-test('producer-exits: by return, exit, exception, rejection and signals, at work: what is promised is stored, once', {
-  timeout: 90_000,
-}, async () => {
+test('producer-exits: by return, exit, exception, rejection and signals, at work: what is promised is stored, once', async () => {
   await using bench = await openFaultBench()
   // The shortest: so long it takes until runs that were open have timed out.
   await bench.startWorker({ STEPWELL_SILENCE_S: '15' })
@@ -61,7 +59,7 @@ test('producer-exits: by return, exit, exception, rejection and signals, at work
     })
     await Promise.all(producers.map((producer) => run(bench, producer)))
     await Promise.all(producers.map(({ spool }) => spool && sendSpool(bench, spool)))
-    const account = await bench.account(new Map(), { timeoutMs: 40_000 })
+    const account = await bench.account(new Map(), { timeoutMs: 90_000 })
     expect({ ...account, unknown: [] }).toEqual(ALL_WELL)
 
     const stored = await storedRuns(bench)
@@ -98,7 +96,7 @@ async function run(bench: FaultBench, { name, way, signal, ends, log, spool }: P
   })
   if (signal !== undefined) {
     const isAtWork = (): boolean => existsSync(log) && statSync(log).size > 60_000
-    await waitFor(isAtWork, { what: `${name}: it is at work`, timeoutMs: 20_000 })
+    await waitFor(isAtWork, { what: `${name}: it is at work` })
     void producer.kill(signal)
   }
   expect({ name, ends: await producer.exited }, producer.stderr()).toEqual({ name, ends })

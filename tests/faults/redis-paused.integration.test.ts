@@ -8,9 +8,7 @@ import { Load } from './load.ts'
 const SEED = 20_261_126
 const PAUSE_MS = 10_000
 
-test('redis-paused-10-s: stopped like a machine that hangs, under load: producers record on, workers say so, and all is stored', {
-  timeout: 90_000,
-}, async () => {
+test('redis-paused-10-s: stopped like a machine that hangs, under load: producers record on, workers say so, and all is stored', async () => {
   await using bench = await openFaultBench()
   await Promise.all([bench.startWorker(), bench.startWorker()])
   const reports: TracerReport[] = []

@@ -25,5 +25,5 @@ if (role === 'record') {
     if (i % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
   }
 } else await waitFor(() => readdirSync(spool).length === 0, { what: 'the spool is empty' })
-const counters = await tracer.close({ timeoutMs: role === 'record' ? 500 : 10_000 })
+const counters = await tracer.close({ timeoutMs: role === 'record' ? 500 : 60_000 })
 process.stdout.write(`${JSON.stringify({ counters, reports })}\n`)

@@ -44,9 +44,7 @@ const counted = (
 
 const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1)
 
-test('workers and jobs killed -9 while they write, roll up, delete and add to the past: at every moment statistics say what the traces say', {
-  timeout: 180_000,
-}, async () => {
+test('workers and jobs killed -9 while they write, roll up, delete and add to the past: at every moment statistics say what the traces say', async () => {
   await using bench = await openFaultBench()
   const { databaseUrl } = bench
   const random = seededRandom(SEED)

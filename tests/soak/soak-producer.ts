@@ -31,7 +31,7 @@ const timer = setInterval(async () => {
   isFlushing = true
   const some = ended
   ended = []
-  if (await load.tracer.flush({ timeoutMs: 30_000 })) accept(some)
+  if (await load.tracer.flush({ timeoutMs: 60_000 })) accept(some)
   else ended = [...some, ...ended]
   isFlushing = false
 }, FLUSH_EVERY_MS)

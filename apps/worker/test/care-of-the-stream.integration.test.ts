@@ -1,5 +1,5 @@
-import { GROUP, newTraceId, replyFields, traceIdStart } from '@stepwell/protocol'
-import { openDatabase, TraceWriter } from '@stepwell/storage'
+import { GROUP, monthOf, newTraceId, replyFields, traceIdStart } from '@stepwell/protocol'
+import { ensurePartitions, openDatabase, TraceWriter } from '@stepwell/storage'
 import { waitFor } from '@stepwell/testkit'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { ensureGroup } from '../src/group.ts'
@@ -140,6 +140,7 @@ test('running rows whose open state is gone with Redis are ended, others are lef
   // However many are open and quiet for long: behind them it comes to those that are lost.
   const open = Array.from({ length: 2_500 }, (_, i) => newTraceId(Date.now() - 60_000 + i))
   const gone = newTraceId(Date.now() - 1_000)
+  await ensurePartitions(database, [monthOf(Date.now() - 60_000)])
   const running = `insert into execution_traces (trace_id, started_at, skill_name, ingested_at)
     select id, to_timestamp(ms / 1000.0), 'quiet', now() - interval '1 hour' from unnest($1::uuid[], $2::float8[]) as t(id, ms)`
   const ids = [...open, gone]

@@ -48,7 +48,7 @@ async function gathers(): Promise<void> {
       await waitFor(async () => !(await isPending(after)), { what: 'what came later is acked' })
       return isPending(id)
     },
-    { what: 'it gathers', timeoutMs: 15_000 },
+    { what: 'it gathers' },
   )
 }
 
@@ -64,7 +64,7 @@ test('a run that ends soon never is in the open state; one that goes on is, afte
   expect([await isOpen(short), await isOpen(long)]).toEqual([false, false])
   expect(await bench.redis.exists(keys.open(short), keys.open(long))).toBe(0)
 
-  await waitFor(() => isOpen(long), { what: 'the other is folded', timeoutMs: GATHER_MAX_MS * 3 })
+  await waitFor(() => isOpen(long), { what: 'the other is folded' })
   await producer.send(went(long, 2))
   await producer.send(end(long))
   await waitFor(async () => (await rowsOf([long])).length === 1, { what: 'the other is stored' })
@@ -84,7 +84,6 @@ test('a beginning that comes late, behind its end, does not gather', async () =>
   await producer.send(begin(t))
   await waitFor(async () => (await rowsOf([t])).length === 1, {
     what: 'it is whole',
-    timeoutMs: LATE_DUE_MS + GATHER_MAX_MS,
   })
 })
 
@@ -101,7 +100,7 @@ test('when a second worker comes, what has gathered is folded, and nothing more 
       await waitFor(() => isOpen(fresh), { what: 'a beginning is folded' })
       return performance.now() - sentMs < GATHER_MAX_MS / 2
     },
-    { what: 'beginnings are folded at once', timeoutMs: 10_000 },
+    { what: 'beginnings are folded at once' },
   )
   await producer.send(begin(t))
   await producer.send(went(t, 1))
@@ -112,9 +111,6 @@ test('when a second worker comes, what has gathered is folded, and nothing more 
 
 test.each(['SIGTERM', 'SIGKILL'] as const)(
   'a worker that gets %s while runs gather: another stores them whole',
-  {
-    timeout: 60_000,
-  },
   async (signal) => {
     await using first = spawnProcess(new URL('../src/main.ts', import.meta.url), [], {
       REDIS_URL: bench.redisUrl,
@@ -135,7 +131,6 @@ test.each(['SIGTERM', 'SIGKILL'] as const)(
     await producer.send(...traces.map(end))
     await waitFor(async () => (await rowsOf(traces)).length === traces.length, {
       what: 'all are whole',
-      timeoutMs: 20_000,
     })
     expect(await bench.rows('select * from execution_dead_letters')).toEqual([])
   },

@@ -17,7 +17,7 @@ export interface Bench extends AsyncDisposable {
   startWorker(options?: Partial<WorkerOptions>): Promise<StepwellWorker>
   rows<T = Record<string, unknown>>(query: string, values?: unknown[]): Promise<T[]>
   /** Resolves when the shard has no lag, nothing pending, and nothing open or due. */
-  drained(timeoutMs?: number): Promise<void>
+  drained(): Promise<void>
 }
 
 /** Sets a bench up. `await using` closes workers, connections and the database. */
@@ -49,7 +49,7 @@ export async function makeBench(): Promise<Bench> {
     async rows(query, values) {
       return (await pool.query(query, values)).rows
     },
-    async drained(timeoutMs = 10_000) {
+    async drained() {
       await waitFor(
         async () => {
           // In this order: what is delivered can still be pending, what is acked can still be open.
@@ -60,7 +60,7 @@ export async function makeBench(): Promise<Bench> {
           const [pending] = (await redis.xpending(keys.events, GROUP)) as [number]
           return Number(pending) === 0 && (await redis.keys('stepwell:{0}:[do]*')).length === 0
         },
-        { what: 'the stream is worked off and nothing is open', timeoutMs },
+        { what: 'the stream is worked off and nothing is open' },
       )
     },
     async [Symbol.asyncDispose]() {

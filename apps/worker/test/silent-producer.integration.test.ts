@@ -25,7 +25,6 @@ const rowOf = async (t: string): Promise<Record<string, unknown> | undefined> =>
 const ended = (t: string, status: string) =>
   waitFor(async () => ((await rowOf(t))?.status === status ? rowOf(t) : undefined), {
     what: `${t} is ${status}`,
-    timeoutMs: 20_000,
   })
 
 test('a run whose producer falls silent times out, names the step, and gives way to the end that comes after all', async () => {
@@ -61,7 +60,7 @@ test('a producer that beats is alive, however quiet its trace', async () => {
       await producer.send()
       return (await rowOf(dead))?.status === 'timeout'
     },
-    { what: 'the silent one times out', timeoutMs: 20_000, intervalMs: 200 },
+    { what: 'the silent one times out', intervalMs: 200 },
   )
   expect((await rowOf(dead))?.error_message).toBe('No sign of life for 2 s, before its first step')
   expect((await rowOf(t))?.status).toBe('running')
@@ -81,7 +80,7 @@ test('a helper that lives on does not keep a dead run alive, unless a step of it
       await helper.send()
       return (await rowOf(t))?.status === 'timeout'
     },
-    { what: 'the run times out', timeoutMs: 20_000, intervalMs: 200 },
+    { what: 'the run times out', intervalMs: 200 },
   )
 })
 
@@ -94,7 +93,7 @@ test('a run past its own limit times out, though its producer is alive', async (
       await producer.send()
       return (await rowOf(t))?.status === 'timeout' ? rowOf(t) : undefined
     },
-    { what: 'the limit shows', timeoutMs: 3_000 },
+    { what: 'the limit shows' },
   )
   expect(row).toMatchObject({
     error_message: "Timed out after 700 ms, in step 'slow'",

@@ -95,7 +95,7 @@ test('a frame delivered twice, before and after the end, changes nothing', async
   ).toEqual([{ status: 'success', step_count: 1, missing_steps: 0 }])
 })
 
-test('an end before its beginning: whole within 2 s of the beginning', async () => {
+test('an end before its beginning: whole when the beginning comes', async () => {
   const t = newTraceId(Date.now())
   await producer.send({ t, k: 'late', n: [1, 1], e: ['s', 2, 2] })
   expect(await stored(t, 'success')).toMatchObject({
@@ -109,7 +109,6 @@ test('an end before its beginning: whole within 2 s of the beginning', async () 
       (await bench.rows('select 1 from execution_traces where trace_id = $1 and missing_steps = 0', [t]))[0],
     {
       what: 'the beginning is merged',
-      timeoutMs: 2_000,
     },
   )
   await bench.drained()

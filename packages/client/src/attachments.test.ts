@@ -161,7 +161,7 @@ describe('attach', () => {
       resolveTraceId: () => new Promise(() => {}),
     })
     other.attach({ executionId: 'nobody' }).recordStep('lost', 1)
-    await expect.poll(() => other.counters().dropped, { timeout: 5_000 }).toEqual({ unresolved: 1 })
+    await expect.poll(() => other.counters().dropped).toEqual({ unresolved: 1 })
     await other.close()
   })
 

@@ -28,7 +28,7 @@ test('a spool that is full: what it does not take stays in memory, steps go firs
   expect(before.spooled).toBeGreaterThan(0)
   expect(Object.keys(before.dropped)).toEqual(['buffer_full'])
   isAway = false
-  expect(await tracer.flush({ timeoutMs: 10_000 })).toBe(true)
+  expect(await tracer.flush({ timeoutMs: 60_000 })).toBe(true)
   await expect.poll(() => readdirSync(folder)).toEqual([])
   const { emitted, sent, spooled = 0, buffered, dropped } = await tracer.close()
   expect({ emitted, buffered }).toEqual({ emitted: sent + spooled + (dropped.buffer_full ?? 0), buffered: 0 })

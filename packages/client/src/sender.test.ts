@@ -96,11 +96,14 @@ describe('sending', () => {
     calm.startTrace('first')
     // Too young to go with the first.
     await expect.poll(() => performance.now() - startMs, { interval: 10 }).toBeGreaterThan(330)
-    const secondMs = performance.now()
     calm.startTrace('second')
-    await expect.poll(() => sink.find('second').length, { interval: 10, timeout: 3_000 }).toBe(1)
+    // By the clock of its timers: on a busy machine all of them are late, and still come in their order.
+    let sentInTime: number | undefined
+    setTimeout(() => {
+      sentInTime = sink.find('second').length
+    }, 1.3 * flushIntervalMs)
+    await expect.poll(() => sentInTime, { interval: 10 }).toBe(1)
     expect(sink.frames).toHaveLength(2)
-    expect(performance.now() - secondMs).toBeLessThan(1.3 * flushIntervalMs)
     await calm.close()
   })
 
@@ -120,7 +123,7 @@ describe('sending', () => {
       report: () => {},
     })
     for (let i = 0; i < 500; i++) patient.trace('twice', (t) => t.recordStep(`step-${i}`, 1))
-    expect(await patient.flush({ timeoutMs: 10_000 })).toBe(true)
+    expect(await patient.flush({ timeoutMs: 60_000 })).toBe(true)
     expect(await patient.close()).toEqual({ emitted: 1_500, sent: 1_500, buffered: 0, dropped: {} })
     const { frames } = forgetful
     expect(frames.length).toBe(2 * seen.size)

@@ -48,7 +48,7 @@ async function arrived(): Promise<{ frames: string[]; traces: ReturnType<typeof 
 /** A start that sends what lies there. */
 async function sendAll(): Promise<void> {
   await using tracer = new ExecutionTracer({ redis: url, spool: folder })
-  await waitFor(async () => (await files()).length === 0, { what: 'the spool is empty', timeoutMs: 10_000 })
+  await waitFor(async () => (await files()).length === 0, { what: 'the spool is empty' })
   expect(tracer.counters()).toEqual({ emitted: 0, sent: 0, buffered: 0, spooled: 0, dropped: {} })
 }
 
@@ -92,7 +92,6 @@ test('ends by itself while Redis is away: kept', async () => {
 
 test.each(['away', 'full'] as const)(
   'memory fills while Redis is %s: it goes to disk meanwhile, and from there when that is over',
-  { timeout: 60_000 },
   async (trouble) => {
     const server = await startRedis({ appendonly: false })
     const reports: string[] = []
@@ -127,8 +126,8 @@ test.each(['away', 'full'] as const)(
     expect(tracer.counters().spooled).toBeGreaterThan(recorded / 2)
     if (trouble === 'away') await server.restart()
     else await there.config('SET', 'maxmemory', '0')
-    expect(await tracer.flush({ timeoutMs: 20_000 })).toBe(true)
-    await waitFor(async () => (await files()).length === 0, { what: 'the spool is empty', timeoutMs: 20_000 })
+    expect(await tracer.flush({ timeoutMs: 60_000 })).toBe(true)
+    await waitFor(async () => (await files()).length === 0, { what: 'the spool is empty' })
     const counters = await tracer.close()
     expect(counters.sent + (counters.spooled ?? 0)).toBe(recorded)
     const entries = (await there.xrange('stepwell:{0}:events', '-', '+')) as [string, string[]][]
@@ -143,9 +142,7 @@ test.each(['away', 'full'] as const)(
   },
 )
 
-test('redis-full: a file larger than what Redis has room for is sent in parts, as room is made, and none of it twice', {
-  timeout: 60_000,
-}, async () => {
+test('redis-full: a file larger than what Redis has room for is sent in parts, as room is made, and none of it twice', async () => {
   const before = new ExecutionTracer({ redis: NOWHERE, spool: folder, bufferMaxBytes: 64 << 20, ...quiet })
   for (let i = 0; i < 20_000; i++) before.trace('much', (t) => t.recordStep('work', i))
   await before.close({ timeoutMs: 1 })
@@ -166,7 +163,7 @@ test('redis-full: a file larger than what Redis has room for is sent in parts, a
       if (length > 0 && length === before) arrived.push(await there.xtrim('stepwell:{0}:events', 'MAXLEN', 0))
       return (await files()).length === 0
     },
-    { what: 'the spool is empty', timeoutMs: 20_000, intervalMs: 100 },
+    { what: 'the spool is empty', intervalMs: 100 },
   )
   arrived.push(await there.xlen('stepwell:{0}:events'))
   expect(arrived.length).toBeGreaterThan(2)
@@ -195,7 +192,6 @@ test('damaged files are set aside, what can be read of them is sent, and nothing
   })
   await waitFor(async () => (await files()).every((name) => name.endsWith('.damaged')), {
     what: 'all are dealt with',
-    timeoutMs: 10_000,
   })
   expect(await files()).toHaveLength(3)
   expect((await arrived()).frames).toHaveLength(lines - 1)

@@ -60,8 +60,7 @@ const delivery = (all: readonly Said[]): fc.Arbitrary<Said[][]> =>
 const deliveries = saidOfOneTrace.chain((all) => fc.tuple(fc.constant(all), delivery(all), delivery(all)))
 const limits = fc.constantFrom(3, 1, 10_000)
 
-// Seconds of pure computing, several times as many where others use the machine.
-describe('the merge law', { timeout: 60_000 }, () => {
+describe('the merge law', () => {
   test('any order, duplication and grouping, through stored rows, gives the row of all at once', () => {
     fc.assert(
       fc.property(deliveries, limits, ([all, one, other], maxSteps) => {

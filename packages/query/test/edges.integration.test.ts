@@ -73,7 +73,7 @@ describe('times', () => {
 
   test('finer than a millisecond page as they stand in the table', async () => {
     await pool.query(`insert into execution_traces (trace_id, started_at, skill_name)
-      select gen_random_uuid(), date_trunc('month', now()) + (i / 3) * interval '1 microsecond', 'x' from generate_series(1, 30) i`)
+      select gen_random_uuid(), date_trunc('month', now(), 'UTC') + (i / 3) * interval '1 microsecond', 'x' from generate_series(1, 30) i`)
     const all = (await query.findTraces()).traces.map((t) => t.traceId)
     const paged: string[] = []
     for await (const { traceId } of query.findTraces({ limit: 4 })) paged.push(traceId)

@@ -1,4 +1,6 @@
+import { monthOf } from '@stepwell/protocol'
 import { TraceQuery } from '@stepwell/query'
+import { ensurePartitions, openDatabase } from '@stepwell/storage'
 import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import pg from 'pg'
@@ -17,6 +19,7 @@ beforeAll(async () => {
   database = await createDatabase()
   pool = new pg.Pool({ connectionString: database.url })
   query = new TraceQuery(pool)
+  await ensurePartitions(openDatabase(pool), [monthOf(since.getTime())])
   await make('planted', { count: 6_000, failing: 'h(i, 1) < 0.1', cause: true })
   await make('chance', { count: 6_000, failing: 'h(i, 1) < 0.1' })
   // All that fails does so within a minute; there are other skills than this one.
@@ -24,7 +27,7 @@ beforeAll(async () => {
   await make('few', { count: 300, failing: 'i % 20 = 0' })
   await make('broken', { count: 3_000, failing: 'true' })
   await pool.query('analyze execution_traces')
-}, 60_000)
+})
 afterAll(async () => {
   await query.close()
   await pool.end()

@@ -65,9 +65,7 @@ const guestDelta = fc
       .map((delta) => ({ producer, delta: delta as Omit<Delta, 't'> })),
   )
 
-test('storing in any number of rounds from concurrent writers equals assembling all at once, column by column', {
-  timeout: 120_000,
-}, async () => {
+test('storing in any number of rounds from concurrent writers equals assembling all at once, column by column', async () => {
   const writers = Array.from({ length: 3 }, () => {
     const opened = openDatabase(database.url)
     return { opened, writer: new TraceWriter(opened, { maxSteps: MAX_STEPS }) }

@@ -93,14 +93,15 @@ test('a database in another encoding than UTF8 is refused: what it cannot hold w
 test('a role that may not make tables is told so', async () => {
   const database = await createDatabase({ empty: true })
   const opened = openDatabase(database.url)
-  await opened.pool.query('create role nobody_here login')
   const url = new URL(database.url)
-  url.username = 'nobody_here'
+  // Roles are the whole server's.
+  url.username = `nobody_of_${url.pathname.slice(1)}`
+  await opened.pool.query(`create role ${url.username} login`)
   await expect(migrateToLatest({ connectionString: url.href })).rejects.toMatchObject({
     code: '42501',
     message: 'permission denied for schema public',
   })
-  await opened.pool.query('drop role nobody_here')
+  await opened.pool.query(`drop role ${url.username}`)
   await opened.close()
   await database.drop()
 })

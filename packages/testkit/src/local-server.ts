@@ -12,7 +12,6 @@ import { noteProcess, removeServerFolder } from './server-folder.ts'
 import type { PrivateServer } from './service.ts'
 import { waitFor } from './wait-for.ts'
 
-const START_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 10_000
 const LOG_TAIL = 15
 
@@ -160,7 +159,6 @@ async function becomesReady(program: ServerProgram, child: ChildProcess): Promis
   try {
     await waitFor(() => !isRunning(child) || program.isReady(), {
       what: `${name} takes commands on port ${port}`,
-      timeoutMs: START_TIMEOUT_MS,
     })
     if (!isRunning(child)) throw new Error(`${name} (${binary}) ended at its start`)
   } catch (error) {

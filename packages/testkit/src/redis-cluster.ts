@@ -143,7 +143,6 @@ async function join(masters: ClusterNode[], replicas: ClusterNode[]): Promise<vo
   }
   await waitFor(async () => (await Promise.all(nodes.map(inOrder))).every(Boolean), {
     what: 'the cluster is in order',
-    timeoutMs: 20_000,
   })
 }
 

@@ -1,14 +1,15 @@
 import { setTimeout as after } from 'node:timers/promises'
 import { inspect } from 'node:util'
 
-const TIMEOUT_MS = 10_000
+// What takes a moment takes many where the machine has other things to do; that it never comes is told late rather than wrongly.
+const TIMEOUT_MS = 60_000
 const INTERVAL_MS = 20
 
 /** How to wait. */
 export interface WaitOptions {
   /** What is awaited, for the error: 'the trace is stored'. */
   what: string
-  /** Milliseconds until it fails; default 10,000. */
+  /** Milliseconds until it fails; default 60,000. */
   timeoutMs?: number
   /** Milliseconds between two tries; default 20. */
   intervalMs?: number

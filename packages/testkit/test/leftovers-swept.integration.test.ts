@@ -64,14 +64,13 @@ async function isClean(owner: number, ports: number[]): Promise<void> {
   await waitFor(
     async () => foldersOf(owner).length === 0 && !(await Promise.all(ports.map(listens))).some(Boolean),
     // A second to obey, five until a zombie that nobody collects is given up, and a busy machine.
-    { what, timeoutMs: 20_000 },
+    { what },
   )
 }
 
 async function started(owner: { stdout(): string; stderr(): string }): Promise<Started> {
   const line = await waitFor(() => /^\{.*\}$/m.exec(owner.stdout())?.[0], {
     what: 'the owner tells the ports of its servers',
-    timeoutMs: 20_000,
   })
   return JSON.parse(line) as Started
 }
