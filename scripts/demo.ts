@@ -76,7 +76,6 @@ async function demonstrate(): Promise<void> {
   })
   await waitFor(() => worker.stdout().includes('worker reads'), {
     what: 'the worker is up',
-    timeoutMs: 20_000,
   })
 
   heading('Eight processes run skills that do real work')
@@ -91,7 +90,6 @@ async function demonstrate(): Promise<void> {
     doomed.map(async (process) => {
       await waitFor(() => process.stdout() !== '', {
         what: 'it is in the middle of its work',
-        timeoutMs: 20_000,
       })
       await process.kill('SIGKILL')
     }),
@@ -104,7 +102,6 @@ async function demonstrate(): Promise<void> {
   await using query = new TraceQuery(database.url)
   const traces = await waitFor(() => allStored(query, emitted), {
     what: 'everything is stored',
-    timeoutMs: 20_000,
   })
   const events = traces.reduce((sum, trace) => sum + trace.stepCount + 2, 0)
   const failed = traces.filter((trace) => trace.status === 'failed').length
@@ -138,7 +135,7 @@ async function demonstrate(): Promise<void> {
       const found = (await query.findTraces({ status: 'timeout' })).traces
       return found.length === KILLED ? found : undefined
     },
-    { what: 'the silent runs are found', timeoutMs: 40_000, intervalMs: 200 },
+    { what: 'the silent runs are found', intervalMs: 200 },
   )
   say(
     `  found ${((performance.now() - waitedMs) / 1_000).toFixed(0)} s later, by their silence (after ${SILENCE_S} s here, 60 s usually)`,

@@ -30,7 +30,6 @@ try {
   })
   await waitFor(() => worker?.stdout().includes('worker reads') || stopped.signal.aborted, {
     what: 'the worker is up',
-    timeoutMs: 30_000,
   })
   const health = /"health":"([^"]+)"/.exec(worker.stdout())?.[1]
   if (!stopped.signal.aborted) {
