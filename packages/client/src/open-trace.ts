@@ -6,6 +6,7 @@ import {
   encodeAndCopy,
   encodeObject,
   type FinalStatus,
+  JsonBytes,
   type JsonObject,
   METADATA_MAX_LENGTH,
   type Redactor,
@@ -15,11 +16,13 @@ import {
   type StepTuple,
   type TraceContextData,
   type TraceEnd,
-  traceIdStart,
+  tellsStart,
+  writeAndCopy,
 } from '@stepwell/protocol'
 import type { DropReason } from './counters.ts'
+import { beginningText, endingText } from './encode-delta.ts'
 import { metadataText } from './encode-metadata.ts'
-import { nameText, roundMs, stepText } from './encode-step.ts'
+import { closeStep, nameText, roundMs, stepText, writeStep, writeToAttributes } from './encode-step.ts'
 import { GatheredSteps, type Stretch } from './gathered-steps.ts'
 import { type OpenStep, OpenSteps, type RecordedStep, type StepEnd } from './open-steps.ts'
 import { type RecentBudget, RecentSteps } from './recent-steps.ts'
@@ -29,6 +32,8 @@ const TRACE_OVERHEAD = 1_024
 export const TEXT_OVERHEAD = 32
 /** What `stepwell.truncated` takes. */
 const MARK_LENGTH = 64
+/** Of attributes that say nothing: `{}`. */
+const EMPTY_LENGTH = 2
 
 /** When a trace ended and how long it took, in milliseconds; undefined: now; null: unknown. */
 export interface EndTimes {
@@ -71,10 +76,13 @@ export class OpenTrace {
   readonly skill: string
   readonly executionId: string | undefined
   readonly parent: TraceContextData | undefined
+  /** Milliseconds after its start at which it counts as timed out. */
+  readonly limitMs: number | undefined
   readonly isOwner: boolean
   readonly open = new OpenSteps()
-  /** Of one whose steps can be asked for. */
-  readonly recent: RecentSteps | undefined
+  /** Of one whose steps can be asked for, and that has some. */
+  recent: RecentSteps | undefined
+  readonly #recentBudget: RecentBudget | undefined
   /** Steps that this producer started and completed in it. */
   counts = { started: 0, completed: 0 }
   end: TraceEnd | undefined
@@ -88,7 +96,8 @@ export class OpenTrace {
   events = 0
   /** UTF-16 units that wait to be taken, overhead included. */
   bytes = 0
-  readonly #completed = new GatheredSteps()
+  /** Where completed steps are written, and wait. */
+  readonly completed = new GatheredSteps(this)
   #metadataText: string
   #metadataRevision = 0
   #metadataWaits = false
@@ -98,7 +107,6 @@ export class OpenTrace {
   #deferred: [step: RecordedStep, end: StepEnd][] | undefined
   #head = ''
   readonly #redactor: Redactor | undefined
-  readonly #limitMs: number | undefined
   readonly #startPerfMs: number | undefined
   readonly #idPrefix: string
   readonly #nextStepNumber: (() => number) | undefined
@@ -111,12 +119,12 @@ export class OpenTrace {
     this.executionId = beginning.executionId
     this.parent = beginning.parent
     this.isOwner = beginning.idPrefix === ''
-    this.#limitMs = beginning.limitMs
+    this.limitMs = beginning.limitMs
     this.#startPerfMs = beginning.startPerfMs
     this.#idPrefix = beginning.idPrefix
     this.#nextStepNumber = beginning.nextStepNumber
     this.#redactor = beginning.redactor
-    this.recent = beginning.recentBudget && new RecentSteps(beginning.recentBudget)
+    this.#recentBudget = beginning.recentBudget
     this.#metadataText = metadataText(beginning)
     if (this.#metadataText !== '{}') {
       this.#metadataRevision = 1
@@ -139,7 +147,11 @@ export class OpenTrace {
     this.bytes = TRACE_OVERHEAD
     const deferred = this.#deferred ?? []
     this.#deferred = undefined
-    for (const [step, end] of deferred) this.addText(this.completedText(step, end))
+    for (const [step, end] of deferred) {
+      const out = this.completed.begin()
+      this.writeStep(out, step, end, undefined)
+      this.keepStep(out)
+    }
   }
 
   /** It turned out to be the same trace as `other`: what is expected of their producer is told of both together. */
@@ -150,7 +162,7 @@ export class OpenTrace {
   }
 
   #setHead(): void {
-    const at = traceIdStart(this.traceId) === undefined ? `,"at":${this.startedAtMs}` : ''
+    const at = tellsStart(this.traceId) ? '' : `,"at":${this.startedAtMs}`
     this.#head = `{"t":"${this.traceId}"${at}${this.isOwner ? `,"k":${nameText(this.skill)}` : ''}`
   }
 
@@ -217,18 +229,46 @@ export class OpenTrace {
     return boundText(redactMessage(message, this.#redactor), ERROR_MAX_LENGTH)
   }
 
-  /** A completed step as it travels. Its offset counts from the trace's start as it is known now. */
-  completedText(step: RecordedStep, { durationMs, status, errorMessage }: StepEnd): string {
+  /**
+   * Writes a completed step as it travels, with attributes as they are `given` now, else with its own. Its offset counts from the trace's
+   * start as it is known now. Gives a copy of those given.
+   */
+  writeStep(out: JsonBytes, step: RecordedStep, end: StepEnd, given: unknown): JsonObject | undefined {
+    const { durationMs, status, errorMessage } = end
     const statusIndex = status === 'success' ? 0 : STEP_STATUSES.indexOf(status)
-    return stepText(step, this.#offset(step.startedAtMs), durationMs, statusIndex, errorMessage)
+    const startMs = this.#offset(step.startedAtMs)
+    if (given === undefined) {
+      writeStep(out, step, startMs, durationMs, statusIndex, errorMessage, step.attributes)
+      return undefined
+    }
+    const { length, units } = out
+    writeToAttributes(out, step, startMs, durationMs, statusIndex, errorMessage)
+    const before = out.units
+    const copy = writeAndCopy(out, given, Math.max(64, this.#attributesLeft), this.#redactor)
+    const written = out.units - before
+    this.#attributesLeft -= written
+    if (written > EMPTY_LENGTH) {
+      closeStep(out)
+      return copy
+    }
+    out.cutBack(length, units)
+    writeStep(out, step, startMs, durationMs, statusIndex, errorMessage, undefined)
+    return undefined
   }
 
-  /** Adds a completed step's text to what waits. */
-  addText(text: string): void {
-    this.#completed.add(text)
-    this.bytes += text.length + TEXT_OVERHEAD
+  /** Adds a completed step that was written to what waits. */
+  keepStep(out: JsonBytes): void {
+    this.bytes += this.completed.lengthOf(out) + TEXT_OVERHEAD
+    this.completed.keep(out)
     // Of a trace that has ended nobody else calls for it.
-    if (this.#completed.isLong || this.end !== undefined) this.gather()
+    if (this.completed.isLong || this.end !== undefined) this.gather()
+  }
+
+  /** The text of a completed step, as it is known now. */
+  textOf(step: RecordedStep, end: StepEnd): string {
+    const out = new JsonBytes()
+    this.writeStep(out, step, end, undefined)
+    return out.text()
   }
 
   /** The same for a step of a trace that is not resolved yet: its text, of about that length, is made when it is. */
@@ -240,13 +280,14 @@ export class OpenTrace {
 
   /** Makes what waits as small in memory as is counted: for when it may wait for long, or nothing more is to come. */
   gather(): void {
-    const stretch = this.#completed.gather()
-    if (stretch !== undefined) this.remember(stretch)
+    this.completed.gather()
   }
 
   /** Completed steps can be asked for, while the trace is open. */
   remember(stretch: Stretch): void {
-    if (this.end === undefined) this.recent?.add(stretch)
+    if (this.end !== undefined || this.#recentBudget === undefined) return
+    this.recent ??= new RecentSteps(this.#recentBudget)
+    this.recent.add(stretch)
   }
 
   /** The latest of its completed steps, oldest first. */
@@ -292,7 +333,7 @@ export class OpenTrace {
     let text = this.#head
     let events = 0
     if (this.isOwner && !this.isBegun) {
-      text += this.#beginning()
+      text += beginningText(this)
       this.isBegun = true
       events += 1
     }
@@ -305,7 +346,7 @@ export class OpenTrace {
     if (steps !== '') text += `,"s":[${steps}]`
     text += `,"n":[${this.counts.started},${this.counts.completed}]`
     if (this.end !== undefined && !rest) {
-      text += this.#ending(this.end)
+      text += endingText(this.end, this.startedAtMs)
       if (!this.#isEndTaken) events += 1
       this.#isEndTaken = true
     }
@@ -319,7 +360,7 @@ export class OpenTrace {
 
   #takeSteps(maxBytes: number): { steps: string; taken: number; rest: boolean } {
     this.gather()
-    const completed = this.#completed.take(maxBytes)
+    const completed = this.completed.take(maxBytes)
     const { texts, steps: taken } = completed
     let { length: size, rest } = completed
     if (!rest) {
@@ -336,27 +377,11 @@ export class OpenTrace {
   }
 
   #offset(startedAtMs: number | null): number | null {
-    return startedAtMs === null ? null : roundMs(startedAtMs - this.startedAtMs)
+    return startedAtMs === null ? null : startedAtMs - this.startedAtMs
   }
 
   #openText(step: OpenStep): string {
     return stepText(step, this.#offset(step.startedAtMs), null, 0, undefined)
-  }
-
-  #beginning(): string {
-    let text = ',"b":1'
-    if (this.executionId !== undefined) text += `,"x":${JSON.stringify(this.executionId)}`
-    if (this.#limitMs !== undefined) text += `,"l":${this.#limitMs}`
-    if (this.parent !== undefined) {
-      text += `,"u":${JSON.stringify([this.parent.traceId, this.parent.stepId ?? null, this.parent.rootTraceId ?? this.parent.traceId])}`
-    }
-    return text
-  }
-
-  #ending(end: TraceEnd): string {
-    const offset = end.completedAtMs === null ? null : end.completedAtMs - this.startedAtMs
-    const error = end.errorMessage === null ? '' : `,${JSON.stringify(end.errorMessage)}`
-    return `,"e":["${end.status.charAt(0)}",${offset},${end.durationMs}${error}]`
   }
 
   /** All that is still known of it, with these steps, as one delta: for whoever stores it by another way. */
@@ -364,7 +389,7 @@ export class OpenTrace {
     const n: Expected = [this.counts.started, this.counts.completed]
     const tuples = [...recent]
     for (const step of this.open) tuples.push(JSON.parse(this.#openText(step)) as StepTuple)
-    const beginning = this.isOwner ? this.#beginning() : ''
+    const beginning = this.isOwner ? beginningText(this) : ''
     const metadata =
       this.#metadataRevision === 0 ? '' : `,"m":${this.#metadataText},"r":${this.#metadataRevision}`
     return { ...JSON.parse(`${this.#head}${beginning}${metadata},"n":${JSON.stringify(n)}}`), s: tuples }

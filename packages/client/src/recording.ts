@@ -8,7 +8,7 @@ import {
   type TraceEnd,
 } from '@stepwell/protocol'
 import type { Counters, DropReason } from './counters.ts'
-import { flat, roundMs } from './encode-step.ts'
+import { roundMs } from './encode-step.ts'
 import { checkStatus, durationOf, messageOf, nameOf, stepIdOf, timeOf } from './given-values.ts'
 import type { OpenStep, RecordedStep, StepEnd } from './open-steps.ts'
 import { type EndTimes, type OpenTrace, TEXT_OVERHEAD } from './open-trace.ts'
@@ -164,35 +164,71 @@ export class Recording {
     const duration = durationOf(durationMs) ?? 0
     const given = options ?? NO_OPTIONS
     trace.counts.started += 1
-    const id = trace.newStepId()
-    const encoded = given.attributes === undefined ? undefined : trace.encodeAndCopy(given.attributes)
-    const step = {
-      id,
+    const step: RecordedStep = {
+      id: trace.newStepId(),
       name: nameOf(name),
       startedAtMs: given.startedAt === null ? null : (timeOf(given.startedAt) ?? trace.nowMs() - duration),
       parentId: stepIdOf(given.parentId) ?? parentId,
-      attributes: encoded?.text,
+      attributes: undefined,
     }
     const end = endOf(trace, duration, status, errorMessage)
-    this.#complete(trace, step, end)
-    return stepOf(step, end, encoded?.copy)
+    return stepOf(step, end, this.#complete(trace, step, end, given.attributes))
   }
 
-  #complete(trace: OpenTrace, step: RecordedStep, end: StepEnd): void {
-    this.#counters.emitted += 1
-    trace.counts.completed += 1
-    const text = trace.completedText(step, end)
-    const dropReason = this.#dropReasonOf(trace)
-    if (dropReason === undefined && this.#sender.hasRoom(text.length + TEXT_OVERHEAD, 'step')) {
+  /** With attributes as they are `given` now, else with those of the step. Gives a copy of those given. */
+  #complete(trace: OpenTrace, step: RecordedStep, end: StepEnd, given?: unknown): JsonObject | undefined {
+    if (!trace.isResolved) return this.#completeUnresolved(trace, step, end, given)
+    const out = trace.completed.begin()
+    let copy: JsonObject | undefined
+    try {
+      copy = trace.writeStep(out, step, end, given)
+    } catch (error) {
+      // There is no room on the stack: that is the host's to hear of.
+      trace.completed.undo(out)
+      throw error
+    }
+    if (this.#takes(trace, trace.completed.lengthOf(out))) {
       const before = trace.bytes
-      if (trace.isResolved) trace.addText(text)
-      else trace.deferStep(step, end, text.length)
+      trace.keepStep(out)
       trace.events += 1
       this.#sender.noteNews(trace, trace.bytes - before)
-      return
+    } else {
+      // It is over, whether or not there is room for it.
+      trace.remember({ text: trace.completed.textOf(out), steps: 1 })
+      trace.completed.undo(out)
+      this.#lost(trace)
     }
-    // It is over, whether or not there is room for it.
-    trace.remember({ text: flat(text), steps: 1 })
+    return copy
+  }
+
+  /** The same while it is not known which trace it is: it is written when that is known, but its attributes are encoded now. */
+  #completeUnresolved(
+    trace: OpenTrace,
+    recorded: RecordedStep,
+    end: StepEnd,
+    given: unknown,
+  ): JsonObject | undefined {
+    const encoded = given === undefined ? undefined : trace.encodeAndCopy(given)
+    const step = encoded === undefined ? recorded : { ...recorded, attributes: encoded.text }
+    const { length } = trace.textOf(step, end)
+    if (this.#takes(trace, length)) {
+      trace.deferStep(step, end, length)
+      trace.events += 1
+      this.#sender.noteNews(trace, length + TEXT_OVERHEAD)
+    } else this.#lost(trace)
+    return encoded?.copy
+  }
+
+  /** Counts a completed step of this length. Whether it goes on: nobody gave its trace up, and there is room. */
+  #takes(trace: OpenTrace, length: number): boolean {
+    this.#counters.emitted += 1
+    trace.counts.completed += 1
+    return this.#dropReasonOf(trace) === undefined && this.#sender.hasRoom(length + TEXT_OVERHEAD, 'step')
+  }
+
+  /** Counts it as dropped. */
+  #lost(trace: OpenTrace): void {
+    const dropReason = this.#dropReasonOf(trace)
     if (dropReason === undefined) this.#sender.drop(this.#sender.fullReason, 1)
     else this.#sender.dropRest(dropReason)
   }
@@ -298,6 +334,13 @@ function stepOf(
   { durationMs, status, errorMessage }: StepEnd,
   attributes: JsonObject | undefined,
 ): Step {
+  // What nearly all are, in one piece: what is added to an object later lies apart from it.
+  if (startedAtMs !== null && errorMessage === undefined && parentId === undefined) {
+    const timestamp = new Date(startedAtMs)
+    return attributes === undefined
+      ? { id, name, durationMs, status, timestamp }
+      : { id, name, durationMs, status, timestamp, attributes }
+  }
   const step: Step = { id, name, durationMs, status }
   if (startedAtMs !== null) step.timestamp = new Date(startedAtMs)
   if (errorMessage !== undefined) step.errorMessage = errorMessage

@@ -1,36 +1,62 @@
+import { JsonBytes } from './json-bytes.ts'
 import type { Redactor } from './redact.ts'
 
-/** A key as it is written, first in its object or after others, and whether what stands under it goes whole. */
+/** A key as it is written, and whether what stands under it goes whole. */
 interface KnownKey {
-  first: string
-  next: string
+  key: string
+  /** In quotes, with a colon behind it; as bytes where it is ASCII. */
+  text: string
+  bytes: Uint8Array | undefined
   isSecret: boolean
-  /** The very short text that was last under it, if no redactor took anything out of it, and how it is written. */
+  /** The very short text that was last under it, if no redactor took anything out of it. */
   last: string | undefined
-  lastText: string | undefined
+}
+
+/** What is known of the keys that one redactor was asked for. Programs use few keys and use them often. */
+interface KnownKeys {
+  byKey: Map<string, KnownKey>
+  /** Those of the latest object, at their places: mostly the next one has the same. */
+  latest: (KnownKey | undefined)[]
 }
 
 const KEYS_MAX = 1_000
+const LATEST_MAX = 64
 /** A shorter text never holds the long one that it was cut from (V8's `SlicedString::kMinLength`). */
 const OWN_LENGTH = 13
 const KEY_MAX_LENGTH = 256
+const NULL = Buffer.from('null')
+const TRUE = Buffer.from('true')
+const FALSE = Buffer.from('false')
+const COMMA = 44
+const OPEN = 123
+const CLOSE = 125
+const QUOTE = 34
 const withoutRedactor = {}
-/** By redactor, then by key. Programs use few keys and use them often. */
-const keysOf = new WeakMap<object, Map<string, KnownKey>>()
+const keysOf = new WeakMap<object, KnownKeys>()
+const hasOwn = Object.prototype.hasOwnProperty
 
 /** Undefined of a key that needs cleaning. */
-function learnKey(
-  key: string,
-  known: Map<string, KnownKey>,
-  redactor: Redactor | undefined,
-): KnownKey | undefined {
+function learnKey(key: string, known: KnownKeys, redactor: Redactor | undefined): KnownKey | undefined {
+  const before = known.byKey.get(key)
+  if (before !== undefined) return before
   if (!isClean(key) || (redactor !== undefined && redactor.text(key) !== key)) return undefined
-  const first = `{${JSON.stringify(key)}:`
   const isSecret = redactor?.isSecretKey(key) ?? false
-  const learned = { first, next: `,${first.slice(1)}`, isSecret, last: undefined, lastText: undefined }
-  if (known.size >= KEYS_MAX) known.clear()
-  if (key.length <= KEY_MAX_LENGTH) known.set(key, learned)
+  const text = `${JSON.stringify(key)}:`
+  const encoded = Buffer.from(text)
+  const bytes = encoded.length === text.length ? encoded : undefined
+  const learned = { key, text, bytes, isSecret, last: undefined }
+  if (known.byKey.size >= KEYS_MAX) known.byKey.clear()
+  if (key.length <= KEY_MAX_LENGTH) known.byKey.set(key, learned)
   return learned
+}
+
+function knownKeys(redactor: object): KnownKeys {
+  let known = keysOf.get(redactor)
+  if (known === undefined) {
+    known = { byKey: new Map(), latest: [] }
+    keysOf.set(redactor, known)
+  }
+  return known
 }
 
 const isClean = (text: string): boolean => text.isWellFormed() && !text.includes('\0')
@@ -42,60 +68,95 @@ export interface FlatObject {
   isVerbatim: boolean
 }
 
-/**
- * What `encodeObject` makes of a plain object whose values are texts, finite numbers, booleans and null, in a tenth of the time:
- * what programs pass as attributes, step for step. Undefined where the value is anything else, is too long, or must be cleaned.
- */
+/** The same as a text of its own. */
 export function flatObject(
   value: unknown,
   maxLength: number,
   redactor: Redactor | undefined,
   redacted: string,
 ): FlatObject | undefined {
+  const out = new JsonBytes()
+  const isVerbatim = writeFlatObject(out, value, maxLength, redactor, redacted)
+  return isVerbatim === undefined ? undefined : { text: out.text(), isVerbatim }
+}
+
+/**
+ * Writes what `encodeObject` makes of a plain object whose values are texts, finite numbers, booleans and null, in a tenth of the time:
+ * what programs pass as attributes, step for step. Gives whether a shallow copy of the object is what was written: nothing was left
+ * out or taken out. Undefined, and nothing written, where the value is anything else, is too long, or must be cleaned. Getters and
+ * redactors may run meanwhile: nobody else may write to `out`.
+ */
+export function writeFlatObject(
+  out: JsonBytes,
+  value: unknown,
+  maxLength: number,
+  redactor: Redactor | undefined,
+  redacted: string,
+): boolean | undefined {
+  const { length, units } = out
   try {
-    if (typeof value !== 'object' || value === null || !isPlain(value)) return undefined
-    const keys = Object.keys(value)
-    if (keys.length > maxLength) return undefined
-    let known = keysOf.get(redactor ?? withoutRedactor)
-    if (known === undefined) {
-      known = new Map()
-      keysOf.set(redactor ?? withoutRedactor, known)
-    }
-    const isConstant = redactor?.isConstant ?? true
-    let text = ''
-    let isVerbatim = true
-    for (const key of keys) {
-      const item = (value as Record<string, unknown>)[key]
-      if (item === undefined) {
-        isVerbatim = false
-        continue
-      }
-      const name = known.get(key) ?? learnKey(key, known, redactor)
-      if (name === undefined) return undefined
-      // A program says many things again and again (a model, a status). Without a second look a step with four attributes takes a tenth less.
-      let itemText = item === name.last ? name.lastText : undefined
-      if (itemText === undefined) {
-        const kept = name.isSecret
-          ? redacted
-          : typeof item === 'string' && redactor !== undefined && item.length <= maxLength
-            ? redactor.text(item, key)
-            : item
-        if (kept !== item || Object.is(item, -0)) isVerbatim = false
-        itemText = flatText(kept, maxLength)
-        if (itemText === undefined) return undefined
-        if (typeof item === 'string' && kept === item && isConstant && item.length < OWN_LENGTH) {
-          name.last = item
-          name.lastText = itemText
-        }
-      }
-      text = text === '' ? name.first + itemText : text + name.next + itemText
-      if (text.length >= maxLength) return undefined
-    }
-    return { text: text === '' ? '{}' : `${text}}`, isVerbatim }
+    const isVerbatim =
+      typeof value === 'object' && value !== null && isPlain(value)
+        ? writeMembers(out, value as Record<string, unknown>, maxLength, redactor, redacted)
+        : undefined
+    if (isVerbatim !== undefined) return isVerbatim
   } catch {
     // A getter that throws, or what only looks like an object.
-    return undefined
   }
+  out.cutBack(length, units)
+  return undefined
+}
+
+function writeMembers(
+  out: JsonBytes,
+  value: Record<string, unknown>,
+  maxLength: number,
+  redactor: Redactor | undefined,
+  redacted: string,
+): boolean | undefined {
+  const known = knownKeys(redactor ?? withoutRedactor)
+  const { latest } = known
+  const isConstant = redactor?.isConstant ?? true
+  const begin = out.length
+  const beginUnits = out.units
+  let isVerbatim = true
+  let members = 0
+  // The engine keeps the names of this loop with the form of the object: a list of keys takes memory and twice the time.
+  for (const key in value) {
+    if (!hasOwn.call(value, key)) continue
+    const item = value[key]
+    const at = members++
+    if (at >= maxLength) return undefined
+    if (item === undefined) {
+      isVerbatim = false
+      continue
+    }
+    let name = latest[at]
+    if (name?.key !== key) {
+      name = learnKey(key, known, redactor)
+      if (name === undefined) return undefined
+      if (at < LATEST_MAX) latest[at] = name
+    }
+    out.byte(out.length === begin ? OPEN : COMMA)
+    if (name.bytes === undefined) out.json(name.text)
+    else out.ascii(name.bytes)
+    // A program says many things again and again (a model, a status). Without a second look a step with four attributes takes a tenth less.
+    if (item !== name.last) {
+      const kept = name.isSecret
+        ? redacted
+        : typeof item === 'string' && redactor !== undefined && item.length <= maxLength
+          ? redactor.text(item, key)
+          : item
+      if (kept !== item || Object.is(item, -0)) isVerbatim = false
+      if (!writeItem(out, kept, maxLength)) return undefined
+      if (typeof item === 'string' && kept === item && isConstant && item.length < OWN_LENGTH)
+        name.last = item
+    } else if (!writeItem(out, item, maxLength)) return undefined
+    if (out.units - beginUnits >= maxLength) return undefined
+  }
+  if (out.length === begin) out.byte(OPEN)
+  out.byte(CLOSE)
+  return isVerbatim
 }
 
 function isPlain(value: object): boolean {
@@ -103,16 +164,22 @@ function isPlain(value: object): boolean {
   return (prototype === Object.prototype || prototype === null) && !('toJSON' in value)
 }
 
-function flatText(item: unknown, maxLength: number): string | undefined {
+/** False for what is neither a text, a number, a boolean nor null, is too long, or must be cleaned. */
+function writeItem(out: JsonBytes, item: unknown, maxLength: number): boolean {
   switch (typeof item) {
     case 'string':
-      return item.length <= maxLength ? quoted(item) : undefined
+      return out.shortText(item) || (item.length <= maxLength && writeText(out, item))
     case 'number':
-      return Number.isFinite(item) ? `${item}` : undefined
+      if (!Number.isFinite(item)) return false
+      out.number(item)
+      return true
     case 'boolean':
-      return item ? 'true' : 'false'
+      out.ascii(item ? TRUE : FALSE)
+      return true
     default:
-      return item === null ? 'null' : undefined
+      if (item !== null) return false
+      out.ascii(NULL)
+      return true
   }
 }
 
@@ -134,8 +201,15 @@ function hasEscapes(text: string): boolean {
   return !text.isWellFormed()
 }
 
-/** A text as JSON, as JSON.stringify gives it; undefined of one that must be cleaned. */
-function quoted(text: string): string | undefined {
-  if (!hasEscapes(text)) return `"${text}"`
-  return isClean(text) ? JSON.stringify(text) : undefined
+/** A text as JSON.stringify gives it; false, and nothing written, of one that must be cleaned. */
+function writeText(out: JsonBytes, text: string): boolean {
+  if (hasEscapes(text)) {
+    if (!isClean(text)) return false
+    out.json(JSON.stringify(text))
+    return true
+  }
+  out.byte(QUOTE)
+  out.json(text)
+  out.byte(QUOTE)
+  return true
 }

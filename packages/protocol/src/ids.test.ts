@@ -10,6 +10,7 @@ import {
   parseTraceId,
   producerOfStep,
   STEP_ID_TEXT,
+  tellsStart,
   traceIdStart,
 } from './ids.ts'
 
@@ -63,6 +64,19 @@ test('ids of other versions, and times before 2000, tell no start', () => {
   expect(traceIdStart('919108f7-52d1-4320-9bac-f847db4148a8')).toBeUndefined()
   expect(traceIdStart(newTraceId(EARLIEST_START_MS))).toBe(EARLIEST_START_MS)
   expect(traceIdStart(newTraceId(EARLIEST_START_MS - 1))).toBeUndefined()
+})
+
+test('whether a trace id tells its start is known without finding out which', () => {
+  const ms = fc.oneof(
+    fc.constantFrom(0, EARLIEST_START_MS - 1, EARLIEST_START_MS, EARLIEST_START_MS + 1, LATEST_MS),
+    fc.integer({ min: 0, max: 2 * EARLIEST_START_MS }),
+  )
+  const id = fc.oneof(ms.map(newTraceId), fc.uuid())
+  fc.assert(
+    fc.property(id, (one) => {
+      expect(tellsStart(one)).toBe(traceIdStart(one) !== undefined)
+    }),
+  )
 })
 
 test('a trace id is any UUID, in lower case', () => {

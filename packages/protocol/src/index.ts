@@ -43,8 +43,10 @@ export {
   producerOfStep,
   repeatableTraceId,
   STEP_ID_TEXT,
+  tellsStart,
   traceIdStart,
 } from './ids.ts'
+export { JsonBytes } from './json-bytes.ts'
 export {
   CORRELATION_TTL_S,
   correlationKey,
@@ -86,6 +88,7 @@ export {
   REDACTED,
   TRUNCATED_KEY,
   textOf,
+  writeAndCopy,
 } from './plain-json.ts'
 export {
   encodeTold,

@@ -1,4 +1,5 @@
-import { flatObject } from './flat-object.ts'
+import { writeFlatObject } from './flat-object.ts'
+import { JsonBytes } from './json-bytes.ts'
 import type { Redactor } from './redact.ts'
 import type { Json, JsonObject } from './trace.ts'
 
@@ -68,23 +69,61 @@ export function cleanJson<T extends Json>(value: T): T {
  * With a redactor secrets are taken out, before anything is cut.
  */
 export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH, redactor?: Redactor): string {
-  return flatObject(value, maxLength, redactor, REDACTED)?.text ?? encodeDeep(value, maxLength, redactor)
+  const out = borrowBytes()
+  const text =
+    writeFlatObject(out, value, maxLength, redactor, REDACTED) === undefined
+      ? encodeDeep(value, maxLength, redactor)
+      : out.text()
+  spare = out
+  return text
 }
 
-/** The same, and what the text says as an object of its own: of a flat one in a tenth of the time that parsing it takes. */
+/**
+ * Writes the same to `out`, and gives what it says as an object of its own: of a flat one in a tenth of the time that parsing it takes.
+ * Getters, `toJSON` and redactors may run meanwhile: nobody else may write to `out`.
+ */
+export function writeAndCopy(
+  out: JsonBytes,
+  value: unknown,
+  maxLength: number,
+  redactor: Redactor | undefined,
+): JsonObject {
+  const begin = out.length
+  const isVerbatim = writeFlatObject(out, value, maxLength, redactor, REDACTED)
+  if (isVerbatim === undefined) {
+    const text = encodeDeep(value, maxLength, redactor)
+    out.json(text)
+    return JSON.parse(text)
+  }
+  try {
+    if (isVerbatim) return { ...(value as JsonObject) }
+  } catch {
+    // A getter that throws at the second time.
+  }
+  return JSON.parse(out.text(begin))
+}
+
+/** Both as values: the text, and what it says. */
 export function encodeAndCopy(
   value: unknown,
   maxLength: number,
   redactor: Redactor | undefined,
 ): { text: string; copy: JsonObject } {
-  const flat = flatObject(value, maxLength, redactor, REDACTED)
-  const text = flat?.text ?? encodeDeep(value, maxLength, redactor)
-  try {
-    if (flat?.isVerbatim) return { text, copy: { ...(value as JsonObject) } }
-  } catch {
-    // A getter that throws at the second time.
-  }
-  return { text, copy: JSON.parse(text) }
+  const out = borrowBytes()
+  const copy = writeAndCopy(out, value, maxLength, redactor)
+  const text = out.text()
+  spare = out
+  return { text, copy }
+}
+
+/** To write to and to give back by leaving it here: what is asked for meanwhile, by a getter of what is encoded, gets another. */
+let spare: JsonBytes | undefined
+
+function borrowBytes(): JsonBytes {
+  const out = spare ?? new JsonBytes()
+  spare = undefined
+  out.clear()
+  return out
 }
 
 function encodeDeep(value: unknown, maxLength: number, redactor: Redactor | undefined): string {
