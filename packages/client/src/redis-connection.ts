@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { InvalidInputError, parseRedisUrl, type RedisPlace } from '@stepwell/protocol'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { Xadd } from './xadd.ts'
 
 /** A connection to Redis that the client may use: its own, or one that the host lends. */
 export interface RedisConnection {
@@ -11,6 +12,8 @@ export interface RedisConnection {
   lastError(): Error | undefined
   /** What is asked of Redis goes through here: a connection that does not answer is given up. */
   answered<T>(reply: Promise<T>): Promise<T>
+  /** Adds an entry to a stream; the last value may be long. Like what is asked through `answered`. */
+  add(stream: string, fields: readonly string[]): Promise<void>
   hold(): void
   release(): void
   close(): Promise<void>
@@ -51,6 +54,9 @@ function lentConnection(redis: Redis | Cluster): RedisConnection {
       redis.status === 'ready' ? undefined : new Error(`the lent connection is in state '${redis.status}'`),
     // Its owner decides how long to wait.
     answered: (reply) => reply,
+    async add(stream, fields) {
+      await redis.xadd(stream, '*', ...fields)
+    },
     hold() {},
     release() {},
     async close() {
@@ -151,22 +157,28 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
     node.on('connecting', applyHoldSoon)
     node.on('connect', applyHold)
   })
+  const answered = async <T>(reply: Promise<T>): Promise<T> => {
+    const asked = { atMs: performance.now() }
+    askedAtMs.add(asked)
+    try {
+      return await reply
+    } catch (error) {
+      throw isRedirection(error) ? new Error(CLUSTER_ADVICE) : error
+    } finally {
+      askedAtMs.delete(asked)
+    }
+  }
   connect()
   return {
     redis,
     isReady: () => redis.status === 'ready',
     onReady: (ready) => redis.on('ready', ready),
     lastError: () => lastError,
-    async answered(reply) {
-      const asked = { atMs: performance.now() }
-      askedAtMs.add(asked)
-      try {
-        return await reply
-      } catch (error) {
-        throw isRedirection(error) ? new Error(CLUSTER_ADVICE) : error
-      } finally {
-        askedAtMs.delete(asked)
-      }
+    answered,
+    async add(stream, fields) {
+      const command = new Xadd(stream, fields, redis.options.keyPrefix)
+      await answered(redis.sendCommand(command) as Promise<unknown>)
+      command.free()
     },
     hold() {
       holds += 1

@@ -10,8 +10,6 @@ import { type Cut, FRAME_MAX_EVENTS, Waiting } from './waiting.ts'
 const WINDOW = 16
 /** Steps may fill this share of the buffer; the rest is for starts and ends, so that a run survives without its steps. */
 const STEP_SHARE = 3 / 4
-/** Up to this share what waits may take some times the memory that is counted; beyond it may wait for long. */
-const LOOSE_SHARE = 1 / 8
 
 const SIGN_OF_LIFE = { deltas: [], events: 0, recordedPerfMs: Number.POSITIVE_INFINITY }
 
@@ -94,7 +92,6 @@ export class Sender {
   /** The trace has news: `bytes` more of them, counted in `trace.bytes` already. */
   noteNews(trace: OpenTrace, bytes: number): void {
     this.#bytes += bytes
-    if (this.#bytes > this.#settings.bufferMaxBytes * LOOSE_SHARE) trace.gather()
     if (
       this.onPressure !== undefined &&
       this.#bytes > this.#settings.bufferMaxBytes / 2 &&
@@ -318,7 +315,7 @@ export class Sender {
       shard,
       deltaCount: deltas.length,
       counters: { emitted, acked: sent, dropped: dropped as Record<string, number> },
-      deltas: `[${deltas.join(',')}]`,
+      deltas: listText(deltas),
       events,
     }
     this.#recordedPerfMs.set(frame, recordedPerfMs)
@@ -364,4 +361,13 @@ export class Sender {
     const ceilingMs = Math.min(5_000, 50 * 2 ** Math.min(this.#failures++, 10))
     this.#backoff = setTimeout(() => this.#retryNow(), ceilingMs * (0.5 + Math.random() / 2)).unref()
   }
+}
+
+/** A list of them as JSON text: in one piece, which brackets put around it afterwards would not leave it. */
+function listText(texts: readonly string[]): string {
+  if (texts.length === 0) return '[]'
+  const parts = [...texts]
+  parts[0] = `[${parts[0]}`
+  parts.push(`${parts.pop()}]`)
+  return parts.join(',')
 }
