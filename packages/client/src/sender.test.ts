@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ExecutionTracer, step, TraceRecorder } from './index.ts'
 import { type MemorySink, memorySink } from './testing.ts'
+import { FRAME_MAX_EVENTS } from './waiting.ts'
 
 let sink: MemorySink
 let tracer: ExecutionTracer
@@ -84,7 +85,7 @@ describe('sending', () => {
       await calm.flush()
     }
     sink.clear()
-    for (let i = 0; i < 150; i++) calm.trace('full', () => {})
+    for (let i = 0; i < FRAME_MAX_EVENTS / 2; i++) calm.trace('full', () => {})
     await expect.poll(() => sink.frames.length).toBeGreaterThan(0)
     await calm.close()
   })

@@ -2,7 +2,7 @@ import { FRAME_MAX_BYTES } from '@stepwell/protocol'
 import type { OpenTrace } from './open-trace.ts'
 
 /** Events that make a frame worth sending. */
-export const FRAME_MAX_EVENTS = 256
+export const FRAME_MAX_EVENTS = 512
 /** Where so many places of the list are empty it is worth a copy. */
 const GONE_MAX = 4_096
 
