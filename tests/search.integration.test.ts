@@ -63,6 +63,7 @@ function matches(trace: MadeTrace, f: Filters): boolean {
     (f.errorText === undefined ||
       (trace.status === 'failed' &&
         f.errorText.split(' ').every((word) => trace.error_message?.split(' ').includes(word)))) &&
+    (f.executionId === undefined || trace.execution_id === f.executionId) &&
     (f.parentTraceId === undefined || trace.parent_trace_id === f.parentTraceId) &&
     (f.rootTraceId === undefined || trace.root_trace_id === f.rootTraceId)
   )
@@ -100,6 +101,7 @@ const anyFilters = (): fc.Arbitrary<Filters> =>
       stepName: fc.constantFrom('load', 'step-3', 'rare-step', 'none'),
       failedStep: fc.constantFrom('step-3', 'rare-step', 'load'),
       errorText: fc.constantFrom('refused', 'host refused', '17', 'refused 3', 'nothing'),
+      executionId: fc.constantFrom('exec-7', 'none'),
       parentTraceId: fc.constant(child().parent_trace_id as string),
       rootTraceId: fc.constant(child().root_trace_id as string),
     },
@@ -191,6 +193,13 @@ test.each<[name: string, filters: Filters]>([
   ['words that few messages have', { errorText: 'host 17' }],
   ['words that no message has', { errorText: 'refused nothing' }],
   ['words and a skill', { errorText: 'refused 17', skill: 'skill-7' }],
+  ['an execution', { executionId: 'exec-300' }],
+  ['a status of an execution', { executionId: 'exec-300', status: 'success' }],
+  [
+    'a step and metadata of an execution',
+    { executionId: 'exec-300', stepName: 'none', metadata: { env: 'dev' } },
+  ],
+  ['a step of an execution', { executionId: 'exec-300', stepName: 'load' }],
   ['a parent', { parentTraceId: '0' }],
   ['a root', { rootTraceId: '0' }],
   [
@@ -275,8 +284,8 @@ test.each<[name: string, filters: Filters]>([
 )
 
 test.each<[name: string, filters: Filters]>([
-  ['of a skill', { skill: 'skill-7', metadata: { env: 'dev' } }],
-  ['of failures', { status: 'failed', metadata: { env: 'dev' } }],
+  ['of a skill', { skill: 'skill-7', minDurationMs: 5 }],
+  ['of several statuses', { status: ['failed', 'timeout'], metadata: { env: 'dev' } }],
 ])(
   'where a few hundred traces are not enough it goes on in the order of time, %s: no month is fetched and sorted',
   async (_, filters) => {
@@ -284,6 +293,30 @@ test.each<[name: string, filters: Filters]>([
     // At the first ones, which are numbered, and then at more.
     expect(plans.filter((node) => node['Node Type'] === 'WindowAgg')).toHaveLength(1)
     expect(sent.some(({ text }) => /with ties/.test(text))).toBe(true)
+    const others = plans.filter((node) => /^(Sort|Seq Scan|Bitmap)/.test(node['Node Type']))
+    expect(others.map((node) => `${node['Node Type']} ${node['Relation Name'] ?? ''}`)).toEqual([])
+  },
+)
+
+test.each<[name: string, filters: Filters]>([
+  ['of a common skill', { skill: 'common', metadata: { git: { branch: 'b-2' } } }],
+  ['of a skill', { skill: 'skill-7', metadata: { git: { branch: 'b-37' } } }],
+  ['of failures', { status: 'failed', metadata: { n: 1, git: { branch: 'b-1' } } }],
+  ['of failures of a skill', { status: 'failed', skill: 'skill-7', metadata: { git: { branch: 'b-27' } } }],
+])(
+  'metadata that few have, %s: the index that gives the order tells which, and hardly any others are looked at',
+  async (_, filters) => {
+    const expected = byHand(filters).slice(0, 20)
+    let found: unknown
+    const plans = await plansOf(async () => {
+      found = (await query.findTraces({ ...filters, limit: 20 })).traces.map(({ traceId }) => traceId)
+    })
+    expect(found).toEqual(expected)
+    expect(expected.length).toBeGreaterThan(10)
+    const passed = plans.filter((node) => node['Node Type'] === 'Index Only Scan')
+    expect(lookedAt(passed)).toBeGreaterThan(3 * expected.length)
+    // Of one in fifty it is not known (many-traces.ts).
+    expect(lookedAt(plans) - lookedAt(passed)).toBeLessThan(expected.length + lookedAt(passed) / 25 + 5)
     const others = plans.filter((node) => /^(Sort|Seq Scan|Bitmap)/.test(node['Node Type']))
     expect(others.map((node) => `${node['Node Type']} ${node['Relation Name'] ?? ''}`)).toEqual([])
   },

@@ -63,8 +63,8 @@ test('through a transaction pooler everything works, and its connections are lef
   expect((await filled.pool.query(`select 1 from ${SCHEMA}.${partitionName(old)}`)).rowCount).toBe(10)
 
   // Indexes that months lack: each is made once.
-  await filled.pool.query(`drop index ${SCHEMA}.execution_traces_failures;
-    create index execution_traces_failures on only ${SCHEMA}.execution_traces (started_at desc, trace_id desc) where status = 'failed'`)
+  await filled.pool.query(`drop index ${SCHEMA}.execution_traces_failures_newest;
+    create index execution_traces_failures_newest on only ${SCHEMA}.execution_traces (started_at desc, trace_id desc) where status = 'failed'`)
   const reports = await Promise.all([migrateToLatest(place), migrateToLatest(place)])
   expect(reports.flatMap(({ indexes }) => indexes)).toHaveLength((await listPartitions(filled)).length)
   await filled.close()

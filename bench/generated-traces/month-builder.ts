@@ -1,6 +1,13 @@
 // Builds one month of traces: rows by COPY into a table without indexes, which are made when it is attached. `month-builder.ts <url>`.
 import { once } from 'node:events'
-import { type Month, monthBounds, partitionName, rowOfState, type TraceRow } from '@stepwell/protocol'
+import {
+  type Month,
+  metadataBits,
+  monthBounds,
+  partitionName,
+  rowOfState,
+  type TraceRow,
+} from '@stepwell/protocol'
 import { failedStep } from '@stepwell/protocol/failures'
 import {
   FailureCatalogue,
@@ -95,7 +102,8 @@ async function copyRows(
   const rowAt = (i: number) => {
     const startedAtMs = Math.floor(fromMs + ((toMs - fromMs) * i) / traces)
     const row = rowOfState(make(startedAtMs))
-    return { ...row, ...failures.columnsOf(row), ingested_at: new Date(startedAtMs) }
+    const metadata_bits = metadataBits(JSON.stringify(row.metadata), 1)
+    return { ...row, ...failures.columnsOf(row), metadata_bits, ingested_at: new Date(startedAtMs) }
   }
   // Frozen, as rows are that nobody has changed for long.
   const stream = client.query(

@@ -63,6 +63,7 @@ export {
   shardKeys,
   shardOf,
 } from './keys.ts'
+export { metadataBits, metadataMask } from './metadata-bits.ts'
 export {
   addMonths,
   isoTime,

@@ -1,4 +1,4 @@
-import { type RawBuilder, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { monthSlices } from './month-slices.ts'
 import { beginOf, lengthOf, spanOf, without } from './rare-traces.ts'
 import { readExtent } from './read-rollups.ts'
@@ -26,7 +26,7 @@ const SETTINGS = {
  */
 export async function findByStep(
   stepName: string,
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   conditions: TraceConditions,
   search: Search,
   widthMs: number,
@@ -51,7 +51,7 @@ export async function findByStep(
 
 /** The first of the traces at these places that match. */
 async function tracesAt(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   conditions: TraceConditions,
   search: Search,
   places: readonly Place[],

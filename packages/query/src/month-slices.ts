@@ -1,5 +1,5 @@
 import { monthBounds, monthOfPartition } from '@stepwell/protocol'
-import { sql, type Transaction } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { type Settings, settingsIn } from './planner-settings.ts'
 import type { Tables } from './tables.ts'
 
@@ -13,11 +13,7 @@ export interface Slice {
  * The months that have a partition, oldest first. `table` with its schema. `settings` hold from then on, to the end of the transaction:
  * here, so that they take no time of their own.
  */
-export async function monthSlices(
-  trx: Transaction<Tables>,
-  table: string,
-  settings: Settings,
-): Promise<Slice[]> {
+export async function monthSlices(trx: Kysely<Tables>, table: string, settings: Settings): Promise<Slice[]> {
   const { rows } = await sql<{ name: string }>`
     with set as materialized (select ${settingsIn(settings)})
     select relname as name from set, pg_inherits join pg_class on oid = inhrelid

@@ -1,5 +1,5 @@
 import { monthBounds, monthOf } from '@stepwell/protocol'
-import { type RawBuilder, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { monthSlices, type Slice } from './month-slices.ts'
 import type { Tables } from './tables.ts'
 import type { TraceConditions } from './trace-conditions.ts'
@@ -38,23 +38,25 @@ const SETTINGS = {
 
 /**
  * The first traces that match, where few do: all of one slice of time after the other, as indexes find them, until there are enough.
- * By what the one before held, about twice as many match in a slice as are wanted; what may be had at once is. In `widthMs` are about enough.
+ * By what the one before held, about twice as many match in a slice as are wanted; what may be had at once is. In `widthMs` are about enough. `foundPerMs`: that which the rare
+ * condition alone finds, where it is known.
  * What is rare is found by itself, and the other conditions are looked at then: of a common skill, to find all traces takes longer than
  * anything else. Only where these are not that many more, `inOrderPerMs`, the indexes of both find a slice; and where what is rare turns out not to be rare,
  * what is left of a month is found by all indexes together.
  */
 export async function pickOut(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   conditions: TraceConditions,
   search: Search,
   widthMs: number,
   inOrderPerMs: number,
+  foundPerMs?: number | undefined,
 ): Promise<FoundRow[]> {
   const isOfAll = conditions.inOrder.length === 0 && conditions.statuses === undefined
   const found: FoundRow[] = []
   let left = spanOf(await monthSlices(trx, search.table, SETTINGS), search)
-  let width = Math.min(widthMs, WIDTH_FIRST_MAX_MS)
-  let fetchedPerMs: number | undefined
+  let width = foundPerMs === undefined ? Math.min(widthMs, WIDTH_FIRST_MAX_MS) : 2 * widthMs
+  let fetchedPerMs = foundPerMs
   let crowds = 0
   let fetchedInAll = 0
   while (left !== undefined && found.length < search.count) {
@@ -141,8 +143,8 @@ const wholeMonths = ({ fromMs, toMs }: Slice): Slice => ({
  * `inWholeMonths`: without a look at times, where few have it: to tell the pages of three weeks of two million traces takes as long as to read 3,000 traces.
  */
 async function fetchSlice(
-  trx: Transaction<Tables>,
-  { inOrder, statuses, rest, withDuration }: TraceConditions,
+  trx: Kysely<Tables>,
+  { inOrder, statuses, rest, withRest }: TraceConditions,
   search: Search,
   slice: Slice,
   inWholeMonths: boolean,
@@ -151,7 +153,7 @@ async function fetchSlice(
   const bounds = [...boundsOf(search), within(slice)]
   const others = [...inOrder, ...statusIn(statuses)]
   const find = [
-    ...withDuration,
+    ...withRest,
     ...(isTogether ? others : []),
     ...findable(rest),
     ...(inWholeMonths ? [within(wholeMonths(slice))] : bounds),
@@ -168,7 +170,7 @@ async function fetchSlice(
 
 /** The first rows of what is left of a month that match, found by all indexes but that of times: it tells pages, and makes what the others find less exact. */
 async function fetchTogether(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   { inOrder, statuses, rest }: TraceConditions,
   search: Search,
   left: Slice,

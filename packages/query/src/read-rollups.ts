@@ -99,7 +99,7 @@ export function inSnapshot<T>(
 }
 
 /** Of what there are rollups, as this snapshot has it. */
-export async function readExtent(trx: Transaction<Tables>): Promise<RollupExtent> {
+export async function readExtent(trx: Kysely<Tables>): Promise<RollupExtent> {
   const minute = (column: string): RawBuilder<number> =>
     sql<number>`floor(extract(epoch from ${sql.ref(column)}) / 60)::integer`
   const row = await trx

@@ -5,7 +5,7 @@ import {
   stepRanges,
   unionOf,
 } from '@stepwell/protocol/statistics'
-import { type RawBuilder, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Direction } from './cursor.ts'
 import { partOf, partsTable } from './read-rollups.ts'
 import { type Cover, coverOf, type RollupExtent, type Span } from './rollup-cover.ts'
@@ -39,7 +39,7 @@ export interface StepRequest {
  * It MUST be asked in the snapshot that `extent` is of.
  */
 export async function stepPlaces(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   extent: RollupExtent,
   request: StepRequest,
   window: Span,
@@ -88,7 +88,7 @@ const clipped = (places: readonly Place[], window: Span): Place[] =>
     .filter(({ fromMs, toMs }) => fromMs < toMs)
 
 /** The hours and days of which nobody has noted what steps there are. Where nothing ran there is nothing to note. */
-async function silentOf(trx: Transaction<Tables>, parts: Cover['rollups']): Promise<MinuteRange[]> {
+async function silentOf(trx: Kysely<Tables>, parts: Cover['rollups']): Promise<MinuteRange[]> {
   if (parts.length === 0) return []
   const overviews = trx.selectFrom('execution_rollup_overviews as r').selectAll().where(partOf('r'))
   const { rows } = await sql<{ minute: number; width_s: number }>`
@@ -101,7 +101,7 @@ async function silentOf(trx: Transaction<Tables>, parts: Cover['rollups']): Prom
 
 /** The hours and days of skills with runs that have a step of this name. */
 async function bucketsWith(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   parts: Cover['rollups'],
   { stepName, skill }: StepRequest,
 ): Promise<NotedBucket[]> {
@@ -143,7 +143,7 @@ function placesIn(buckets: readonly NotedBucket[], stepName: string): Place[] {
 
 /** In place of hours of days the minutes in them, as far as they were noted. */
 async function toTheMinute(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   places: readonly Place[],
   stepName: string,
 ): Promise<Place[]> {

@@ -1,4 +1,4 @@
-import type { TraceStatus } from '@stepwell/protocol'
+import { metadataMask, type TraceStatus } from '@stepwell/protocol'
 import { wordHashes, wordsOf } from '@stepwell/protocol/failures'
 import { type RawBuilder, sql } from 'kysely'
 import type * as z from 'zod'
@@ -23,8 +23,15 @@ export interface TraceConditions {
   /** One of these, each with such an index; undefined: whatever the status. */
   statuses: readonly TraceStatus[] | undefined
   rest: RestCondition[]
+  /**
+   * What has all of the rest has this too, and the index that gives the order tells it: what has it not need not be looked at. Undefined where no such index is, or there is
+   * nothing to tell.
+   */
+  told: RawBuilder<boolean> | undefined
   /** Of these and of `inOrder` those that an index of the rest has too, which finds them together. */
-  withDuration: RawBuilder<boolean>[]
+  withRest: RawBuilder<boolean>[]
+  /** What indexes find of the rest, alone, matches: there is nothing else to ask. */
+  findsOrder: boolean
 }
 
 /**
@@ -60,16 +67,30 @@ export function conditionsOf(
   // Runs that went well are the many: they are in no index by status.
   const isMany = status?.includes('success') ?? false
   if (isMany) rest.push({ check: sql`status = any(${status})` })
+  const statuses = isMany ? undefined : status
+  const isOfFailures = errorText !== undefined || (statuses?.length === 1 && statuses[0] === 'failed')
+  const withRest: RawBuilder<boolean>[] = []
   // Those that the index of duration classes has too.
-  const withDuration =
-    minDurationMs === undefined && maxDurationMs === undefined
-      ? []
-      : [
-          ...(skill === undefined ? [] : [sql<boolean>`skill_name = ${skill}`]),
-          ...(status === undefined ? [] : [sql<boolean>`status = any(${status})`]),
-          ...(errorText === undefined ? [] : [sql<boolean>`status = 'failed'`]),
-        ]
-  return { inOrder, statuses: isMany ? undefined : status, rest, withDuration }
+  if (minDurationMs !== undefined || maxDurationMs !== undefined) {
+    if (skill !== undefined) withRest.push(sql`skill_name = ${skill}`)
+    if (status !== undefined) withRest.push(sql`status = any(${status})`)
+  }
+  // Of the metadata of failures there is an index by itself.
+  if (isOfFailures && metadata !== undefined) withRest.push(sql`status = 'failed'`)
+  const isOther = [executionId, parentTraceId, rootTraceId, failedStep].some((value) => value !== undefined)
+  const isTold = !isOther && (isOfFailures || (skill !== undefined && statuses === undefined))
+  const told = isTold && metadata !== undefined ? hasBits(metadata) : undefined
+  const isFound = rest.every(({ find }) => find !== undefined)
+  const findsOrder = isFound && skill === undefined && !isOther && (statuses === undefined || isOfFailures)
+  return { inOrder, statuses, rest, told, withRest, findsOrder }
+}
+
+/** That the bits of the metadata tell nothing against these; undefined where they never do. */
+function hasBits(metadata: string): RawBuilder<boolean> | undefined {
+  const mask = metadataMask(metadata)
+  if (mask === undefined) return undefined
+  // Bits of another version than the row's are those of metadata that are there no more.
+  return sql`(metadata_bits is null or metadata_bits >> 56 <> version or metadata_bits & ${mask}::bigint = ${mask}::bigint)`
 }
 
 /**

@@ -19,7 +19,9 @@ export interface Search {
   count: number
 }
 
-const STARTED_US = sql<string>`(extract(epoch from started_at) * 1000000)::bigint::text`.as('started_us')
+const microsecondsOf = (time: RawBuilder<unknown>): RawBuilder<string> =>
+  sql<string>`(extract(epoch from ${time}) * 1000000)::bigint::text`
+const STARTED_US = microsecondsOf(sql.ref('started_at')).as('started_us')
 
 /** What a row of a list is made of. */
 export const FOUND_COLUMNS = [
@@ -95,6 +97,45 @@ export async function lookOn(
   return { rows, first: undefined, last: startedUs === undefined ? undefined : { startedUs, traceId } }
 }
 
+/**
+ * The same where the index that gives the order tells which may fulfil the conditions: only those are looked at. It is read by itself, at 0.15 µs a trace where one that lies
+ * by itself takes 3 to 10. What it has not is the id: traces are found by their time again, all that started then at once.
+ */
+export async function lookAtTold(
+  db: Kysely<Tables>,
+  conditions: TraceConditions,
+  told: RawBuilder<boolean>,
+  search: Search,
+  look: number,
+): Promise<Look> {
+  const order = search.direction === 'older' ? sql`desc` : sql``
+  const list = sql`order by started_at ${order} fetch first ${look} rows with ties`
+  const traces = eachInTime(conditions, search, list, {
+    columns: sql`started_at, metadata_bits, version`,
+    from: beyondInTime(search),
+  })
+  const status = conditions.statuses?.map((status) => sql<boolean>`status = ${status}`) ?? []
+  const checks = conditions.rest.map(({ check }) => check)
+  const all = allOf([...conditions.inOrder, ...status, ...windowOf(search), ...beyond(search), ...checks])
+  // Not sorted: as soon as there are enough, it is over.
+  const { rows } = await sql<FoundRow>`
+    select ${sql.join(FOUND_COLUMNS)}
+      from (select distinct started_at as at from (${traces}) as t where ${told} order by started_at ${order}) as told
+     cross join lateral (select * from ${sql.table(search.table)} where started_at = told.at and ${all} offset 0) as t
+     order by at ${order}, trace_id ${order} limit ${search.count}`.execute(db)
+  if (rows.length >= search.count) return { rows, first: undefined, last: undefined }
+  const places = await sql<{ first: string | null; last: string | null; looked: string }>`
+    select ${microsecondsOf(sql`min(started_at)`)} as first, ${microsecondsOf(sql`max(started_at)`)} as last, count(*) as looked
+      from (${traces}) as t`.execute(db)
+  const { first, last, looked } = places.rows[0] as (typeof places.rows)[number]
+  const [nearest, farthest] = search.direction === 'older' ? [last, first] : [first, last]
+  const placeOf = (us: string | null, isEnd: boolean): Position | undefined =>
+    us === null || !isEnd
+      ? undefined
+      : { startedUs: us, traceId: search.direction === 'older' ? LEAST_ID : GREATEST_ID }
+  return { rows, first: placeOf(nearest, true), last: placeOf(farthest, Number(looked) >= look) }
+}
+
 const LEAST_ID = '00000000-0000-0000-0000-000000000000'
 const GREATEST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 
@@ -109,12 +150,13 @@ function eachInTime(
   { inOrder, statuses }: TraceConditions,
   search: Search,
   list: RawBuilder<unknown>,
+  { columns, from } = { columns: sql`*`, from: beyond(search) },
 ): RawBuilder<unknown> {
   // One by one each status has an index in the order of time; several at once would have to be sorted, all of them.
   const each = (statuses ?? [undefined]).map((status) => {
-    const conditions = [...inOrder, ...windowOf(search), ...beyond(search)]
+    const conditions = [...inOrder, ...windowOf(search), ...from]
     if (status !== undefined) conditions.push(sql`status = ${status}`)
-    return sql`(select * from ${sql.table(search.table)} where ${allOf(conditions)} ${list})`
+    return sql`(select ${columns} from ${sql.table(search.table)} where ${allOf(conditions)} ${list})`
   })
   return sql`select * from (${sql.join(each, sql` union all `)}) as found ${list}`
 }
@@ -137,6 +179,14 @@ export function beyond({ from, direction }: Search): RawBuilder<boolean>[] {
     // Says nothing new, but only by a single column partitions are left out.
     sql`started_at ${upTo} ${startedAt}`,
   ]
+}
+
+/** The same by time alone; of those that started at that very time all, unless it is known that none is left. */
+function beyondInTime({ from, direction }: Search): RawBuilder<boolean>[] {
+  if (from === undefined) return []
+  const [before, upTo] = direction === 'older' ? [sql`<`, sql`<=`] : [sql`>`, sql`>=`]
+  const isOver = from.traceId === (direction === 'older' ? LEAST_ID : GREATEST_ID)
+  return [sql`started_at ${isOver ? before : upTo} ${timeOf(from.startedUs)}`]
 }
 
 /** A time of so many microseconds since 1970, 15 or 16 digits, as a constant: by a time that is yet to be worked out no month is left out of the plan. */

@@ -3,6 +3,12 @@ import { type Kysely, sql } from 'kysely'
 import { type Database, qualified } from './database.ts'
 import { withSettings } from './session.ts'
 import type { Tables } from './tables.ts'
+import { isConflict } from './transient-error.ts'
+
+/** Indexes of older versions: others have taken their place. */
+const REPLACED = ['started', 'skill', 'failures', 'skill_failures'].map((name) => `execution_traces_${name}`)
+/** So long writers wait, at most, for those who read with an index that is to be dropped. */
+const DROP_TIMEOUT = '2s'
 
 interface MissingIndex {
   /** The index of the whole table, with its schema. */
@@ -18,10 +24,19 @@ interface MissingIndex {
 /**
  * Makes the indexes of `execution_traces` that a migration has only declared (`create index … on only`), month by month, while others read and write:
  * an ordinary one would keep all writers waiting for as long as it takes to read everything. Idempotent: what an earlier call began is ended or
- * begun anew. Where another process does it just now, nothing is done. Gives the names of those made. Throws what `pg` throws, and
+ * begun anew. Then those that they replace are dropped; where somebody reads all the time, by a later call. Where another process does it just now, nothing is done. Gives the names of those made. Throws what `pg` throws, and
  * InvalidInputError where the pool has but one connection.
  */
-export function completeIndexes(database: Database): Promise<string[]> {
+export async function completeIndexes(database: Database): Promise<string[]> {
+  const made = await makeMissing(database)
+  // Another process makes them: it drops too.
+  if (made === undefined) return []
+  await dropReplaced(database)
+  return made
+}
+
+/** Undefined where another process does it. */
+function makeMissing(database: Database): Promise<string[] | undefined> {
   const table = qualified(database.schema, 'execution_traces')
   // It holds the lock, which would stay behind in a pooler, were it the session's.
   const holder = database.db.transaction().setIsolationLevel('read committed')
@@ -29,7 +44,7 @@ export function completeIndexes(database: Database): Promise<string[]> {
     // Who waited for the lock would be waited for by the one who makes an index.
     const { rows } = await sql<{ free: boolean }>`
       select pg_try_advisory_xact_lock(hashtext('stepwell.indexes')) as free`.execute(trx)
-    if (!rows[0]?.free) return []
+    if (!rows[0]?.free) return undefined
     const missing = await missingIndexes(trx, table)
     if (missing.length === 0) return []
     if (database.pool.options.max < 2)
@@ -60,6 +75,23 @@ async function missingIndexes(db: Kysely<Tables>, table: string): Promise<Missin
       left join pg_index made on made.indexrelid = to_regclass(format('%I.%I', nspname, name))
      order by month, name`.execute(db)
   return rows
+}
+
+async function dropReplaced({ db, schema }: Database): Promise<void> {
+  for (const name of REPLACED.map((name) => qualified(schema, name))) {
+    const { rows } = await sql<{
+      is_there: boolean
+    }>`select to_regclass(${name}) is not null as is_there`.execute(db)
+    if (!rows[0]?.is_there) continue
+    try {
+      await db.transaction().execute(async (trx) => {
+        await sql`set local lock_timeout = ${sql.lit(DROP_TIMEOUT)}`.execute(trx)
+        await sql`drop index if exists ${sql.table(name)}`.execute(trx)
+      })
+    } catch (error) {
+      if (!isConflict(error)) throw error
+    }
+  }
 }
 
 async function makeIndex(

@@ -29,6 +29,12 @@ const DETACH_TIMEOUT_MS = 30_000
 /** Much longer than a detach may take: statistics of the month are not rolled up from what is just going. */
 const WHILE_GOING_MS = 3_600_000
 
+/**
+ * How often autovacuum looks at a month that is written to: every so many new rows (migration 0012 has the same), not after a fifth of the month. An index tells what rows are like
+ * only on pages that are known to be seen by all (docs/adr/0009-search.md), and it is the newest that is asked for. Each page is gone over once, in any case.
+ */
+const OFTEN_VACUUMED = sql`autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000`
+
 /** The month of a time and the next three. */
 export function monthsAround(nowMs: number): Month[] {
   const current = monthOf(nowMs)
@@ -72,7 +78,9 @@ async function makePartition(database: Database, month: Month): Promise<boolean>
     await sql`select pg_advisory_xact_lock(hashtext('stepwell.partition'))`.execute(trx)
     if (await isAttached({ ...database, db: trx as never }, name)) return false
     // A table of that name that is not attached was left by a retention that stopped half-way: attach it again.
-    await sql`create table if not exists ${partition} (like ${parent} including all)`.execute(trx)
+    await sql`create table if not exists ${partition} (like ${parent} including all) with (${OFTEN_VACUUMED})`.execute(
+      trx,
+    )
     await sql`alter table ${parent} attach partition ${partition} for values from (${from}) to (${to})`.execute(
       trx,
     )

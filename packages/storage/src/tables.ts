@@ -22,6 +22,8 @@ export interface ExecutionTracesTable {
   steps: unknown
   metadata: unknown
   merge_state: unknown
+  /** Derived, see `metadataBits`; null where nobody has written them. 64 bits, as text. */
+  metadata_bits: string | null
   /** Derived, see `failureMarks`; null unless it failed. 64 bits, as text. */
   error_signature: string | null
   failure_pattern: string | null

@@ -1,4 +1,4 @@
-import type { PlainRun, TraceRow, TraceStatus } from '@stepwell/protocol'
+import { metadataBits, type PlainRun, type TraceRow, type TraceStatus } from '@stepwell/protocol'
 import { CompiledQuery } from 'kysely'
 import { type ColumnType, columnArray } from './column-array.ts'
 import type { FailureMarks } from './failure-marks.ts'
@@ -40,6 +40,7 @@ const COLUMNS: readonly Column[] = [
   { name: 'execution_id', type: 'text', of: ({ run }) => run.executionId },
   { name: 'steps', type: 'json', of: ({ run }) => run.steps },
   { name: 'metadata', type: 'jsonb', of: ({ run }) => run.metadata },
+  { name: 'metadata_bits', type: 'int8', of: ({ run, rest }) => metadataBits(run.metadata, rest.version) },
 ]
 
 /**

@@ -1,4 +1,12 @@
-import { assemble, type Delta, newTraceId, rowOfState, type Said, type StepTuple } from '@stepwell/protocol'
+import {
+  assemble,
+  type Delta,
+  metadataBits,
+  newTraceId,
+  rowOfState,
+  type Said,
+  type StepTuple,
+} from '@stepwell/protocol'
 import { failureMarks, openDatabase, TraceWriter } from '@stepwell/storage'
 import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
@@ -99,6 +107,7 @@ test('storing in any number of rounds from concurrent writers equals assembling 
           error_signature: marks?.message ? String(marks.message.signature) : null,
           failure_pattern: marks?.message ? String(marks.message.patternId) : null,
           failed_step: marks?.step ?? null,
+          metadata_bits: String(metadataBits(JSON.stringify(row.metadata), version)),
         })
         expect(version).toBeLessThanOrEqual(rounds.length)
         expect(ingested_at).toBeInstanceOf(Date)

@@ -23,6 +23,12 @@ test('migrations started by four at once run once; a second time there is nothin
   expect(reports.flatMap((report) => report.applied)).toEqual(files.map((file) => file.slice(0, -3)).sort())
   expect((await migrateToLatest({ connectionString: database.url })).applied).toEqual([])
   const opened = openDatabase(database.url)
+  const { rows } = await opened.pool.query(
+    `select distinct reloptions from pg_class where relname ~ '^execution_traces_[0-9]+_[0-9]+$'`,
+  )
+  expect(rows).toEqual([
+    { reloptions: ['autovacuum_vacuum_insert_scale_factor=0', 'autovacuum_vacuum_insert_threshold=50000'] },
+  ])
   expect((await listPartitions(opened)).map(partitionName)).toEqual(
     Array.from({ length: MONTHS_AHEAD + 1 }, (_, i) => partitionName(addMonths(monthOf(Date.now()), i))),
   )
@@ -163,6 +169,27 @@ test('a month whose readers do not end is given up for now, other months are mad
   await database.drop()
 })
 
+test('an index that another has replaced is dropped when that is there, and later where somebody reads meanwhile', async () => {
+  const database = await createDatabase()
+  const opened = openDatabase(database.url)
+  const replaced = async (): Promise<string | null> =>
+    (await opened.pool.query(`select to_regclass('execution_traces_started')::text as name`)).rows[0].name
+  expect(await replaced()).toBeNull()
+  await opened.pool.query(
+    'create index execution_traces_started on execution_traces (started_at desc, trace_id desc)',
+  )
+  const reader = await opened.pool.connect()
+  await reader.query('begin; select count(*) from execution_traces')
+  await migrateToLatest({ connectionString: database.url })
+  expect(await replaced()).toBe('execution_traces_started')
+  await reader.query('commit')
+  reader.release()
+  await migrateToLatest({ connectionString: { connectionString: database.url, max: 1 } })
+  expect(await replaced()).toBeNull()
+  await opened.close()
+  await database.drop()
+})
+
 test('indexes that are only declared are made for months with traces in them, by one of several, after a stop too, while others write', async () => {
   const database = await createDatabase()
   const opened = openDatabase(database.url)
@@ -185,14 +212,17 @@ test('indexes that are only declared are made for months with traces in them, by
       )
     ).rows[0]
   const whole = await valid()
-  await declare('execution_traces_failures', `(started_at desc, trace_id desc) where status = 'failed'`)
+  await declare(
+    'execution_traces_failures_newest',
+    `(started_at desc, trace_id desc) where status = 'failed'`,
+  )
   await declare(
     'execution_traces_failed_step',
     '(failed_step, started_at desc) where failed_step is not null',
   )
   // As one leaves it that was stopped.
-  await pool.query(`create index ${month}_failures on ${month} (started_at desc, trace_id desc) where status = 'failed';
-    update pg_index set indisvalid = false where indexrelid = '${month}_failures'::regclass`)
+  await pool.query(`create index ${month}_failures_newest on ${month} (started_at desc, trace_id desc) where status = 'failed';
+    update pg_index set indisvalid = false where indexrelid = '${month}_failures_newest'::regclass`)
   await expect(
     migrateToLatest({ connectionString: { connectionString: database.url, max: 1 } }),
   ).rejects.toThrow('at least two connections')
