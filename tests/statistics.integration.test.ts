@@ -146,6 +146,9 @@ async function expectTruth(
       ]),
     ),
   )
+  const [first] = told.groups
+  if (first !== undefined)
+    expect((await query.getFailureGroup(first.groupId, window))?.share).toBe(first.count / failures.length)
 
   // Steps are searched where rollups know that there are such: for so many that to look at the newest is not enough.
   for (const stepName of STEPS.slice(-3))

@@ -1,7 +1,16 @@
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, sql, type Transaction } from 'kysely'
 import type * as z from 'zod'
-import { type FailureExample, type FailureGroupSummary, groupIdText, notesOf } from './failure-groups.ts'
+import { countedIn, failureCounts } from './failure-counts.ts'
+import {
+  type FailureExample,
+  type FailureGroupSummary,
+  groupIdText,
+  notesOf,
+  totalOf,
+} from './failure-groups.ts'
 import type { failureGroupSchema } from './input.ts'
+import { inSnapshot } from './read-rollups.ts'
+import type { RollupExtent } from './rollup-cover.ts'
 import { millisecondsOf, type Tables } from './tables.ts'
 import { cutWindow } from './time-buckets.ts'
 
@@ -41,9 +50,22 @@ interface CountRow {
   last_ms: string
 }
 
-/** The group that has this pattern; undefined where there is none. Passes the failures of the group in the window, in an index. */
-export async function readGroup(
+/**
+ * The group that has this pattern; undefined where there is none. Passes the failures of the group in the window, in an index; all others are counted
+ * in rollups where there are, those of a skill in an index. All in one snapshot.
+ */
+export function readGroup(
   db: Kysely<Tables>,
+  named: (table: string) => string,
+  id: bigint,
+  asked: FailureGroupRequest,
+): Promise<FailureGroup | undefined> {
+  return inSnapshot(db, (trx, extent) => readIn(trx, extent, named, id, asked))
+}
+
+async function readIn(
+  db: Transaction<Tables>,
+  extent: RollupExtent,
   named: (table: string) => string,
   id: bigint,
   { skill, since, until, limit }: FailureGroupRequest,
@@ -78,10 +100,11 @@ export async function readGroup(
       from (select skill_name, failed_step, started_at, floor(extract(epoch from started_at) * 1000 / ${lengthMs}::bigint)::bigint as piece
               from ${traces} where ${within}) failures
      group by grouping sets ((skill_name), (failed_step), (piece), ())`.execute(db)
-  const { rows: total } = await sql<{ count: string }>`
-    select count(*) as count from ${traces}
-     where status = 'failed' and failure_pattern is not null and started_at >= ${since} and started_at <= ${until}
-           ${skill === undefined ? sql`` : sql`and skill_name = ${skill}`}`.execute(db)
+  const failures =
+    skill === undefined
+      ? await failureCounts(db, extent, traces, { since, until })
+      : countedIn(traces, sql`started_at >= ${since} and started_at <= ${until} and skill_name = ${skill}`)
+  const total = await totalOf(db, failures)
   const { rows: newest } = await sql<ExampleRow>`
     select n.trace_id, ${millisecondsOf(sql.ref('n.started_at'))} as started_ms, skill_name, error_message, failed_step
       from (select keys.* from unnest(${ids}::bigint[]) as member (pattern)
@@ -116,7 +139,7 @@ export async function readGroup(
     since,
     until,
     count,
-    share: count === 0 ? 0 : count / Number(total[0]?.count),
+    share: count === 0 ? 0 : count / Number(total),
     patternCount: members.length,
     firstSeen: new Date(Math.min(...members.map((member) => Number(member.first_ms)))),
     ...(count === 0 ? {} : { lastSeen: new Date(Number(all?.last_ms)) }),

@@ -150,8 +150,8 @@ async function listIn(
   }
 }
 
-/** How many failures there are where no group is shown, for none is new. */
-async function totalOf(trx: Transaction<Tables>, counts: RawBuilder<unknown>): Promise<string> {
+/** How many failures that is, of a table of how often each pattern failed. */
+export async function totalOf(trx: Transaction<Tables>, counts: RawBuilder<unknown>): Promise<string> {
   const { rows } = await sql<{ total: string }>`
     select coalesce(sum(count), 0)::bigint as total from (${counts}) as counted`.execute(trx)
   return rows[0]?.total ?? '0'
