@@ -69,6 +69,24 @@ export function newestWithout(
   return fetchRows(trx, table, newestFirst(table, others, window, limit), sql`0::float8`)
 }
 
+/**
+ * The signatures of all failures of the window, as Postgres writes an array of them; undefined where there are more failures than that. Passes them in
+ * an index: 0.3 µs each.
+ */
+export async function signaturesIn(
+  trx: Transaction<Tables>,
+  table: RawBuilder<unknown>,
+  window: FailureWindow,
+  most: number,
+): Promise<string | undefined> {
+  const { rows } = await sql<{ count: string | null; signatures: string | null }>`
+    select sum(count) as count, array_agg(error_signature)::text as signatures
+      from (select error_signature, count(*) as count
+              from (select error_signature from ${table} where status = 'failed' ${within(window)} limit ${most + 1}) as passed
+             group by error_signature) as own`.execute(trx)
+  return Number(rows[0]?.count) > most ? undefined : (rows[0]?.signatures ?? '{}')
+}
+
 function passBack(
   trx: Transaction<Tables>,
   table: RawBuilder<unknown>,

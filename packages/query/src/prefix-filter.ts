@@ -30,7 +30,7 @@ const ABOVE_ALL = 2
  * Two words of ours that have one hash are two words to the bounds and one to look for.
  *
  * `count` is the number of words; of none nothing is looked for. `threshold` is inclusive, `below`, where they begin, is not; `shareOf` tells which share of signatures
- * has a key, where known.
+ * has a key, where known. `firstShare`: that the first round may look at.
  */
 export function* roundsFor(
   count: number,
@@ -38,6 +38,7 @@ export function* roundsFor(
   threshold: number,
   shareOf: ReadonlyMap<number, number>,
   below = ABOVE_ALL,
+  firstShare = FIRST_SHARE,
 ): Generator<Round> {
   const share = (key: number): number => shareOf.get(key) ?? RARE_SHARE
   const lengths = new Map<number, { key: number; share: number }[]>()
@@ -66,7 +67,7 @@ export function* roundsFor(
     }
     return round
   }
-  let budget = FIRST_SHARE
+  let budget = firstShare
   let next: Round | undefined
   for (let step = 1; count > 0 && below > threshold; step++) {
     const least = Math.max(threshold, Math.round(100 - 100 * step * STEP) / 100)

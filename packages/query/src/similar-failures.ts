@@ -2,7 +2,7 @@ import { wordHashes, wordsOf } from '@stepwell/protocol/failures'
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { type FailureNote, groupIdText, notesOf } from './failure-groups.ts'
 import { lookBack } from './look-back.ts'
-import { type FailureRow, newestIn, newestWithout } from './newest-failures.ts'
+import { type FailureRow, newestIn, newestWithout, signaturesIn } from './newest-failures.ts'
 import { roundsFor } from './prefix-filter.ts'
 import { findSignatures, type Likeness, type WordStatistics } from './similar-signatures.ts'
 import { jaccard } from './similarity.ts'
@@ -48,6 +48,8 @@ const LOOK_BACK = 500
 const LOOK_BACK_EACH = 15
 /** How many times as many the next time. */
 const BACK_GROWTH = 16
+/** Where the newest did not suffice, and the window has no more failures than that, only what these say is looked for. */
+const FEW = 20_000
 /** Similarities are fractions of two numbers up to 16,384: two that differ differ by more. */
 const NO_DIFFERENCE = 1e-9
 
@@ -99,6 +101,9 @@ async function rank(
   const { signatures, shares, hasIntarray } = await tables.words.read(trx)
   const known = { wordCount: words.size, hashes, hasIntarray }
   const search = { ...known, since: window.since, without: [...corrected.keys()] }
+  /** What the failures of the window say: undefined as long as it is not known, or if they are many. */
+  let among: string | undefined
+  let isAsked = false
   const newestOf = newestIn(trx, table, window)
   const found: FailureRow[] = []
   const passed: Likeness[] = []
@@ -112,13 +117,27 @@ async function rank(
       const of = { ...known, corrected, threshold, limit }
       const { rows, areAll } = await lookBack(trx, table, sql.table(tables.words.table), of, window, most)
       if (areAll) return rows
-      if (rows.length === limit) newest = rows
       most *= BACK_GROWTH
+      if (rows.length === limit) newest = rows
+      else if (window.skill !== undefined && !isAsked) {
+        // A skill that never failed like this, while others did, would have all messages of the template compared, and all its failures passed.
+        isAsked = true
+        among = await signaturesIn(trx, table, window, FEW)
+        if (among !== undefined) most = Number.POSITIVE_INFINITY
+      }
       const least = Math.max(threshold, Number(newest.at(-1)?.score ?? 0) + NO_DIFFERENCE)
-      rounds = roundsFor(words.size, hashes, least, shares, round.below)
+      // Of what is known to be there all that is similar enough is found at once.
+      rounds = roundsFor(
+        words.size,
+        hashes,
+        least,
+        shares,
+        round.below,
+        among === undefined ? undefined : Number.POSITIVE_INFINITY,
+      )
       continue
     }
-    const alike = await findSignatures(trx, tables.words.table, round, search)
+    const alike = await findSignatures(trx, tables.words.table, round, { ...search, among })
     for (const [signature, similarity] of corrected)
       if (similarity > 0 && similarity >= round.least && similarity < round.below)
         alike.push({ similarity, count: 1, signatures: `{${signature}}`, seenUntil: undefined })

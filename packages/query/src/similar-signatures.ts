@@ -82,6 +82,8 @@ export interface SignatureSearch {
   since: Date | undefined
   /** Signatures that are left out. */
   without: readonly string[]
+  /** Only these, as Postgres writes an array of them: all that there are in the window. */
+  among: string | undefined
 }
 
 /**
@@ -92,7 +94,7 @@ export async function findSignatures(
   trx: Transaction<Tables>,
   table: string,
   round: Round,
-  { wordCount, hashes, hasIntarray, since, without }: SignatureSearch,
+  { wordCount, hashes, hasIntarray, since, without, among }: SignatureSearch,
 ): Promise<Likeness[]> {
   const shared = sql`least(${sharedOf(hashes, hasIntarray)} + ${sql.lit(wordCount - hashes.length)}, word_count, ${sql.lit(wordCount)})`
   const { rows } = await sql<{
@@ -110,6 +112,7 @@ export async function findSignatures(
                        and word_count between ${sql.lit(round.wordsMin)} and ${sql.lit(round.wordsMax)}
                        ${since === undefined ? sql`` : sql`and seen_until >= ${since}`}
                        ${without.length === 0 ? sql`` : sql`and signature <> all(${without}::bigint[])`}
+                       ${among === undefined ? sql`` : sql`and (signature in (select unnest(${among}::bigint[]))) is true`}
                     offset 0) counted
             offset 0) scored
      where similarity >= ${round.least}::float8 and similarity < ${round.below}::float8

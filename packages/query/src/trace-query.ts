@@ -163,7 +163,7 @@ export class TraceQuery implements AsyncDisposable {
    * Failures of a window by what they say: messages that differ only in what varies (numbers, ids, addresses, quoted text, names …) are one group,
    * those with the most failures first; at most `limit` (default: 20), then `nextCursor`. The window is from `since` (default: 30 days before `until`) to
    * `until` (default: now), both inclusive. `newSince`: only groups of which no failure is older. Whole days are counted in
-   * rollups: 16 ms for a million in 90 days. With `skill` its failures are passed in an index: 0.3 µs each.
+   * rollups: 12 ms for a million in 90 days. With `skill` its failures are passed in an index: 0.3 µs each.
    */
   async listFailureGroups(
     options: {
