@@ -73,8 +73,13 @@ export class ByteReader {
 }
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder()
+// A mark at the beginning of a text belongs to it.
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const SHORT = 64
+
+/** The text of these bytes, which may have been read before. */
+export const nameIn = (bytes: Uint8Array, begin: number, end: number): string =>
+  (end - begin <= SHORT ? knownText(bytes, begin, end) : undefined) ?? decode(bytes, begin, end)
 
 const decode = (bytes: Uint8Array, begin: number, end: number): string =>
   decoder.decode(bytes.subarray(begin, end))

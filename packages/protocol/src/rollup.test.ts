@@ -119,14 +119,40 @@ it('keeps what skills came to apart in an overview, and passes over those that a
   )
 })
 
+it('reads an overview as versions before have it', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), traces), (bySkill) => {
+      const writer = new ByteWriter()
+      const rollups = Object.entries(bySkill).map(([skill, list]) => [skill, rollupOf(list).runs] as const)
+      for (const [skill, runs] of rollups) {
+        writer.text(skill)
+        writer.block(bytesOf(runs))
+      }
+      const read = new Map<string, RunRollup>()
+      addOverview(writer.bytes(), (skill) => {
+        read.set(skill, new RunRollup())
+        return read.get(skill)
+      })
+      expect([...read].map(([skill, runs]) => [skill, bytesOf(runs)])).toEqual(
+        rollups.map(([skill, runs]) => [skill, bytesOf(runs)]),
+      )
+    }),
+  )
+})
+
 it('reads texts as they were written, whichever were read before', () => {
   fc.assert(
-    fc.property(fc.array(fc.oneof(fc.string(), fc.string({ unit: 'binary', maxLength: 80 }))), (texts) => {
-      const writer = new ByteWriter()
-      for (const text of texts) writer.text(text.toWellFormed())
-      const reader = new ByteReader(writer.bytes())
-      expect(texts.map(() => reader.text())).toEqual(texts.map((text) => text.toWellFormed()))
-    }),
+    fc.property(
+      fc.array(
+        fc.oneof(fc.string(), fc.string({ unit: 'binary', maxLength: 80 }), fc.constant('\ufeffmark')),
+      ),
+      (texts) => {
+        const writer = new ByteWriter()
+        for (const text of texts) writer.text(text.toWellFormed())
+        const reader = new ByteReader(writer.bytes())
+        expect(texts.map(() => reader.text())).toEqual(texts.map((text) => text.toWellFormed()))
+      },
+    ),
     { numRuns: 1_000 },
   )
 })
