@@ -17,6 +17,7 @@ import type { TestDatabase } from '@stepwell/testkit'
 import { createDatabase } from '@stepwell/testkit/vitest'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { seededRandom } from './faults/seeded-random.ts'
+import { writeOverviewsAsBefore } from './overviews-as-before.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -271,8 +272,9 @@ test('whatever is written, changed, deleted, dropped and rolled up, in whatever 
       nowMs += pick([10_000, 15 * MINUTE, HOUR, DAY])
     },
     rebuild: () => rebuildRollups(opened),
-    // A worker of a version before does not count failures, and notes no steps.
+    // A worker of a version before does not count failures, notes no steps, and writes overviews as bytes.
     forget: async () => {
+      await writeOverviewsAsBefore(opened, int(3))
       const isSome = 'where width_s > 60 and extract(epoch from bucket)::integer / width_s % 3 = $1'
       const some = [int(3)]
       await opened.pool.query(

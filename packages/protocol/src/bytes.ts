@@ -1,3 +1,5 @@
+import type { RollupSource } from './rollup-text.ts'
+
 /** Writes whole numbers of 0 to 2^53 as 1 to 8 bytes, seven bits in each (LEB128), and texts as their length and UTF-8. */
 export class ByteWriter {
   #bytes = new Uint8Array(256)
@@ -25,6 +27,17 @@ export class ByteWriter {
     this.#length += bytes.length
   }
 
+  /** The bins from one place to another that have something, each as how much further it lies than the one before, and its count. */
+  bins(bins: readonly number[], first: number, last: number): void {
+    for (let at = first, previous = first; at <= last; at++) {
+      const count = bins[at] as number
+      if (count === 0) continue
+      this.number(at - previous)
+      this.number(count)
+      previous = at
+    }
+  }
+
   /** What was written; a copy. */
   bytes(): Uint8Array {
     return this.#bytes.slice(0, this.#length)
@@ -39,7 +52,7 @@ export class ByteWriter {
 }
 
 /** Reads what a ByteWriter wrote, in the same order. Throws RangeError where the bytes end too soon. */
-export class ByteReader {
+export class ByteReader implements RollupSource {
   readonly bytes: Uint8Array
   /** The place of the next byte. */
   at = 0
@@ -63,12 +76,29 @@ export class ByteReader {
   }
 
   text(): string {
-    const length = this.number()
-    const end = this.at + length
+    const end = this.number() + this.at
     if (end > this.bytes.length) throw new RangeError('the bytes end too soon')
     const { at } = this
     this.at = end
-    return (length <= SHORT ? knownText(this.bytes, at, end) : undefined) ?? decode(this.bytes, at, end)
+    return nameIn(this.bytes, at, end)
+  }
+
+  /** Most numbers are a byte each. */
+  addBins(filled: number, bins: number[], begin: number): number {
+    const { bytes } = this
+    let [sum, at] = [0, 0]
+    for (let i = 0; i < filled; i++) {
+      let gap = bytes[this.at] as number
+      if (gap < 128) this.at += 1
+      else gap = this.number()
+      let count = bytes[this.at] as number
+      if (count < 128) this.at += 1
+      else count = this.number()
+      at += gap
+      bins[begin + at] = (bins[begin + at] as number) + count
+      sum += count
+    }
+    return sum
   }
 }
 

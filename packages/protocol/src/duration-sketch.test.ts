@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { ByteReader, ByteWriter } from './bytes.ts'
 import { DurationSketch, SKETCH_RELATIVE_ERROR } from './duration-sketch.ts'
+import { RollupTextReader, RollupTextWriter } from './rollup-text.ts'
 
 const sketchOf = (values: readonly number[]): DurationSketch => {
   const sketch = new DurationSketch()
@@ -68,13 +69,18 @@ it('is what it was before, when what was added is taken out', () => {
   )
 })
 
-it('comes back from its bytes, onto nothing and onto another', () => {
+it('comes back from its bytes, and from its text, onto nothing and onto another', () => {
   fc.assert(
     fc.property(fc.array(duration), durations, (a, b) => {
-      const read = sketchOf(b)
-      read.addEncoded(new ByteReader(bytesOf(sketchOf(a))))
-      expect(bytesOf(read)).toEqual(bytesOf(sketchOf([...a, ...b])))
-      expect(read.count).toBe(a.length + b.length)
+      const text = new RollupTextWriter()
+      sketchOf(a).encode(text)
+      for (const source of [new ByteReader(bytesOf(sketchOf(a))), new RollupTextReader(text.toString())]) {
+        const read = sketchOf(b)
+        read.addEncoded(source)
+        expect(bytesOf(read)).toEqual(bytesOf(sketchOf([...a, ...b])))
+        expect(read.count).toBe(a.length + b.length)
+        expect(source.isAtEnd).toBe(true)
+      }
     }),
   )
 })

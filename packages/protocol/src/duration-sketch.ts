@@ -1,4 +1,5 @@
-import type { ByteReader, ByteWriter } from './bytes.ts'
+import type { ByteWriter } from './bytes.ts'
+import type { RollupSource, RollupTextWriter } from './rollup-text.ts'
 
 /** Each bin ends at this many times where it begins. */
 const GAMMA = 1.02
@@ -83,8 +84,8 @@ export class DurationSketch {
     return (2 * GAMMA ** (this.#low + at)) / (GAMMA + 1)
   }
 
-  /** Writes it: about two bytes a bin that has something. Equal sketches give equal bytes. */
-  encode(writer: ByteWriter): void {
+  /** Writes it: about two bytes, or a character, a bin that has something. Equal sketches give the same. */
+  encode(writer: ByteWriter | RollupTextWriter): void {
     const { first, last, count } = this.#filled()
     writer.number(this.#none)
     writer.number(count)
@@ -92,18 +93,11 @@ export class DurationSketch {
     const index = this.#low + first
     writer.number(index < 0 ? -2 * index - 1 : 2 * index)
     writer.number(last - first)
-    const bins = this.#bins
-    for (let at = first, previous = first; at <= last; at++) {
-      const count = bins[at] as number
-      if (count === 0) continue
-      writer.number(at - previous)
-      writer.number(count)
-      previous = at
-    }
+    writer.bins(this.#bins, first, last)
   }
 
-  /** Adds what `encode` wrote, to another one too where that is given. */
-  addEncoded(reader: ByteReader, other?: DurationSketch): void {
+  /** Adds what `encode` wrote. */
+  addEncoded(reader: RollupSource): void {
     const none = reader.number()
     const filled = reader.number()
     let count = none
@@ -112,14 +106,10 @@ export class DurationSketch {
       const first = sign % 2 === 1 ? -(sign + 1) / 2 : sign / 2
       const last = first + reader.number()
       const bins = this.#reach(first, last)
-      const others = other === undefined ? undefined : other.#reach(first, last)
-      count += addPairs(reader, filled, bins, first - this.#low, others, other && first - other.#low)
+      count += reader.addBins(filled, bins, first - this.#low)
     }
     this.#none += none
     this.#count += count
-    if (other === undefined) return
-    other.#none += none
-    other.#count += count
   }
 
   /** The first and the last bin that have something, and how many do; without any the last is -1. */
@@ -154,33 +144,3 @@ export class DurationSketch {
 }
 
 const MORE = 16
-
-/**
- * Adds so many pairs of a gap and a count to bins, and to others, from one place on; gives the sum of the counts. Most numbers are a byte
- * each: this loop is most of what statistics cost.
- */
-function addPairs(
-  reader: ByteReader,
-  pairs: number,
-  bins: number[],
-  begin: number,
-  others: number[] | undefined,
-  otherBegin = 0,
-): number {
-  const { bytes } = reader
-  let sum = 0
-  let at = 0
-  for (let i = 0; i < pairs; i++) {
-    let gap = bytes[reader.at] as number
-    if (gap < 128) reader.at += 1
-    else gap = reader.number()
-    let count = bytes[reader.at] as number
-    if (count < 128) reader.at += 1
-    else count = reader.number()
-    at += gap
-    bins[begin + at] = (bins[begin + at] as number) + count
-    if (others !== undefined) others[otherBegin + at] = (others[otherBegin + at] as number) + count
-    sum += count
-  }
-  return sum
-}

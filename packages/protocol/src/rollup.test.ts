@@ -4,7 +4,7 @@ import { ByteReader, ByteWriter } from './bytes.ts'
 import type { StepTuple } from './delta.ts'
 import { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX } from './rollup.ts'
 import { RunRollup } from './run-rollup.ts'
-import { addOverview, encodeOverview } from './skill-overview.ts'
+import { addOverview, addTotal, encodeOverview, encodeTotal } from './skill-overview.ts'
 import { STEP_STATUSES, TRACE_STATUSES } from './trace.ts'
 
 const ms = fc.integer({ min: 0, max: 1e7 }).map((us) => us / 1_000)
@@ -114,6 +114,9 @@ it('keeps what skills came to apart in an overview, and passes over those that a
       for (const [skill, runs] of rollups) expect(bytesOf(read.get(skill))).toEqual(bytesOf(runs))
       const sum = new RunRollup()
       for (const runs of rollups.values()) sum.merge(runs)
+      expect(bytesOf(all)).toEqual(bytesOf(sum))
+      addTotal(encodeTotal(rollups), all)
+      sum.merge(sum)
       expect(bytesOf(all)).toEqual(bytesOf(sum))
     }),
   )

@@ -1,5 +1,6 @@
 import { ByteReader, type ByteWriter } from './bytes.ts'
 import { DurationSketch } from './duration-sketch.ts'
+import type { RollupSource, RollupTextWriter } from './rollup-text.ts'
 import type { TraceStatus } from './trace.ts'
 
 /** How often something was in each status. */
@@ -65,7 +66,7 @@ export class RunRollup {
     this.sketch.addEncoded(new ByteReader(row.durations))
   }
 
-  encode(writer: ByteWriter): void {
+  encode(writer: ByteWriter | RollupTextWriter): void {
     const { running, success, failed, timeout } = this.counts
     for (const count of [running, success, failed, timeout]) writer.number(count)
     writer.number(Math.min(this.sumUs, Number.MAX_SAFE_INTEGER))
@@ -73,22 +74,16 @@ export class RunRollup {
     this.sketch.encode(writer)
   }
 
-  /** Adds what `encode` wrote, to another one too where that is given. */
-  addEncoded(reader: ByteReader, other?: RunRollup): void {
+  /** Adds what `encode` wrote. */
+  addEncoded(reader: RollupSource): void {
     const { counts } = this
-    const running = reader.number()
-    const success = reader.number()
-    const failed = reader.number()
-    const timeout = reader.number()
-    const sumUs = reader.number()
+    counts.running += reader.number()
+    counts.success += reader.number()
+    counts.failed += reader.number()
+    counts.timeout += reader.number()
+    this.sumUs += reader.number()
     const maxUs = reader.number()
-    counts.running += running
-    counts.success += success
-    counts.failed += failed
-    counts.timeout += timeout
-    this.sumUs += sumUs
     if (maxUs > this.maxUs) this.maxUs = maxUs
-    other?.addCounts({ running, success, failed, timeout }, sumUs, maxUs)
-    this.sketch.addEncoded(reader, other?.sketch)
+    this.sketch.addEncoded(reader)
   }
 }

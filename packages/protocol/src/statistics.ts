@@ -13,6 +13,6 @@ export {
 } from './minute-ranges.ts'
 export { type CountedTrace, OTHER_STEPS, Rollup, STEP_NAMES_MAX, StepRollup } from './rollup.ts'
 export { RunRollup, type StatusCounts } from './run-rollup.ts'
-export { addOverview, encodeOverview } from './skill-overview.ts'
+export { addOverview, addTotal, encodeOverview, encodeTotal } from './skill-overview.ts'
 export { type StepWidth, searchKeys, stepKeys, stepRanges } from './step-keys.ts'
 export { type NamedStep, StoredSteps } from './stored-steps.ts'

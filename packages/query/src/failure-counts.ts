@@ -1,6 +1,6 @@
 import { type RawBuilder, sql, type Transaction } from 'kysely'
-import { partOf, partsTable } from './read-rollups.ts'
 import { type Cover, coverOf, type RollupExtent } from './rollup-cover.ts'
+import { partOf, partsTable } from './rollup-parts.ts'
 import type { Tables } from './tables.ts'
 
 /** Spans of traces that are read beside rollups; where there are more, all is read from the traces. */

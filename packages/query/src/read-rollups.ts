@@ -1,13 +1,11 @@
 import type { TraceStatus } from '@stepwell/protocol'
-import {
-  addOverview,
-  type CountedTrace,
-  parseRanges,
-  type Rollup,
-  type RunRollup,
-} from '@stepwell/protocol/statistics'
+import { type CountedTrace, parseRanges, type Rollup, type RunRollup } from '@stepwell/protocol/statistics'
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
+import { coverOfAll } from './overview-cover.ts'
+import { addOverviews } from './read-overviews.ts'
+import { parseRemoved, type RemovedRuns, removedIn } from './removed-runs.ts'
 import { type Cover, coverOf, type RollupExtent, type Span, type Width } from './rollup-cover.ts'
+import { bytesOf, partOf, partsTable, startedMs } from './rollup-parts.ts'
 import { millisecondsOf, type Tables } from './tables.ts'
 
 /** Which traces are added up. */
@@ -19,9 +17,7 @@ export interface RollupRequest {
   widest: Width
 }
 
-/** Traces that are read at once: a cursor, which bounds memory for more, takes three statements. */
-const FEW = 500
-/** Rows of traces that memory holds at once. */
+/** Rows of traces that memory holds at once. More are read by a cursor, which takes three statements. */
 const BATCH = 2_000
 /** Spans of traces that one statement reads. */
 const SPANS_MAX = 100
@@ -29,77 +25,115 @@ const SPANS_MAX = 100
 /**
  * Adds up what the traces of the window came to: rollups where they are what the traces are, else the traces, all from one snapshot.
  * So it is exactly what is stored, whether rollups are kept up or not. `rollupOf` gives what the traces of a skill are
- * to be added to, and `allOf` what those that started at a time are to be added to besides.
+ * to be added to, and `allOf` what those that started at a time are to be added to besides. Gives the months from which runs were removed.
  */
 export async function addUpRuns(
   db: Kysely<Tables>,
   request: RollupRequest,
   rollupOf: (skill: string) => RunRollup,
-  allOf: (startedMs: number) => RunRollup | undefined = () => undefined,
-): Promise<void> {
+  allOf?: (startedMs: number) => RunRollup,
+): Promise<RemovedRuns[]> {
   const { skill } = request
-  await inSnapshot(db, async (trx, extent) => {
-    // Of all skills together there are minutes from the beginning.
-    const widest = skill === undefined ? request.widest : widestOfSkill(request.widest)
-    const cover = coverOf(request.window, { ...extent, minutesFrom: extent.rolledFrom }, widest)
-    const together = skill === undefined ? cover.rollups : cover.rollups.filter(({ width }) => width === 1)
-    for (const row of await readOverviews(trx, together)) {
-      const ms = Number(row.started_ms)
-      addOverview(
-        bytesOf(row.skills),
-        (name) => (skill === undefined || name === skill ? rollupOf(name) : undefined),
-        allOf(ms),
-      )
-    }
-    if (skill !== undefined) {
-      const apart = cover.rollups.filter(({ width }) => width > 1)
-      for (const row of await readSkillRollups(trx, apart, skill, false)) {
-        const ms = Number(row.started_ms)
-        for (const runs of [rollupOf(skill), allOf(ms)]) if (runs !== undefined) addStored(runs, row)
-      }
-    }
-    await eachTrace(trx, request, cover.traces, false, (name, ms, { status, durationMs }) => {
-      rollupOf(name).add(status, durationMs)
-      allOf(ms)?.add(status, durationMs)
+  return inSnapshot(
+    db,
+    async (trx, extent) => {
+      if (skill === undefined) await addUpAll(trx, extent, request, rollupOf, allOf)
+      else await addUpSkill(trx, extent, { ...request, skill }, rollupOf, allOf)
+      return extent.removed
+    },
+    request.window,
+  )
+}
+
+async function addUpAll(
+  trx: Transaction<Tables>,
+  extent: RollupExtent,
+  { window, widest }: RollupRequest,
+  ofSkill: (skill: string) => RunRollup,
+  ofTime: ((startedMs: number) => RunRollup) | undefined,
+): Promise<void> {
+  const { overviews, traces } = coverOfAll(window, extent, ofTime && widest)
+  await addOverviews(trx, overviews, { ofSkill, ofTime, areAll: true })
+  for (const isBySkill of [true, false]) {
+    const spans = traces.filter((span) => span.isBySkill === isBySkill)
+    await eachTrace(trx, undefined, spans, false, (skill, ms, { status, durationMs }) => {
+      if (isBySkill) ofSkill(skill).add(status, durationMs)
+      ofTime?.(ms).add(status, durationMs)
     })
+  }
+}
+
+async function addUpSkill(
+  trx: Transaction<Tables>,
+  extent: RollupExtent,
+  { skill, window, widest }: RollupRequest & { skill: string },
+  ofSkill: (skill: string) => RunRollup,
+  ofTime: ((startedMs: number) => RunRollup) | undefined,
+): Promise<void> {
+  // Minutes of one skill are kept for some days, those of all together for ever.
+  const cover = coverOf(window, { ...extent, minutesFrom: extent.rolledFrom }, widestOfSkill(widest))
+  const together = cover.rollups.filter(({ width }) => width === 1)
+  const apart = cover.rollups.filter(({ width }) => width > 1)
+  await addOverviews(
+    trx,
+    together.map((part) => ({ ...part, isBySkill: true, isByTime: true })),
+    { ofSkill: (name) => (name === skill ? ofSkill(skill) : undefined), ofTime, areAll: false },
+  )
+  for (const row of await readSkillRollups(trx, apart, skill, false)) {
+    addStored(ofSkill(skill), row)
+    if (ofTime !== undefined) addStored(ofTime(Number(row.started_ms)), row)
+  }
+  await eachTrace(trx, skill, cover.traces, false, (_, ms, { status, durationMs }) => {
+    ofSkill(skill).add(status, durationMs)
+    ofTime?.(ms).add(status, durationMs)
   })
 }
+
+const widestOfSkill = (widest: Width): Width => (widest > 1_440 ? 1_440 : widest)
 
 /** The same of one skill, with its steps. */
 export async function addUpSteps(
   db: Kysely<Tables>,
   request: RollupRequest & { skill: string },
   targetOf: (startedMs: number) => Rollup,
-): Promise<void> {
-  await inSnapshot(db, async (trx, extent) => {
-    const cover = coverOf(request.window, extent, widestOfSkill(request.widest))
-    for (const row of await readSkillRollups(trx, cover.rollups, request.skill, true)) {
-      const rollup = targetOf(Number(row.started_ms))
-      addStored(rollup.runs, row)
-      rollup.addEncodedSteps(bytesOf(row.steps as Uint8Array))
-    }
-    await eachTrace(trx, request, cover.traces, true, (_, startedMs, trace) => {
-      targetOf(startedMs).add(trace)
-    })
-  })
+): Promise<RemovedRuns[]> {
+  const { skill, window } = request
+  return inSnapshot(
+    db,
+    async (trx, extent) => {
+      const cover = coverOf(window, extent, widestOfSkill(request.widest))
+      for (const row of await readSkillRollups(trx, cover.rollups, skill, true)) {
+        const rollup = targetOf(Number(row.started_ms))
+        addStored(rollup.runs, row)
+        rollup.addEncodedSteps(bytesOf(row.steps as Uint8Array))
+      }
+      await eachTrace(trx, skill, cover.traces, true, (_, startedMs, trace) => {
+        targetOf(startedMs).add(trace)
+      })
+      return extent.removed
+    },
+    window,
+  )
 }
 
-const widestOfSkill = (widest: Width): Width => (widest > 1_440 ? 1_440 : widest)
-
-/** Reads in one snapshot, given of what there are rollups in it. */
+/** Reads in one snapshot, given of what there are rollups in it, and from which months of the window runs were removed. */
 export function inSnapshot<T>(
   db: Kysely<Tables>,
-  read: (trx: Transaction<Tables>, extent: RollupExtent) => Promise<T>,
+  read: (trx: Transaction<Tables>, extent: RollupExtent & { removed: RemovedRuns[] }) => Promise<T>,
+  window?: Span,
 ): Promise<T> {
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
-    .execute(async (trx) => read(trx, await readExtent(trx)))
+    .execute(async (trx) => read(trx, await readExtent(trx, window)))
 }
 
 /** Of what there are rollups, as this snapshot has it. */
-export async function readExtent(trx: Kysely<Tables>): Promise<RollupExtent> {
+export async function readExtent(
+  trx: Kysely<Tables>,
+  window?: Span,
+): Promise<RollupExtent & { removed: RemovedRuns[] }> {
   const minute = (column: string): RawBuilder<number> =>
     sql<number>`floor(extract(epoch from ${sql.ref(column)}) / 60)::integer`
   const row = await trx
@@ -116,6 +150,7 @@ export async function readExtent(trx: Kysely<Tables>): Promise<RollupExtent> {
         .select(sql<string | null>`range_agg(minutes)::text`.as('marked'))
         .as('marked'),
     )
+    .select((eb) => (window === undefined ? sql<null>`null` : removedIn(eb, window)).as('removed'))
     .executeTakeFirstOrThrow()
   return {
     rolledFrom: Number(row.rolledFrom),
@@ -123,41 +158,9 @@ export async function readExtent(trx: Kysely<Tables>): Promise<RollupExtent> {
     hoursUntil: Number(row.hoursUntil),
     daysUntil: Number(row.daysUntil),
     marked: parseRanges(row.marked ?? '{}'),
+    removed: parseRemoved(row.removed),
   }
 }
-
-/** Width and bounds of each part, as a table. */
-export function partsTable(parts: Cover['rollups']): RawBuilder<unknown> {
-  const time = (minute: number): string => new Date(minute * 60_000).toISOString()
-  return sql`unnest(${parts.map(({ width }) => width * 60)}::integer[],
-                    ${parts.map(({ range }) => time(range[0]))}::timestamptz[],
-                    ${parts.map(({ range }) => time(range[1]))}::timestamptz[]) as part(width_s, from_time, to_time)`
-}
-
-const startedMs = millisecondsOf(sql`r.bucket`)
-
-async function readOverviews(
-  trx: Transaction<Tables>,
-  parts: Cover['rollups'],
-): Promise<{ skills: Uint8Array; started_ms: string }[]> {
-  if (parts.length === 0) return []
-  const table = trx
-    .selectFrom('execution_rollup_overviews as r')
-    .select(['r.bucket', 'r.skills'])
-    .where(partOf('r'))
-    // Else the planner may join the other way round, and read all that there is.
-    .modifyEnd(sql`offset 0`)
-  const { rows } = await sql<{ skills: Uint8Array; started_ms: string }>`
-    select r.skills, ${startedMs} as started_ms from ${partsTable(parts)} cross join lateral ${table} as r`.execute(
-    trx,
-  )
-  return rows
-}
-
-/** That a rollup belongs to a row of `partsTable`. */
-export const partOf = (table: string): RawBuilder<boolean> =>
-  sql<boolean>`${sql.ref(`${table}.width_s`)} = part.width_s
-    and ${sql.ref(`${table}.bucket`)} >= part.from_time and ${sql.ref(`${table}.bucket`)} < part.to_time`
 
 interface StoredRollup extends Record<TraceStatus, string> {
   duration_sum_ms: number
@@ -190,13 +193,9 @@ async function readSkillRollups(
 const addStored = (runs: RunRollup, row: StoredRollup): void =>
   runs.addStored({ ...row, durations: bytesOf(row.durations) })
 
-/** A lent pool may leave bytea as the text that Postgres sends. */
-export const bytesOf = (value: Uint8Array | string): Uint8Array =>
-  typeof value === 'string' ? Buffer.from(value.slice(2), 'hex') : value
-
 async function eachTrace(
   trx: Transaction<Tables>,
-  { skill }: RollupRequest,
+  skill: string | undefined,
   all: readonly Span[],
   hasSteps: boolean,
   visit: (skill: string, startedMs: number, trace: CountedTrace) => void,
@@ -217,8 +216,8 @@ async function eachTrace(
       for (const row of rows) visit(row.skill_name, Number(row.started_ms), countedOf(row))
     }
     // Mostly the ends of a window, and the last minute.
-    const few = await sql<TraceRow>`${traces} limit ${FEW + 1}`.execute(trx)
-    if (few.rows.length <= FEW) {
+    const few = await sql<TraceRow>`${traces} limit ${BATCH + 1}`.execute(trx)
+    if (few.rows.length <= BATCH) {
       count(few.rows)
       continue
     }

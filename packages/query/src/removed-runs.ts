@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely'
+import { type ExpressionBuilder, type RawBuilder, sql } from 'kysely'
 import type { Span } from './rollup-cover.ts'
 import type { Tables } from './tables.ts'
 
@@ -10,15 +10,26 @@ export interface RemovedRuns {
   removedCount: number
 }
 
-/** The months that a window touches and from which runs were removed, oldest first. */
-export async function removedRuns(db: Kysely<Tables>, { fromMs, toMs }: Span): Promise<RemovedRuns[]> {
+/** SQL: the months that a window touches and from which runs were removed, oldest first, as a text for `parseRemoved`; null: none. */
+export function removedIn(
+  eb: ExpressionBuilder<Tables, 'execution_rollup_state'>,
+  { fromMs, toMs }: Span,
+): RawBuilder<string | null> {
   const firstDayOf = (ms: number): string => `${new Date(ms).toISOString().slice(0, 7)}-01`
-  const rows = await db
+  const months = eb
     .selectFrom('execution_retention')
-    .select(['removed', sql<string>`to_char(month, 'YYYY-MM-DD')`.as('first_day')])
+    .select(
+      sql<string>`string_agg(to_char(month, 'YYYY-MM-DD') || ' ' || removed, ',' order by month)`.as('all'),
+    )
     .where('removed', '>', '0')
     .where(sql<boolean>`month between ${firstDayOf(fromMs)}::date and ${firstDayOf(toMs - 1)}::date`)
-    .orderBy('month')
-    .execute()
-  return rows.map(({ removed, first_day }) => ({ month: new Date(first_day), removedCount: Number(removed) }))
+  return sql`${months}`
+}
+
+export function parseRemoved(text: string | null): RemovedRuns[] {
+  if (text === null) return []
+  return text.split(',').map((one) => {
+    const [day, count] = one.split(' ') as [string, string]
+    return { month: new Date(day), removedCount: Number(count) }
+  })
 }

@@ -1,7 +1,8 @@
 import { ByteReader, DurationSketch } from '@stepwell/protocol/statistics'
 import { sql, type Transaction } from 'kysely'
-import { bytesOf, readExtent } from './read-rollups.ts'
+import { readExtent } from './read-rollups.ts'
 import { coverOf } from './rollup-cover.ts'
+import { bytesOf } from './rollup-parts.ts'
 import type { Tables } from './tables.ts'
 
 const DAY = 1_440

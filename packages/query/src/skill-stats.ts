@@ -1,7 +1,6 @@
 import { RunRollup } from '@stepwell/protocol/statistics'
 import type { Kysely } from 'kysely'
 import { addUpRuns } from './read-rollups.ts'
-import { removedRuns } from './removed-runs.ts'
 import type { Span } from './rollup-cover.ts'
 import { type RunStatistics, type StatisticsWindow, statisticsOf } from './statistics.ts'
 import type { Tables } from './tables.ts'
@@ -48,7 +47,7 @@ export async function skillStats(
 ): Promise<SkillStatistics> {
   const pieces = bucketMs === undefined ? undefined : cutWindow(window, bucketMs)
   const byPiece = pieces?.spans.map(() => new RunRollup())
-  const pieceOf = (ms: number): RunRollup | undefined => pieces && byPiece?.[pieces.indexOf(ms)]
+  const pieceOf = (ms: number): RunRollup => byPiece?.[pieces?.indexOf(ms) as number] as RunRollup
   const bySkill = new Map<string, RunRollup>()
   const ofSkill = (name: string): RunRollup => {
     let rollup = bySkill.get(name)
@@ -58,10 +57,12 @@ export async function skillStats(
     }
     return rollup
   }
-  const [removed] = await Promise.all([
-    removedRuns(db, window),
-    addUpRuns(db, { window, skill, widest: widestWithin(bucketMs) }, ofSkill, pieceOf),
-  ])
+  const removed = await addUpRuns(
+    db,
+    { window, skill, widest: widestWithin(bucketMs) },
+    ofSkill,
+    pieces && pieceOf,
+  )
   const total = new RunRollup()
   for (const rollup of byPiece ?? bySkill.values()) total.merge(rollup)
   const named = [...bySkill].filter(([name]) => name !== '')

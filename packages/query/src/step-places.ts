@@ -7,8 +7,8 @@ import {
 } from '@stepwell/protocol/statistics'
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Direction } from './cursor.ts'
-import { partOf, partsTable } from './read-rollups.ts'
 import { type Cover, coverOf, type RollupExtent, type Span } from './rollup-cover.ts'
+import { partOf, partsTable } from './rollup-parts.ts'
 import type { Tables } from './tables.ts'
 
 const DAY = 1_440

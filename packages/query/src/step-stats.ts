@@ -1,7 +1,6 @@
 import { OTHER_STEPS, Rollup, type StepRollup } from '@stepwell/protocol/statistics'
 import type { Kysely } from 'kysely'
 import { addUpSteps } from './read-rollups.ts'
-import { removedRuns } from './removed-runs.ts'
 import type { Span } from './rollup-cover.ts'
 import { secondsOf, type TraceStatistics } from './skill-stats.ts'
 import { type RunStatistics, type StatisticsWindow, statisticsOf } from './statistics.ts'
@@ -56,12 +55,9 @@ export async function stepStats(
   const pieces = bucketMs === undefined ? undefined : cutWindow(window, bucketMs)
   const whole = new Rollup()
   const byPiece = pieces?.spans.map(() => new Rollup())
-  const [removed] = await Promise.all([
-    removedRuns(db, window),
-    addUpSteps(db, { window, skill, widest: widestWithin(bucketMs) }, (startedMs) =>
-      pieces === undefined ? whole : (byPiece?.[pieces.indexOf(startedMs)] as Rollup),
-    ),
-  ])
+  const removed = await addUpSteps(db, { window, skill, widest: widestWithin(bucketMs) }, (startedMs) =>
+    pieces === undefined ? whole : (byPiece?.[pieces.indexOf(startedMs)] as Rollup),
+  )
   for (const piece of byPiece ?? []) whole.merge(piece)
   const sorted = [...whole.steps]
     .filter(([name]) => name !== OTHER_STEPS)

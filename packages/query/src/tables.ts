@@ -35,7 +35,10 @@ export interface RollupsTable {
 export interface RollupOverviewsTable {
   width_s: number
   bucket: Date
-  skills: Uint8Array
+  /** What they came to as text, and the sum of them of hours and days; null in rows of versions before, which have `skills` instead. */
+  runs: string | null
+  total: string | null
+  skills: Uint8Array | null
   failure_patterns: string | null
   has_step_keys: boolean | null
 }

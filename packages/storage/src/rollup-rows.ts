@@ -173,13 +173,14 @@ export async function mergeWeeks(trx: Transaction<Tables>, [from, to]: MinuteRan
   for (let week = from; week < to; week += WEEK) {
     const days = await trx
       .selectFrom('execution_rollup_overviews')
-      .select('skills')
+      .select(['runs', 'skills'])
       .where('width_s', '=', 1_440 * 60)
       .where('bucket', '>=', timeOf(week))
       .where('bucket', '<', timeOf(week + WEEK))
       .execute()
     const runs: BySkill<RunRollup> = new Map()
-    for (const { skills } of days) addOverview(skills, (skill) => made(runs, skill, () => new RunRollup()))
+    for (const { runs: text, skills: bytes } of days)
+      addOverview((text ?? bytes) as string | Uint8Array, (skill) => made(runs, skill, () => new RunRollup()))
     await writer.putOverview(WEEK, week, runs, await failuresOfWeek(trx, [week, week + WEEK]))
   }
   await writer.flush()

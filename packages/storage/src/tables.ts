@@ -105,8 +105,12 @@ export interface RollupsTable {
 export interface RollupOverviewsTable {
   width_s: number
   bucket: Date
-  /** Skill by skill, encoded. */
-  skills: Uint8Array
+  /** Skill by skill, encoded. Null where a version before this has written the row. */
+  runs: string | null
+  /** The sum of all skills, of hours and days. */
+  total: string | null
+  /** Skill by skill, as versions before this have it; null in what this one writes. */
+  skills: Uint8Array | null
   /** Of days and weeks which patterns failed, how often and when last: arrays as text, side by side. Null where they were not counted. */
   failure_patterns: string | null
   failure_counts: string | null
