@@ -1,4 +1,5 @@
 import { ByteReader, ByteWriter } from './bytes.ts'
+import type { RollupSource, RollupTextWriter } from './rollup-text.ts'
 import { RunRollup } from './run-rollup.ts'
 import { StoredSteps } from './stored-steps.ts'
 import { STEP_STATUSES, type TraceStatus } from './trace.ts'
@@ -30,6 +31,7 @@ export class StepRollup {
     this.runs.merge(other.runs)
     this.traces += other.traces
     this.failedTraces += other.failedTraces
+    for (const part of other.parts) this.note(part)
   }
 }
 
@@ -94,6 +96,12 @@ export class Rollup {
   /** Its steps as bytes, by name: equal steps give equal bytes. */
   encodeSteps(): Uint8Array {
     const writer = new ByteWriter()
+    this.writeSteps(writer)
+    return writer.bytes()
+  }
+
+  /** Writes its steps, by name. */
+  writeSteps(writer: ByteWriter | RollupTextWriter): void {
     writer.number(this.steps.size)
     for (const name of [...this.steps.keys()].sort()) {
       const { runs, traces, failedTraces } = this.steps.get(name) as StepRollup
@@ -102,12 +110,15 @@ export class Rollup {
       writer.number(failedTraces)
       runs.encode(writer)
     }
-    return writer.bytes()
   }
 
   /** Adds steps that `encodeSteps` gave, and that they are of this part of its time. */
   addEncodedSteps(bytes: Uint8Array, part?: number): void {
-    const reader = new ByteReader(bytes)
+    this.addSteps(new ByteReader(bytes), part)
+  }
+
+  /** Adds steps that `writeSteps` wrote. */
+  addSteps(reader: RollupSource, part?: number): void {
     for (let left = reader.number(); left > 0; left--) {
       const step = this.#step(reader.text())
       step.traces += reader.number()

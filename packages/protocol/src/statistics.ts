@@ -1,5 +1,6 @@
 export { ByteReader, ByteWriter } from './bytes.ts'
 export { DurationSketch, SKETCH_RELATIVE_ERROR } from './duration-sketch.ts'
+export { addParts, HourRollup, PART_MINUTES } from './hour-rollup.ts'
 export {
   clipped,
   type MinuteRange,

@@ -1,6 +1,13 @@
 import type { TraceStatus } from '@stepwell/protocol'
-import { type CountedTrace, parseRanges, type Rollup, type RunRollup } from '@stepwell/protocol/statistics'
+import {
+  addParts,
+  type CountedTrace,
+  parseRanges,
+  type Rollup,
+  type RunRollup,
+} from '@stepwell/protocol/statistics'
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
+import { type PartialHour, partialHours, withoutParts } from './hour-parts.ts'
 import { coverOfAll } from './overview-cover.ts'
 import { addOverviews } from './read-overviews.ts'
 import { parseRemoved, type RemovedRuns, removedIn } from './removed-runs.ts'
@@ -102,12 +109,21 @@ export async function addUpSteps(
     db,
     async (trx, extent) => {
       const cover = coverOf(window, extent, widestOfSkill(request.widest))
-      for (const row of await readSkillRollups(trx, cover.rollups, skill, true)) {
-        const rollup = targetOf(Number(row.started_ms))
-        addStored(rollup.runs, row)
-        rollup.addEncodedSteps(bytesOf(row.steps as Uint8Array))
+      // Of hours at the ends their quarters, where pieces are not smaller.
+      const hours = request.widest < 60 ? [] : partialHours(cover.traces, extent)
+      const taken: PartialHour[] = []
+      for (const row of await readSkillRollups(trx, cover.rollups, skill, true, hours)) {
+        const rollup = targetOf(Math.max(Number(row.started_ms), window.fromMs))
+        const hour = hours[Number(row.part) - 1 - cover.rollups.length]
+        if (hour === undefined) {
+          addStored(rollup.runs, row)
+          rollup.addEncodedSteps(bytesOf(row.steps as Uint8Array))
+        } else if (row.parts !== null) {
+          addParts(row.parts, (index) => (hour.parts.includes(index) ? rollup : undefined))
+          taken.push(hour)
+        }
       }
-      await eachTrace(trx, skill, cover.traces, true, (_, startedMs, trace) => {
+      await eachTrace(trx, skill, withoutParts(cover.traces, taken), true, (_, startedMs, trace) => {
         targetOf(startedMs).add(trace)
       })
       return extent.removed
@@ -167,6 +183,10 @@ interface StoredRollup extends Record<TraceStatus, string> {
   duration_max_ms: number
   durations: Uint8Array
   steps: Uint8Array | null
+  /** Of hours of which only parts are wanted. */
+  parts: string | null
+  /** From 1 on: which of the parts that were asked for, then which of the hours. */
+  part: string
   started_ms: string
 }
 
@@ -175,8 +195,14 @@ async function readSkillRollups(
   parts: Cover['rollups'],
   skill: string,
   hasSteps: boolean,
+  hours: readonly PartialHour[] = [],
 ): Promise<StoredRollup[]> {
-  if (parts.length === 0) return []
+  if (parts.length + hours.length === 0) return []
+  const isWhole = sql`part.number <= ${parts.length}`
+  const all = [
+    ...parts,
+    ...hours.map(({ hour }) => ({ width: 60 as const, range: [hour, hour + 60] as const })),
+  ]
   const table = trx
     .selectFrom('execution_rollups as r')
     .selectAll()
@@ -185,8 +211,9 @@ async function readSkillRollups(
     .modifyEnd(sql`offset 0`)
   const { rows } = await sql<StoredRollup>`
     select r.running, r.success, r.failed, r.timeout, r.duration_sum_ms, r.duration_max_ms, r.durations,
-           ${hasSteps ? sql`r.steps` : sql`null`} as steps, ${startedMs} as started_ms
-      from ${partsTable(parts)} cross join lateral ${table} as r`.execute(trx)
+           ${hasSteps ? sql`case when ${isWhole} then r.steps end` : sql`null`} as steps,
+           case when not ${isWhole} then r.parts end as parts, part.number as part, ${startedMs} as started_ms
+      from ${partsTable(all)} cross join lateral ${table} as r`.execute(trx)
   return rows
 }
 

@@ -29,6 +29,8 @@ export interface RollupsTable {
   durations: Uint8Array
   steps: Uint8Array
   step_keys: string | null
+  /** Of an hour, where much ran in it: its quarters. */
+  parts: string | null
 }
 
 /** `execution_rollup_overviews`: what all skills came to in a minute, an hour or a day. */

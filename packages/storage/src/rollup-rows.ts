@@ -1,5 +1,5 @@
 import type { TraceStatus } from '@stepwell/protocol'
-import { addOverview, type MinuteRange, Rollup, RunRollup } from '@stepwell/protocol/statistics'
+import { addOverview, HourRollup, type MinuteRange, Rollup, RunRollup } from '@stepwell/protocol/statistics'
 import { type RawBuilder, sql, type Transaction } from 'kysely'
 import { failuresOfDays, failuresOfWeek, NO_FAILURES } from './failure-rollups.ts'
 import { type BySkill, batchesOf, RollupWriter, timeOf, WEEK, type Width } from './rollup-writer.ts'
@@ -67,7 +67,7 @@ async function rollSpan(trx: Transaction<Tables>, [from, to]: MinuteRange, width
     .where('started_at', '<', timeOf(to))
     .orderBy('started_at')
   const writer = new RollupWriter(trx)
-  let [bucket, skills]: [number, BySkill<Rollup>] = [from, new Map()]
+  let [bucket, skills]: [number, BySkill<Rollup | HourRollup>] = [from, new Map()]
   let [minute, runs]: [number, BySkill<RunRollup>] = [from, new Map()]
   let traces = 0
   for await (const rows of batchesOf<TraceRow>(trx, select.compile())) {
@@ -81,7 +81,10 @@ async function rollSpan(trx: Transaction<Tables>, [from, to]: MinuteRange, width
       }
       const durationMs = row.total_duration_ms === null ? null : Number(row.total_duration_ms)
       const { skill_name: skill, status, steps } = row
-      made(skills, skill, () => new Rollup()).add({
+      targetOf(
+        made(skills, skill, () => emptyOf(width, bucket)),
+        own,
+      ).add({
         status,
         durationMs,
         steps,
@@ -101,6 +104,13 @@ async function rollSpan(trx: Transaction<Tables>, [from, to]: MinuteRange, width
   await writer.flush()
   return traces
 }
+
+const emptyOf = (width: Width, bucket: number): Rollup | HourRollup =>
+  width === 60 ? new HourRollup(bucket) : new Rollup()
+
+/** What a run that started in this minute is to be added to. */
+const targetOf = (rollup: Rollup | HourRollup, minute: number): Rollup =>
+  rollup instanceof HourRollup ? rollup.at(minute) : rollup
 
 interface TraceRow {
   skill_name: string
@@ -136,18 +146,18 @@ export async function mergeRollups(
     .where('width_s', '=', part * 60)
     .where('bucket', '>=', timeOf(from))
     .where('bucket', '<', timeOf(to))
-    // Skill by skill, so that memory holds the steps of one.
+    // Skill by skill, so that memory holds the steps of one; the parts of an hour in order.
     .orderBy('into')
     .orderBy('skill_name')
+    .orderBy('bucket')
   const failures = width === 1_440 ? await failuresOfDays(trx, [from, to]) : undefined
   const writer = new RollupWriter(trx)
-  let current: { bucket: number; skill: string; rollup: Rollup } | undefined
+  let current: { bucket: number; skill: string; rollup: Rollup | HourRollup } | undefined
   let runs: BySkill<RunRollup> = new Map()
   const put = async (next: number | undefined): Promise<void> => {
     if (current === undefined) return
     const { bucket, skill, rollup } = current
-    await writer.putRollup(width, bucket, skill, rollup)
-    runs.set(skill, rollup.runs)
+    runs.set(skill, await writer.putRollup(width, bucket, skill, rollup))
     if (bucket === next) return
     await writer.putOverview(width, bucket, runs, failures && (failures.get(bucket) ?? NO_FAILURES))
     runs = new Map()
@@ -157,10 +167,12 @@ export async function mergeRollups(
       const bucket = Number(row.into) * width
       if (current?.bucket !== bucket || current.skill !== row.skill_name) {
         await put(bucket)
-        current = { bucket, skill: row.skill_name, rollup: new Rollup() }
+        current = { bucket, skill: row.skill_name, rollup: emptyOf(width, bucket) }
       }
-      current.rollup.runs.addStored(row)
-      current.rollup.addEncodedSteps(row.steps, Number(row.part))
+      const minutes = Number(row.part) * part
+      const target = targetOf(current.rollup, minutes)
+      target.runs.addStored(row)
+      target.addEncodedSteps(row.steps, Number(row.part))
     }
   await put(undefined)
   await writer.flush()

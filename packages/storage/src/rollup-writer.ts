@@ -2,6 +2,7 @@ import {
   ByteWriter,
   encodeOverview,
   encodeTotal,
+  HourRollup,
   type Rollup,
   type RunRollup,
   stepKeys,
@@ -22,7 +23,7 @@ export type BySkill<T> = Map<string, T>
 /** The beginning of a minute since 1970. */
 export const timeOf = (minute: number): Date => new Date(minute * 60_000)
 
-/** Rows that one statement writes: 12 parameters each. */
+/** Rows that one statement writes: 13 parameters each. */
 const WRITE_MAX = 200
 /** Rows that memory holds at once. */
 const FETCH_MAX = 1_000
@@ -38,16 +39,22 @@ export class RollupWriter {
   }
 
   /** Puts the rollups of a bucket, and its overview. */
-  async putBucket(width: Width, bucket: number, skills: BySkill<Rollup>): Promise<void> {
+  async putBucket(width: Width, bucket: number, skills: BySkill<Rollup | HourRollup>): Promise<void> {
     const runs: BySkill<RunRollup> = new Map()
     for (const [skill, rollup] of skills) {
-      await this.putRollup(width, bucket, skill, rollup)
-      runs.set(skill, rollup.runs)
+      runs.set(skill, await this.putRollup(width, bucket, skill, rollup))
     }
     await this.putOverview(width, bucket, runs)
   }
 
-  async putRollup(width: Width, bucket: number, skill: string, rollup: Rollup): Promise<void> {
+  /** Puts the rollup of a skill, and gives that of its runs. */
+  async putRollup(
+    width: Width,
+    bucket: number,
+    skill: string,
+    given: Rollup | HourRollup,
+  ): Promise<RunRollup> {
+    const rollup = given instanceof HourRollup ? given.whole() : given
     const { counts, sumUs, maxUs } = rollup.runs
     this.#rollups.push({
       skill_name: skill,
@@ -59,8 +66,10 @@ export class RollupWriter {
       durations: sketchOf(rollup.runs),
       steps: Buffer.from(rollup.encodeSteps()),
       step_keys: width === 1 ? null : stepKeys(rollup, width, bucket),
+      parts: given instanceof HourRollup ? given.encodeParts() : null,
     })
     if (this.#rollups.length >= WRITE_MAX) await this.flush()
+    return rollup.runs
   }
 
   /** Puts what all skills came to, of days and weeks with what failed; nothing where there are none. */

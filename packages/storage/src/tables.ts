@@ -99,6 +99,8 @@ export interface RollupsTable {
   steps: Uint8Array
   /** `stepKeys`: what steps it has, an array. Null where nobody noted it: of minutes, and by versions before. */
   step_keys: ColumnType<string | null, readonly number[] | null>
+  /** Of a busy hour its quarters, encoded; else null. */
+  parts: string | null
 }
 
 /** `execution_rollup_overviews`: what all skills came to in a minute, an hour or a day. */
