@@ -19,6 +19,7 @@ import {
   tellsStart,
   writeAndCopy,
 } from '@stepwell/protocol'
+import { perfMs } from './clock.ts'
 import type { DropReason } from './counters.ts'
 import { beginningText, endingText } from './encode-delta.ts'
 import { metadataText } from './encode-metadata.ts'
@@ -79,6 +80,8 @@ export class OpenTrace {
   /** Milliseconds after its start at which it counts as timed out. */
   readonly limitMs: number | undefined
   readonly isOwner: boolean
+  /** Monotonic clock at the start, if that was now. */
+  readonly startPerfMs: number | undefined
   readonly open = new OpenSteps()
   /** Of one whose steps can be asked for, and that has some. */
   recent: RecentSteps | undefined
@@ -107,7 +110,6 @@ export class OpenTrace {
   #deferred: [step: RecordedStep, end: StepEnd][] | undefined
   #head = ''
   readonly #redactor: Redactor | undefined
-  readonly #startPerfMs: number | undefined
   readonly #idPrefix: string
   readonly #nextStepNumber: (() => number) | undefined
   #steps = 0
@@ -120,7 +122,7 @@ export class OpenTrace {
     this.parent = beginning.parent
     this.isOwner = beginning.idPrefix === ''
     this.limitMs = beginning.limitMs
-    this.#startPerfMs = beginning.startPerfMs
+    this.startPerfMs = beginning.startPerfMs
     this.#idPrefix = beginning.idPrefix
     this.#nextStepNumber = beginning.nextStepNumber
     this.#redactor = beginning.redactor
@@ -168,11 +170,11 @@ export class OpenTrace {
 
   /** Milliseconds since 1970, with fraction: of a live trace by the monotonic clock from its start on. */
   nowMs(): number {
-    return this.#startPerfMs === undefined ? Date.now() : this.#msAt(performance.now())
+    return this.startPerfMs === undefined ? Date.now() : this.#msAt(perfMs())
   }
 
   #msAt(nowPerfMs: number): number {
-    return this.#startPerfMs === undefined ? Date.now() : this.startedAtMs + (nowPerfMs - this.#startPerfMs)
+    return this.startPerfMs === undefined ? Date.now() : this.startedAtMs + (nowPerfMs - this.startPerfMs)
   }
 
   newStepId(): StepId {
@@ -203,7 +205,7 @@ export class OpenTrace {
   ): OpenStep {
     // Read once: asking the clock takes as long as encoding an attribute.
     const isTimed = startedAtMs === undefined || startedAtMs === null
-    const startedPerfMs = isTimed ? performance.now() : undefined
+    const startedPerfMs = isTimed ? perfMs() : undefined
     const step: OpenStep = {
       id: this.newStepId(),
       name,

@@ -7,6 +7,7 @@ import {
   type StepStatus,
   type TraceEnd,
 } from '@stepwell/protocol'
+import { perfMs } from './clock.ts'
 import type { Counters, DropReason } from './counters.ts'
 import { roundMs } from './encode-step.ts'
 import { checkStatus, durationOf, messageOf, nameOf, stepIdOf, timeOf } from './given-values.ts'
@@ -75,7 +76,7 @@ export class Recording {
     else {
       if (trace.executionId !== undefined) this.#byExecutionId.set(trace.executionId, trace)
       trace.events += 1
-      this.#sender.noteNews(trace, trace.bytes)
+      this.#sender.noteNews(trace, trace.bytes, trace.startPerfMs)
     }
   }
 
@@ -143,7 +144,7 @@ export class Recording {
     const endedAtMs = timeOf(options?.endedAt)
     const durationMs =
       endedAtMs === undefined && open.startedPerfMs !== undefined
-        ? performance.now() - open.startedPerfMs
+        ? perfMs() - open.startedPerfMs
         : Math.max(0, open.startedAtMs === null ? 0 : (endedAtMs ?? Date.now()) - open.startedAtMs)
     trace.open.delete(open)
     open.end = endOf(trace, durationMs, status, errorMessage)

@@ -1,4 +1,5 @@
 import { FRAME_MAX_BYTES, newProducerId, shardOf } from '@stepwell/protocol'
+import { perfMs } from './clock.ts'
 import type { Counters, DropReason } from './counters.ts'
 import type { OpenTrace } from './open-trace.ts'
 import type { Settings } from './options.ts'
@@ -89,8 +90,8 @@ export class Sender {
     this.#episode.lost(reason, 1)
   }
 
-  /** The trace has news: `bytes` more of them, counted in `trace.bytes` already. */
-  noteNews(trace: OpenTrace, bytes: number): void {
+  /** The trace has news: `bytes` more of them, counted in `trace.bytes` already, since `sincePerfMs`, or now. */
+  noteNews(trace: OpenTrace, bytes: number, sincePerfMs?: number): void {
     this.#bytes += bytes
     if (
       this.onPressure !== undefined &&
@@ -99,7 +100,7 @@ export class Sender {
     )
       this.onPressure()
     if (!trace.isResolved) {
-      trace.dirtySincePerfMs ??= performance.now()
+      trace.dirtySincePerfMs ??= perfMs()
       this.#unresolved.add(trace)
       return
     }
@@ -110,7 +111,7 @@ export class Sender {
       this.#tickLater(this.#settings.flushIntervalMs)
     }
     if (trace.dirtySincePerfMs === undefined) {
-      trace.dirtySincePerfMs = performance.now()
+      trace.dirtySincePerfMs = sincePerfMs ?? perfMs()
       const waiting = this.#waitingOf(trace)
       // A step may still complete after the end of its trace.
       if (trace.end === undefined) waiting.addOpen(trace)
@@ -125,7 +126,7 @@ export class Sender {
   noteEnd(trace: OpenTrace, bytes: number): void {
     this.#bytes += bytes
     const waiting = this.#waitingOf(trace)
-    trace.dirtySincePerfMs ??= performance.now()
+    trace.dirtySincePerfMs ??= perfMs()
     waiting.addEnded(trace)
     if (waiting.endedEvents >= FRAME_MAX_EVENTS) this.#soon()
     else this.#tickLater(this.#settings.flushIntervalMs)
@@ -147,7 +148,7 @@ export class Sender {
 
   /** A sign of life on every shard that heard nothing for a while. */
   beat(): void {
-    const before = performance.now() - this.#settings.heartbeatIntervalMs * 0.9
+    const before = perfMs() - this.#settings.heartbeatIntervalMs * 0.9
     for (const [shard, lastMs] of this.#lastSentPerfMs.entries()) {
       if (lastMs > before || !this.#canSend()) continue
       this.#dispatch(this.#makeFrame(shard, SIGN_OF_LIFE))
@@ -159,7 +160,7 @@ export class Sender {
    * process alive meanwhile. `isLast`: also what would wait because workers are behind; there is no later.
    */
   async flush(timeoutMs: number, isLast = false): Promise<boolean> {
-    const markMs = performance.now()
+    const markMs = perfMs()
     if (this.#isDone(markMs)) return true
     this.#sink.hold()
     if (isLast) this.#isEnding = true
@@ -244,7 +245,7 @@ export class Sender {
   #tick(): void {
     this.#timer = undefined
     const { flushIntervalMs } = this.#settings
-    const nowMs = performance.now()
+    const nowMs = perfMs()
     this.#pump(nowMs - flushIntervalMs / 2)
     const oldestMs = Math.min(
       ...this.#waiting.map((waiting) => waiting.oldestPerfMs ?? Number.POSITIVE_INFINITY),
@@ -257,14 +258,14 @@ export class Sender {
   #soon(): void {
     this.#immediate ??= setImmediate(() => {
       this.#immediate = undefined
-      this.#pump(performance.now() - this.#settings.flushIntervalMs)
+      this.#pump(perfMs() - this.#settings.flushIntervalMs)
     }).unref()
   }
 
   #retryNow(): void {
     clearTimeout(this.#backoff)
     this.#backoff = undefined
-    this.#pump(performance.now() - this.#settings.flushIntervalMs)
+    this.#pump(perfMs() - this.#settings.flushIntervalMs)
   }
 
   get #isBackedUp(): boolean {
@@ -324,7 +325,7 @@ export class Sender {
 
   #dispatch(frame: OutgoingFrame): void {
     this.#onTheWay.add(frame)
-    this.#lastSentPerfMs[frame.shard] = performance.now()
+    this.#lastSentPerfMs[frame.shard] = perfMs()
     this.#sink.send(frame).then(
       () => this.#arrived(frame),
       (error: unknown) => this.#sendAgain(frame, error),
@@ -337,7 +338,7 @@ export class Sender {
     this.#failures = 0
     this.#failed.delete(frame)
     if (this.#episode.isOn && this.#isCalm()) this.#episode.end()
-    this.#pump(performance.now() - this.#settings.flushIntervalMs)
+    this.#pump(perfMs() - this.#settings.flushIntervalMs)
     for (const check of this.#flushes) check()
   }
 

@@ -16,6 +16,7 @@ import {
   traceIdStart,
 } from '@stepwell/protocol'
 import { Attachments } from './attachments.ts'
+import { perfMs } from './clock.ts'
 import { currentPlace, type Place, placeIn, places } from './context.ts'
 import { Counters, type TracerCounters } from './counters.ts'
 import { flushBeforeExit } from './exit-flush.ts'
@@ -261,7 +262,7 @@ export class ExecutionTracer implements AsyncDisposable {
     const startedAtMs = startOf(options.startedAt)
     const isNow = startedAtMs === undefined && options.traceId === undefined
     // Read next to the other clock: what lies between them is off in every step's time.
-    const startPerfMs = isNow ? performance.now() : undefined
+    const startPerfMs = isNow ? perfMs() : undefined
     const beginMs = startedAtMs ?? Date.now()
     const traceId = options.traceId === undefined ? newTraceId(beginMs) : ownId(options.traceId, startedAtMs)
     if (options.traceId !== undefined && this.#recording?.openTraces.has(traceId))

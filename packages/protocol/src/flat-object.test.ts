@@ -136,3 +136,18 @@ test('the copy is one of its own, and no getter that throws at the second time r
   }
   expect(encodeAndCopy(moody, 1_000, undefined)).toStrictEqual({ text: '{"a":1}', copy: { a: 1 } })
 })
+
+test('what somebody gave all objects is no member of any', () => {
+  Object.defineProperty(Object.prototype, 'everywhere', {
+    value: 1,
+    enumerable: true,
+    configurable: true,
+    writable: true,
+  })
+  try {
+    expect(encodeObject({ a: 1 })).toBe('{"a":1}')
+    expect(flatObject({ a: 1 }, 1_000, undefined, REDACTED)).toBeUndefined()
+  } finally {
+    Reflect.deleteProperty(Object.prototype, 'everywhere')
+  }
+})

@@ -94,6 +94,10 @@ export class JsonBytes {
 
   /** A whole number from 0 to 2^31 - 1. */
   digits(value: number): void {
+    if (value < 10) {
+      this.byte(ZERO + value)
+      return
+    }
     if (this.length + 10 > this.#bytes.length) this.#grow(10)
     const bytes = this.#bytes
     let end = this.length + 1
