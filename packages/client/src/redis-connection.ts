@@ -12,8 +12,8 @@ export interface RedisConnection {
   lastError(): Error | undefined
   /** What is asked of Redis goes through here: a connection that does not answer is given up. */
   answered<T>(reply: Promise<T>): Promise<T>
-  /** Adds an entry to a stream; the last value may be long. Like what is asked through `answered`. */
-  add(stream: string, fields: readonly string[]): Promise<void>
+  /** Adds an entry to a stream whose last value is a JSON array of these items, which may be long. Like what is asked through `answered`. */
+  add(stream: string, fields: readonly string[], items: readonly string[]): Promise<void>
   hold(): void
   release(): void
   close(): Promise<void>
@@ -54,8 +54,8 @@ function lentConnection(redis: Redis | Cluster): RedisConnection {
       redis.status === 'ready' ? undefined : new Error(`the lent connection is in state '${redis.status}'`),
     // Its owner decides how long to wait.
     answered: (reply) => reply,
-    async add(stream, fields) {
-      await redis.xadd(stream, '*', ...fields)
+    async add(stream, fields, items) {
+      await redis.xadd(stream, '*', ...fields, `[${items.join(',')}]`)
     },
     hold() {},
     release() {},
@@ -175,8 +175,8 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
     onReady: (ready) => redis.on('ready', ready),
     lastError: () => lastError,
     answered,
-    async add(stream, fields) {
-      const command = new Xadd(stream, fields, redis.options.keyPrefix)
+    async add(stream, fields, items) {
+      const command = new Xadd(stream, fields, items, redis.options.keyPrefix)
       await answered(redis.sendCommand(command) as Promise<unknown>)
       command.free()
     },

@@ -1,5 +1,12 @@
-import { CORRELATION_TTL_S, correlationKey, encodeFrame, shardKeys } from '@stepwell/protocol'
+import {
+  CORRELATION_TTL_S,
+  correlationKey,
+  encodeFrame,
+  encodeFrameHead,
+  shardKeys,
+} from '@stepwell/protocol'
 import { Backlog } from './backlog.ts'
+import { FrameOfParts } from './frame-of-parts.ts'
 import { openRedis, type RedisTarget } from './redis-connection.ts'
 import type { Sink } from './sink.ts'
 
@@ -18,9 +25,16 @@ export function redisSink(
   return {
     async send(frame) {
       if (!connection.isReady()) throw connection.lastError() ?? new Error('not connected')
+      const stream = streams[frame.shard] as string
+      if (frame instanceof FrameOfParts && options.compression === 'none') {
+        const { parts } = frame
+        backlog.noteSent(parts.reduce((sum, text) => sum + text.length, 0))
+        await connection.add(stream, [...encodeFrameHead(frame), 'd'], parts)
+        return
+      }
       const fields = encodeFrame(frame, options.compression)
       backlog.noteSent((fields.at(-1) as string).length)
-      await connection.add(streams[frame.shard] as string, fields)
+      await connection.answered(redis.xadd(stream, '*', ...fields))
     },
     together(send) {
       // One write of nine frames instead of nine: a tenth of all that a step takes. A cluster has no socket of its own.

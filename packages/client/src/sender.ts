@@ -1,6 +1,7 @@
 import { FRAME_MAX_BYTES, newProducerId, shardOf } from '@stepwell/protocol'
 import { perfMs } from './clock.ts'
 import type { Counters, DropReason } from './counters.ts'
+import { FrameOfParts } from './frame-of-parts.ts'
 import type { OpenTrace } from './open-trace.ts'
 import type { Settings } from './options.ts'
 import type { Episode } from './report.ts'
@@ -310,15 +311,9 @@ export class Sender {
   ): OutgoingFrame {
     this.#frameNumber += 1
     const { emitted, sent, dropped } = this.#counters.snapshot()
-    const frame: OutgoingFrame = {
-      producer: this.producer,
-      number: this.#frameNumber,
-      shard,
-      deltaCount: deltas.length,
-      counters: { emitted, acked: sent, dropped: dropped as Record<string, number> },
-      deltas: listText(deltas),
-      events,
-    }
+    const counters = { emitted, acked: sent, dropped: dropped as Record<string, number> }
+    const { producer } = this
+    const frame = new FrameOfParts(deltas, { producer, number: this.#frameNumber, shard, counters, events })
     this.#recordedPerfMs.set(frame, recordedPerfMs)
     return frame
   }
@@ -362,13 +357,4 @@ export class Sender {
     const ceilingMs = Math.min(5_000, 50 * 2 ** Math.min(this.#failures++, 10))
     this.#backoff = setTimeout(() => this.#retryNow(), ceilingMs * (0.5 + Math.random() / 2)).unref()
   }
-}
-
-/** A list of them as JSON text: in one piece, which brackets put around it afterwards would not leave it. */
-function listText(texts: readonly string[]): string {
-  if (texts.length === 0) return '[]'
-  const parts = [...texts]
-  parts[0] = `[${parts[0]}`
-  parts.push(`${parts.pop()}]`)
-  return parts.join(',')
 }

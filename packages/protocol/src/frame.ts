@@ -46,8 +46,16 @@ export interface Frame {
 
 /** Fields and values of the stream entry, in the order of XADD. `zstd` (RFC 8878) packs the deltas, as base64; Node ≥ 22.15. */
 export function encodeFrame(frame: Frame, compression: 'none' | 'zstd' = 'none'): string[] {
+  const fields = encodeFrameHead(frame)
+  if (compression === 'none') fields.push('d', frame.deltas)
+  else fields.push('z', 'zstd', 'd', zlib.zstdCompressSync(frame.deltas).toString('base64'))
+  return fields
+}
+
+/** The same without the deltas. */
+export function encodeFrameHead(frame: Omit<Frame, 'deltas'>): string[] {
   const { producer, number, deltaCount, counters } = frame
-  const fields = [
+  return [
     'v',
     FRAME_VERSION,
     'p',
@@ -59,9 +67,6 @@ export function encodeFrame(frame: Frame, compression: 'none' | 'zstd' = 'none')
     'k',
     JSON.stringify(counters),
   ]
-  if (compression === 'none') fields.push('d', frame.deltas)
-  else fields.push('z', 'zstd', 'd', zlib.zstdCompressSync(frame.deltas).toString('base64'))
-  return fields
 }
 
 /** Fields by name from the flat list that Redis answers with. Of a field that is there twice the first counts. */

@@ -21,6 +21,7 @@ export {
 } from './errors.ts'
 export {
   encodeFrame,
+  encodeFrameHead,
   FRAME_MAX_BYTES,
   FRAME_UNPACKED_MAX_BYTES,
   FRAME_VERSION,
