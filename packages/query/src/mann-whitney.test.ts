@@ -30,10 +30,11 @@ test('it agrees with all permutations, and with counting pairs', () => {
           as += Number(Math.abs(pairs(first, second) - 21) >= off - 1e-9)
           of += 1
         }
-        // An approximation, and these are fewer values than it is used for. What matters is small.
+        // An approximation, and these are fewer values than it is used for: where most of them are equal it is up to six times too large, and a
+        // quarter too small (the worst of 100,000 draws). What matters is small.
         const exact = as / of
-        expect(p).toBeGreaterThan(Math.min(0.08, exact * 0.85))
-        if (exact < 0.1) expect(p).toBeLessThan(exact * 3)
+        expect(p).toBeGreaterThan(Math.min(0.06, exact * 0.7))
+        if (exact < 0.1) expect(p).toBeLessThan(exact * 8)
       },
     ),
     { numRuns: 60 },
