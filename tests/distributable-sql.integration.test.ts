@@ -277,8 +277,7 @@ const SEEN: Record<string, RegExp> = {
   rewrite: /^insert into stepwell\.execution_traces_\d{4}_\d\d_rewrite \(/,
   swap: /^lock table only stepwell\.execution_traces in access exclusive mode/,
   upsert: /^insert into stepwell\.execution_traces as t .* where t\.version = excluded\.version - 1/,
-  'marks of a write':
-    /^begin; set local .*; insert into stepwell\.execution_rollup_marks \(due_at, minutes\) values/,
+  'marks of a write': /^insert into stepwell\.execution_rollup_marks \(due_at, minutes\) values/,
   'row read for an upsert': /merge_state, version from stepwell\.execution_traces/,
   'sweep of lost traces': /merge_state ->> '' is null and ingested_at < /,
   'dead letter': /^insert into stepwell\.execution_dead_letters \(/,

@@ -13,6 +13,8 @@ export type DatabaseConfig = string | pg.PoolConfig | pg.Pool
 export interface Database {
   db: Kysely<Tables>
   pool: pg.Pool
+  /** A connection of the pool, as `db` has them; to be released. */
+  connect(): Promise<pg.PoolClient>
   /** The schema that holds the tables; undefined: whatever the search path finds. */
   schema: string | undefined
   /** Closes the pool, unless it was lent. Idempotent. */
@@ -135,7 +137,8 @@ export function openDatabase(config: DatabaseConfig, schema?: string, patience?:
   // Without a listener a connection that breaks while idle would end the process.
   pool.on('error', ignore)
   pool.on('acquire', guard)
-  const plain = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: lent ? readable(pool) : pool }) })
+  const connections = lent ? readable(pool) : pool
+  const plain = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: connections }) })
   const db = schema === undefined ? plain : plain.withSchema(schema)
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
@@ -151,6 +154,7 @@ export function openDatabase(config: DatabaseConfig, schema?: string, patience?:
   return {
     db,
     pool,
+    connect: () => connections.connect() as Promise<pg.PoolClient>,
     schema,
     close: () => {
       closing ??= close()

@@ -18,6 +18,7 @@ import { refuseTorsos } from './gone-traces.ts'
 import { isLate, lateWriteStatement } from './late-writes.ts'
 import { MonthCover } from './month-cover.ts'
 import { markStatement } from './rollup-marks.ts'
+import { sendAtOnce } from './send-at-once.ts'
 import { isMissingPartition } from './transient-error.ts'
 import { type RowToWrite, rowToWrite, runToWrite, upsertQuery } from './upsert-query.ts'
 
@@ -49,8 +50,6 @@ export const WRITE_MAX_TRACES = 1_000
 // Another writer of the same row wins a round; that all of them lose for ever is impossible, for each lost round is
 // somebody's won one. This bound only turns an endless loop of a bug into an error.
 const MAX_ROUNDS = 100
-
-const STANDSTILL_TIMEOUT = '10s'
 
 /** Of most traces nobody asks what is stored: it is assembled when it is asked for. */
 class WrittenTrace implements Written {
@@ -169,7 +168,8 @@ export class TraceWriter {
     const rollback = new Error('rollback')
     try {
       await this.#database.db.transaction().execute(async (trx) => {
-        await trx.executeQuery(upsertQuery(this.#table, [this.#first(probe)], new Date().toISOString()))
+        const { text, values } = upsertQuery(this.#table, [this.#first(probe)], new Date().toISOString())
+        await trx.executeQuery(CompiledQuery.raw(text, [...values]))
         throw rollback
       })
     } catch (error) {
@@ -227,9 +227,9 @@ export class TraceWriter {
     if (rows.length === 0) return []
     // Sorted by key: two writers that lock the same rows in different orders deadlock.
     rows.sort((a, b) => (a.input.traceId < b.input.traceId ? -1 : 1))
-    const failures = rows.flatMap(({ message, input: { startedAtMs } }) =>
-      message === null ? [] : [{ marks: message, startedAtMs }],
-    )
+    const failures: { marks: MessageMarks; startedAtMs: number }[] = []
+    for (const { message, input } of rows)
+      if (message !== null) failures.push({ marks: message, startedAtMs: input.startedAtMs })
     if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
     const nowMs = Date.now()
     const query = upsertQuery(this.#table, rows, new Date(nowMs).toISOString())
@@ -240,15 +240,15 @@ export class TraceWriter {
       markStatement(qualified(schema, 'execution_rollup_marks'), starts, nowMs),
       lateWriteStatement(qualified(schema, 'execution_late_writes'), keys, nowMs) ?? [],
     ].flat()
-    let stored: bigint | undefined
+    let stored: number
     try {
-      stored = await inOneTransaction(this.#database, before.join('; '), query)
+      stored = await sendAtOnce(this.#database, [...before.map((text) => ({ text, values: [] })), query])
     } catch (error) {
       // Somebody dropped a month that was there: forget what we know, so that the next try makes it again.
       if (isMissingPartition(error)) this.#months.forget()
       throw error
     }
-    if (stored !== BigInt(rows.length)) return rows.map(({ input }) => input)
+    if (stored !== rows.length) return rows.map(({ input }) => input)
     for (const { input, state } of rows) if (state !== undefined) written.set(input, state)
     return []
   }
@@ -270,33 +270,6 @@ export class TraceWriter {
       ]),
     )
   }
-}
-
-/**
- * Three messages: all that needs no parameters goes with the beginning. Who stands still between two of them would keep the rows
- * locked: the server ends that. Gives the number of rows that the query wrote.
- */
-function inOneTransaction(
-  { db }: Database,
-  first: string,
-  query: CompiledQuery,
-): Promise<bigint | undefined> {
-  return db.connection().execute(async (connection) => {
-    try {
-      await connection.executeQuery(
-        CompiledQuery.raw(
-          `begin; set local idle_in_transaction_session_timeout = '${STANDSTILL_TIMEOUT}'; ${first}`,
-        ),
-      )
-      const { numAffectedRows } = await connection.executeQuery(query)
-      await connection.executeQuery(CompiledQuery.raw('commit'))
-      return numAffectedRows
-    } catch (error) {
-      // Where that fails too, the connection is gone, and with it the transaction.
-      await connection.executeQuery(CompiledQuery.raw('rollback')).catch(() => {})
-      throw error
-    }
-  })
 }
 
 function inColumns({ input, state, row, version }: Assembled): Versioned {
