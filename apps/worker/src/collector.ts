@@ -42,7 +42,7 @@ export class Collector {
     acker: Acker
     stop: AbortSignal
     onWritten: (traces: number) => void
-    /** Default: 500 traces, 4 MiB, 5 ms; reading pauses while 2 MiB are held. */
+    /** Default: 500 traces, 4 MiB, 5 ms; reading pauses while 1 MiB is held. */
     limits?: { maxTraces: number; maxBytes: number; maxWaitMs: number; maxHeldBytes: number }
   }) {
     this.#store = options.store
@@ -56,8 +56,9 @@ export class Collector {
       maxTraces: 500,
       maxBytes: 4 << 20,
       maxWaitMs: 5,
-      // As text; decoded they take about ten times as much, and V8 twice that.
-      maxHeldBytes: 2 << 20,
+      // As text; decoded they take about ten times as much, and V8 twice that. Three writes of runs of ten steps are 0.6 MiB: what waits behind
+      // more than the next of them is only copied by the garbage collector.
+      maxHeldBytes: 1 << 20,
     }
     if (this.#limits.maxTraces > WRITE_MAX_TRACES)
       throw new RangeError(`maxTraces is at most ${WRITE_MAX_TRACES}`)
