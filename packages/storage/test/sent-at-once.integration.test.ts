@@ -58,6 +58,20 @@ test.each(['own', 'lent', 'lent, pipelining'])('rows and marks go together: %s',
   await lent.end()
 })
 
+test('where all are thought to be new, and some are there, the others go in, and what is there stays', async () => {
+  const opened = openDatabase({ connectionString: database.url, max: 1 })
+  const [first, second, third] = traces('a', 'b', 'c') as [TraceDeltas, TraceDeltas, TraceDeltas]
+  const writer = new TraceWriter(opened)
+  await writer.write([second])
+  await writer.write([first, second, third])
+  await writer.write([first, second, third])
+  const { rows } = await pool.query('select skill_name, version from execution_traces order by skill_name')
+  expect(rows).toEqual(['a', 'b', 'c'].map((skill_name) => ({ skill_name, version: 1 })))
+  const marks = await pool.query('select minutes from execution_rollup_marks')
+  expect(marks.rowCount).toBe(3)
+  await opened.close()
+})
+
 test('a connection that is cut under a write fails it, and not the process', async () => {
   const opened = openDatabase({ connectionString: database.url, max: 1 })
   const writer = new TraceWriter(opened)
