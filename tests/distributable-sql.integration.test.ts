@@ -276,7 +276,6 @@ const SEEN: Record<string, RegExp> = {
   'late write': /insert into stepwell\.execution_late_writes /,
   rewrite: /^insert into stepwell\.execution_traces_\d{4}_\d\d_rewrite \(/,
   swap: /^lock table only stepwell\.execution_traces in access exclusive mode/,
-  'rows that are new': /^insert into stepwell\.execution_traces as t (?!.* on conflict )/,
   upsert: /^insert into stepwell\.execution_traces as t .* where t\.version = excluded\.version - 1/,
   'marks of a write': /^insert into stepwell\.execution_rollup_marks \(due_at, minutes\) values/,
   'row read for an upsert': /merge_state, version from stepwell\.execution_traces/,

@@ -19,8 +19,8 @@ import { isLate, lateWriteStatement } from './late-writes.ts'
 import { MonthCover } from './month-cover.ts'
 import { markStatement } from './rollup-marks.ts'
 import { sendAtOnce } from './send-at-once.ts'
-import { isMissingPartition, sqlState } from './transient-error.ts'
-import { insertQuery, type RowToWrite, rowToWrite, runToWrite, upsertQuery } from './upsert-query.ts'
+import { isMissingPartition } from './transient-error.ts'
+import { type RowToWrite, rowToWrite, runToWrite, upsertQuery } from './upsert-query.ts'
 
 /** Everything that is to be stored of one trace in one go. */
 export interface TraceDeltas {
@@ -50,8 +50,6 @@ export const WRITE_MAX_TRACES = 1_000
 // Another writer of the same row wins a round; that all of them lose for ever is impossible, for each lost round is
 // somebody's won one. This bound only turns an endless loop of a bug into an error.
 const MAX_ROUNDS = 100
-
-const UNIQUE_VIOLATION = '23505'
 
 /** Of most traces nobody asks what is stored: it is assembled when it is asked for. */
 class WrittenTrace implements Written {
@@ -223,8 +221,7 @@ export class TraceWriter {
 
   /**
    * One statement, and the marks of what it touches; returns the traces that are still to be looked at: none, or all where any row had another version. Which one,
-   * reading them tells; were the statement to tell it each time, that would take a seventh of the write. To be ready for a conflict takes Postgres another
-   * seventh: where all are thought to be new it is told nothing of one, and asked again if there is.
+   * reading them tells; were the statement to tell it each time, that would take a seventh of the write.
    */
   async #upsert(rows: Versioned[], written: Map<TraceDeltas, TraceState>): Promise<TraceDeltas[]> {
     if (rows.length === 0) return []
@@ -235,6 +232,7 @@ export class TraceWriter {
       if (message !== null) failures.push({ marks: message, startedAtMs: input.startedAtMs })
     if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
     const nowMs = Date.now()
+    const query = upsertQuery(this.#table, rows, new Date(nowMs).toISOString())
     const { schema } = this.#database
     const keys = rows.map(({ input }) => input)
     const starts = keys.map(({ startedAtMs }) => startedAtMs)
@@ -242,18 +240,9 @@ export class TraceWriter {
       markStatement(qualified(schema, 'execution_rollup_marks'), starts, nowMs),
       lateWriteStatement(qualified(schema, 'execution_late_writes'), keys, nowMs) ?? [],
     ].flat()
-    const send = (write: typeof upsertQuery): Promise<number> =>
-      sendAtOnce(this.#database, [
-        ...before.map((text) => ({ text, values: [] })),
-        write(this.#table, rows, new Date(nowMs).toISOString()),
-      ])
-    const areNew = rows.every(({ rest }) => rest.version === 1)
     let stored: number
     try {
-      stored = await send(areNew ? insertQuery : upsertQuery).catch((error: unknown) => {
-        if (!areNew || sqlState(error) !== UNIQUE_VIOLATION) throw error
-        return send(upsertQuery)
-      })
+      stored = await sendAtOnce(this.#database, [...before.map((text) => ({ text, values: [] })), query])
     } catch (error) {
       // Somebody dropped a month that was there: forget what we know, so that the next try makes it again.
       if (isMissingPartition(error)) this.#months.forget()

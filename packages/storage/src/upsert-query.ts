@@ -73,25 +73,19 @@ const UPSERT_TAIL = ` on conflict (trace_id, started_at) do update set ${UPDATED
   (name) => `${name} = excluded.${name}`,
 ).join(', ')} where t.version = excluded.version - 1`
 
-/** Writes each row as `insertQuery`, over the one that is there if that has the version before. */
-export function upsertQuery(table: string, rows: readonly RowToWrite[], ingestedAt: string): Statement {
-  const { text, values } = insertQuery(table, rows, ingestedAt)
-  return { text: text + UPSERT_TAIL, values }
-}
-
 /**
- * One statement for all rows, of a parameter a column; 23505 where one is there. Written as text: through the query builder's tree it takes three times as
- * long as Postgres does. An array a column rather than VALUES: docs/adr/0003-merge-law.md. Taken apart in the list of what is selected: as tables,
- * joined row by row, Postgres would copy every value once more.
+ * One multi-row upsert, of a parameter a column. Written as text: through the query builder's tree it takes three times as long as
+ * Postgres does. An array a column rather than VALUES: docs/adr/0003-merge-law.md. Taken apart in the list of what is selected: as tables, joined row by row,
+ * Postgres would copy every value once more.
  */
-export function insertQuery(table: string, rows: readonly RowToWrite[], ingestedAt: string): Statement {
+export function upsertQuery(table: string, rows: readonly RowToWrite[], ingestedAt: string): Statement {
   const some = rows.filter(({ rest }) => rest.rare !== null)
   const rare = RARE_COLUMNS.filter(({ of }) => some.some((row) => of(row) !== null))
   const columns = [...COLUMNS, ...rare]
   const names = columns.map(({ name }) => name)
   const values = columns.map(({ type }, i) => `unnest($${i + 2}::${type}[])`)
   return {
-    text: `insert into ${table} as t (${names.join(', ')}, ingested_at) select ${values.join(', ')}, $1::timestamptz`,
+    text: `insert into ${table} as t (${names.join(', ')}, ingested_at) select ${values.join(', ')}, $1::timestamptz${UPSERT_TAIL}`,
     values: [ingestedAt, ...columns.map(({ type, of }) => columnArray(type, rows.map(of)))],
   }
 }
