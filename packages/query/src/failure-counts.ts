@@ -1,4 +1,4 @@
-import { type RawBuilder, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { type Cover, coverOf, type RollupExtent } from './rollup-cover.ts'
 import { partOf, partsTable } from './rollup-parts.ts'
 import type { Tables } from './tables.ts'
@@ -12,7 +12,7 @@ const WEEK = 10_080
  * where they are what the traces are, else from an index of the failures. It MUST be read in the snapshot that `extent` is of.
  */
 export async function failureCounts(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   extent: RollupExtent,
   traces: RawBuilder<unknown>,
   { since, until }: { since: Date; until: Date },
@@ -44,7 +44,7 @@ export async function failureCounts(
 }
 
 /** The rollups of a part, by themselves: else the planner may join the other way round, and read all that there is. */
-const overviews = (trx: Transaction<Tables>): RawBuilder<unknown> =>
+const overviews = (trx: Kysely<Tables>): RawBuilder<unknown> =>
   sql`${trx.selectFrom('execution_rollup_overviews as r').selectAll().where(partOf('r'))}`
 
 /** How often each pattern failed, as a table of the same form. */
@@ -57,7 +57,7 @@ export const countedIn = (
 
 /** The ranges of minutes of rollups in which failures were not counted. */
 async function unknownOf(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   parts: Cover['rollups'],
 ): Promise<[from: number, to: number][]> {
   if (parts.length === 0) return []

@@ -1,4 +1,4 @@
-import { type Kysely, sql, type Transaction } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import type * as z from 'zod'
 import { countedIn, failureCounts } from './failure-counts.ts'
 import {
@@ -9,7 +9,7 @@ import {
   totalOf,
 } from './failure-groups.ts'
 import type { failureGroupSchema } from './input.ts'
-import { inSnapshot } from './read-rollups.ts'
+import { withExtent } from './read-rollups.ts'
 import type { RollupExtent } from './rollup-cover.ts'
 import { millisecondsOf, type Tables } from './tables.ts'
 import { cutWindow } from './time-buckets.ts'
@@ -60,11 +60,11 @@ export function readGroup(
   id: bigint,
   asked: FailureGroupRequest,
 ): Promise<FailureGroup | undefined> {
-  return inSnapshot(db, (trx, extent) => readIn(trx, extent, named, id, asked))
+  return withExtent(db, (trx, extent) => readIn(trx, extent, named, id, asked))
 }
 
 async function readIn(
-  db: Transaction<Tables>,
+  db: Kysely<Tables>,
   extent: RollupExtent,
   named: (table: string) => string,
   id: bigint,

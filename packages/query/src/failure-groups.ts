@@ -1,10 +1,10 @@
 import type { Json } from '@stepwell/protocol'
-import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type * as z from 'zod'
 import { countedIn, failureCounts } from './failure-counts.ts'
 import { decodeGroupCursor, encodeGroupCursor, type GroupPosition } from './group-cursor.ts'
 import type { failureGroupsSchema } from './input.ts'
-import { inSnapshot } from './read-rollups.ts'
+import { withExtent } from './read-rollups.ts'
 import type { RollupExtent } from './rollup-cover.ts'
 import { millisecondsOf, type Tables } from './tables.ts'
 
@@ -81,11 +81,11 @@ export function listGroups(
   named: (table: string) => string,
   asked: FailureGroupsRequest,
 ): Promise<FailureGroupPage> {
-  return inSnapshot(db, (trx, extent) => listIn(trx, extent, named, asked))
+  return withExtent(db, (trx, extent) => listIn(trx, extent, named, asked))
 }
 
 async function listIn(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   extent: RollupExtent,
   named: (table: string) => string,
   { cursor, ...asked }: FailureGroupsRequest,
@@ -151,7 +151,7 @@ async function listIn(
 }
 
 /** How many failures that is, of a table of how often each pattern failed. */
-export async function totalOf(trx: Transaction<Tables>, counts: RawBuilder<unknown>): Promise<string> {
+export async function totalOf(trx: Kysely<Tables>, counts: RawBuilder<unknown>): Promise<string> {
   const { rows } = await sql<{ total: string }>`
     select coalesce(sum(count), 0)::bigint as total from (${counts}) as counted`.execute(trx)
   return rows[0]?.total ?? '0'

@@ -1,5 +1,5 @@
 import { addOverview, addTotal, type RunRollup } from '@stepwell/protocol/statistics'
-import { type RawBuilder, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { OverviewPart } from './overview-cover.ts'
 import { bytesOf, partOf, partsTable, startedMs } from './rollup-parts.ts'
 import type { Tables } from './tables.ts'
@@ -16,7 +16,7 @@ export interface OverviewTargets {
 
 /** Adds the overviews of these parts. */
 export async function addOverviews(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   parts: readonly OverviewPart[],
   { ofSkill, ofTime, areAll }: OverviewTargets,
 ): Promise<void> {
@@ -42,7 +42,7 @@ interface OverviewRow {
 }
 
 async function readOverviews(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   parts: readonly OverviewPart[],
   areAll: boolean,
 ): Promise<OverviewRow[]> {

@@ -6,13 +6,14 @@ import {
   type Rollup,
   type RunRollup,
 } from '@stepwell/protocol/statistics'
-import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { type PartialHour, partialHours, withoutParts } from './hour-parts.ts'
 import { coverOfAll } from './overview-cover.ts'
 import { addOverviews } from './read-overviews.ts'
 import { parseRemoved, type RemovedRuns, removedIn } from './removed-runs.ts'
 import { type Cover, coverOf, type RollupExtent, type Span, type Width } from './rollup-cover.ts'
 import { bytesOf, partOf, partsTable, startedMs } from './rollup-parts.ts'
+import { inSnapshot } from './snapshot.ts'
 import { millisecondsOf, type Tables } from './tables.ts'
 
 /** Which traces are added up. */
@@ -41,7 +42,7 @@ export async function addUpRuns(
   allOf?: (startedMs: number) => RunRollup,
 ): Promise<RemovedRuns[]> {
   const { skill } = request
-  return inSnapshot(
+  return withExtent(
     db,
     async (trx, extent) => {
       if (skill === undefined) await addUpAll(trx, extent, request, rollupOf, allOf)
@@ -53,7 +54,7 @@ export async function addUpRuns(
 }
 
 async function addUpAll(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   extent: RollupExtent,
   { window, widest }: RollupRequest,
   ofSkill: (skill: string) => RunRollup,
@@ -71,7 +72,7 @@ async function addUpAll(
 }
 
 async function addUpSkill(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   extent: RollupExtent,
   { skill, window, widest }: RollupRequest & { skill: string },
   ofSkill: (skill: string) => RunRollup,
@@ -105,7 +106,7 @@ export async function addUpSteps(
   targetOf: (startedMs: number) => Rollup,
 ): Promise<RemovedRuns[]> {
   const { skill, window } = request
-  return inSnapshot(
+  return withExtent(
     db,
     async (trx, extent) => {
       const cover = coverOf(window, extent, widestOfSkill(request.widest))
@@ -133,16 +134,12 @@ export async function addUpSteps(
 }
 
 /** Reads in one snapshot, given of what there are rollups in it, and from which months of the window runs were removed. */
-export function inSnapshot<T>(
+export function withExtent<T>(
   db: Kysely<Tables>,
-  read: (trx: Transaction<Tables>, extent: RollupExtent & { removed: RemovedRuns[] }) => Promise<T>,
+  read: (snapshot: Kysely<Tables>, extent: RollupExtent & { removed: RemovedRuns[] }) => Promise<T>,
   window?: Span,
 ): Promise<T> {
-  return db
-    .transaction()
-    .setIsolationLevel('repeatable read')
-    .setAccessMode('read only')
-    .execute(async (trx) => read(trx, await readExtent(trx, window)))
+  return inSnapshot(db, {}, async (snapshot) => read(snapshot, await readExtent(snapshot, window)))
 }
 
 /** Of what there are rollups, as this snapshot has it. */
@@ -191,7 +188,7 @@ interface StoredRollup extends Record<TraceStatus, string> {
 }
 
 async function readSkillRollups(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   parts: Cover['rollups'],
   skill: string,
   hasSteps: boolean,
@@ -221,7 +218,7 @@ const addStored = (runs: RunRollup, row: StoredRollup): void =>
   runs.addStored({ ...row, durations: bytesOf(row.durations) })
 
 async function eachTrace(
-  trx: Transaction<Tables>,
+  trx: Kysely<Tables>,
   skill: string | undefined,
   all: readonly Span[],
   hasSteps: boolean,
