@@ -8,7 +8,7 @@ import { type TableBytes, tableBytes } from './memory/postgres-bytes.ts'
 import type { VainReport } from './memory/recording-in-vain.ts'
 import { streamBytes, weighOpenTraces } from './memory/redis-bytes.ts'
 
-const TRACES = { short: 60_000, failing: 60_000, long: 10_000 }
+const TRACES = 60_000
 const OPEN_TRACES = 20_000
 const VAIN_RUNS = 100_000
 const MB = 1e6
@@ -29,7 +29,7 @@ async function underLoad(context: BenchContext): Promise<Figure[]> {
   await using pipeline = await Pipeline.start(context, { namespace, workers: 1, shards: 1 })
   const figures: Figure[] = []
   for (const kind of ['short', 'failing', 'long'] as const satisfies Load['kind'][]) {
-    const traces = scaled(TRACES[kind], scale, 2_000)
+    const traces = scaled(TRACES, scale, 2_000)
     await pipeline.run({ kind, traces })
     const add = ({ total }: TableBytes, when: string): number =>
       figures.push(single(`storage.${kind}.${when}`, total / traces, 'bytes/trace'))
