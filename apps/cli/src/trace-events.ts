@@ -1,6 +1,7 @@
-import { type Delta, decodeEnd, type JsonObject, stepOfTuple } from '@stepwell/protocol'
-import { startOf } from '@stepwell/protocol/schema'
+import { type Delta, decodeEnd, frameFields, type JsonObject, stepOfTuple } from '@stepwell/protocol'
+import { decodeFrame, startOf } from '@stepwell/protocol/schema'
 import { present, stepJson } from '@stepwell/query'
+import { mayTellOf } from './frame-search.ts'
 
 /** Something that happened in a trace. */
 export interface TraceEvent {
@@ -18,13 +19,34 @@ export interface TraceEvent {
 
 const SKILLS_MAX = 10_000
 
-/** Makes events of deltas. It remembers the skills of 10,000 traces, for only their owner's deltas name them. */
+/** Makes events of frames. It remembers the skills of 10,000 traces, for only their owner's deltas name them. */
 export class EventReader {
+  readonly #skill: string | undefined
   readonly #skills = new Map<string, string>()
 
-  eventsOf(delta: Delta, sentMs: number): TraceEvent[] {
-    const startedAtMs = startOf(delta) ?? sentMs
+  /** Of all runs, or of those of one skill; `''`: of those whose skill is not known. */
+  constructor(skill?: string) {
+    this.#skill = skill
+  }
+
+  /** What a stream entry tells, its fields as they lie there; nothing where it is no frame. */
+  eventsOf(fields: readonly string[], sentMs: number): TraceEvent[] {
+    if (this.#canPassOver(fields)) return []
+    const decoded = decodeFrame(fields, sentMs)
+    return decoded.ok ? decoded.deltas.flatMap((delta) => this.#eventsOf(delta, sentMs)) : []
+  }
+
+  #canPassOver(fields: readonly string[]): boolean {
+    if (!this.#skill) return false
+    const byName = frameFields(fields)
+    // A packed one would be unpacked twice.
+    return !byName.has('z') && !mayTellOf(byName.get('d') ?? '', this.#skill, this.#skills)
+  }
+
+  #eventsOf(delta: Delta, sentMs: number): TraceEvent[] {
     const skillName = this.#skillOf(delta)
+    if (this.#skill !== undefined && this.#skill !== skillName) return []
+    const startedAtMs = startOf(delta) ?? sentMs
     const common = { traceId: delta.t, skillName }
     const json = { trace_id: delta.t, skill_name: skillName }
     const events: TraceEvent[] = []
@@ -74,7 +96,8 @@ export class EventReader {
 
   #skillOf(delta: Delta): string {
     if (delta.k === undefined) return this.#skills.get(delta.t) ?? ''
-    if (delta.e !== undefined) this.#skills.delete(delta.t)
+    // Of one skill its own traces are all that need be known.
+    if (delta.e !== undefined || (this.#skill && this.#skill !== delta.k)) this.#skills.delete(delta.t)
     else {
       this.#skills.set(delta.t, delta.k)
       if (this.#skills.size > SKILLS_MAX) this.#skills.delete(this.#skills.keys().next().value as string)

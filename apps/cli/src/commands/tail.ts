@@ -1,5 +1,4 @@
 import { shardKeys } from '@stepwell/protocol'
-import { decodeFrame } from '@stepwell/protocol/schema'
 import { BoundedEntries, passedOverNote } from '../bounded-entries.ts'
 import { type CommandContext, writeLines } from '../command.ts'
 import { durationText, statusStyle, timeText } from '../format.ts'
@@ -27,7 +26,7 @@ export async function tail(context: CommandContext, { since, skill, json }: Tail
     { length: env.STEPWELL_SHARDS },
     (_, i) => shardKeys(env.STEPWELL_NAMESPACE, i).events,
   )
-  const reader = new EventReader()
+  const reader = new EventReader(skill)
   const bounded = new BoundedEntries(redis)
   const after = new Map<string, string>()
   for (const stream of streams) after.set(stream, await startId(bounded, stream, since))
@@ -43,11 +42,10 @@ export async function tail(context: CommandContext, { since, skill, json }: Tail
       after.set(stream, next.after)
       if (next.passedOverMs !== undefined) terminal.note(passedOverNote(stream, next.passedOverMs))
       entries += read.length
-      const events = read.flatMap(([entry, fields]) => eventsOf(reader, entry, fields))
-      const wanted = skill === undefined ? events : events.filter((event) => event.skillName === skill)
+      const events = read.flatMap(([entry, fields]) => reader.eventsOf(fields, Number(entry.split('-')[0])))
       const line = (event: TraceEvent): string =>
         json ? JSON.stringify({ time: new Date(event.timeMs), ...event.json }) : lineOf(event, terminal)
-      if (wanted.length > 0) await writeLines(context, wanted.map(line))
+      if (events.length > 0) await writeLines(context, events.map(line))
     }
     // The signal is only seen between two reads.
     if (entries === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -81,12 +79,6 @@ async function tellReach(
   terminal.note(
     `the streams reach back to ${timeText(new Date(reach))} UTC; what is older is stored: stepwell traces --since ${since.toISOString()}`,
   )
-}
-
-function eventsOf(reader: EventReader, entry: string, fields: string[]): TraceEvent[] {
-  const sentMs = Number(entry.split('-')[0])
-  const decoded = decodeFrame(fields, sentMs)
-  return decoded.ok ? decoded.deltas.flatMap((delta) => reader.eventsOf(delta, sentMs)) : []
 }
 
 const MARKS = { start: '▶', step_start: '┌', step_end: '│', end: '■' } as const
