@@ -1,4 +1,8 @@
-import type { TraceContextData, TraceEnd } from '@stepwell/protocol'
+import type { JsonBytes, TraceContextData, TraceEnd } from '@stepwell/protocol'
+
+const EXPECTED = Buffer.from(',"n":[')
+const COMMA = 44
+const CLOSE_LIST = 93
 
 /** The members of a delta that say how the trace began (docs/PROTOCOL.md), a comma before each. */
 export function beginningText(trace: {
@@ -22,4 +26,13 @@ export function endingText(end: TraceEnd, startedAtMs: number): string {
   const offset = end.completedAtMs === null ? null : end.completedAtMs - startedAtMs
   const error = end.errorMessage === null ? '' : `,${JSON.stringify(end.errorMessage)}`
   return `,"e":["${end.status.charAt(0)}",${offset},${end.durationMs}${error}]`
+}
+
+/** Writes the one that says how many steps its producer started and completed. */
+export function writeExpected(out: JsonBytes, counts: { started: number; completed: number }): void {
+  out.ascii(EXPECTED)
+  out.number(counts.started)
+  out.byte(COMMA)
+  out.number(counts.completed)
+  out.byte(CLOSE_LIST)
 }

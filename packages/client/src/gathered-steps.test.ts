@@ -1,6 +1,8 @@
+import { JsonBytes } from '@stepwell/protocol'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { GatheredSteps, type Stretch } from './gathered-steps.ts'
+import { GatheredSteps } from './gathered-steps.ts'
+import type { Stretch } from './stretch.ts'
 
 /** Steps of a trace; what was made of them. */
 function gatheredSteps(): { gathered: GatheredSteps; stretches: Stretch[]; add(text: string): void } {
@@ -9,7 +11,7 @@ function gatheredSteps(): { gathered: GatheredSteps; stretches: Stretch[]; add(t
   const add = (text: string): void => {
     const out = gathered.begin()
     out.json(text)
-    expect(gathered.lengthOf(out)).toBe(text.length)
+    expect(gathered.lengthOf(out)).toBe(Buffer.byteLength(text))
     gathered.keep(out)
   }
   return { gathered, stretches, add }
@@ -27,15 +29,18 @@ test('what is taken is what was added, in its order, however it gathered and how
       gathered.gather()
       const taken: [id: number, name: string][] = []
       for (let rest = true; rest; ) {
-        const part = gathered.take(maxLength)
-        expect(part.length <= maxLength || part.texts.length === 1).toBe(true)
-        const steps = JSON.parse(`[${part.texts.join(',')}]`)
+        const out = new JsonBytes()
+        const part = gathered.take(out, maxLength)
+        const steps = JSON.parse(`[${out.text()}]`)
+        // One stretch at least: it may be longer.
+        expect(out.length <= maxLength || out.length <= 4_096 + 9_020).toBe(true)
         expect(steps.length).toBe(part.steps)
         taken.push(...steps)
         rest = part.rest
       }
       expect(taken.map(([id, name]) => [id, name.length])).toEqual(added.map(({ length }, i) => [i, length]))
-      expect(gathered.take(maxLength)).toEqual({ texts: [], steps: 0, length: 0, rest: false })
+      expect(gathered.isEmpty).toBe(true)
+      expect(gathered.take(new JsonBytes(), maxLength)).toEqual({ steps: 0, rest: false })
     }),
   )
 })
@@ -75,8 +80,9 @@ test('steps of several traces stay apart, whoever begins one while another is be
         traces[i] as ReturnType<typeof gatheredSteps>
       const take = (i: number): void => {
         of(i).gathered.gather()
-        const { texts, steps } = of(i).gathered.take(100_000)
-        const parsed = JSON.parse(`[${texts.join(',')}]`) as [string][]
+        const out = new JsonBytes()
+        const { steps } = of(i).gathered.take(out, 100_000)
+        const parsed = JSON.parse(`[${out.text()}]`) as [string][]
         expect(parsed.length).toBe(steps)
         taken[i]?.push(...parsed.map(([one]) => one))
       }
@@ -92,8 +98,8 @@ test('steps of several traces stay apart, whoever begins one while another is be
           else take(other.trace)
         }
         out.json(`${text}"]`)
-        expect(gathered.textOf(out)).toBe(JSON.stringify([text]))
-        if (end === 'undo') gathered.undo(out)
+        expect(gathered.lengthOf(out)).toBe(Buffer.byteLength(JSON.stringify([text])))
+        if (end === 'undo') expect(gathered.undo(out).text).toBe(JSON.stringify([text]))
         else {
           gathered.keep(out)
           added[trace]?.push(text)
@@ -106,5 +112,48 @@ test('steps of several traces stay apart, whoever begins one while another is be
       }
     }),
     { numRuns: 2_000 },
+  )
+})
+
+test('what waits stays as it is, and what is remembered after it was taken, whatever is recorded and taken meanwhile', () => {
+  const turns = fc.record({
+    trace: fc.nat(3),
+    text: fc.string({ unit: fc.constantFrom('x', 'é', '日'), maxLength: 20 }),
+    /** How often the text stands in the step: up to more than there is room for in a piece of memory. */
+    times: fc.constantFrom(1, 10, 300, 2_000, 4_000),
+    steps: fc.integer({ min: 1, max: 12 }),
+    takes: fc.nat(5),
+    remembers: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(fc.array(turns, { maxLength: 60 }), (all) => {
+      const traces = Array.from({ length: 4 }, gatheredSteps)
+      const waiting: string[][] = traces.map(() => [])
+      const remembered: { stretch: Stretch; text: string }[] = []
+      const check = (i: number): void => {
+        const { gathered } = traces[i] as ReturnType<typeof gatheredSteps>
+        gathered.gather()
+        const out = new JsonBytes()
+        while (gathered.take(out, 50_000).rest) out.json(',')
+        expect(out.text()).toBe((waiting[i] as string[]).join(','))
+        waiting[i] = []
+      }
+      for (const { trace, text, times, steps, takes, remembers } of all) {
+        const { gathered, stretches, add } = traces[trace] as ReturnType<typeof gatheredSteps>
+        for (let k = 0; k < steps; k++) {
+          const step = JSON.stringify([k, text.repeat(times)])
+          add(step)
+          waiting[trace]?.push(step)
+        }
+        gathered.gather()
+        const stretch = stretches.at(-1) as Stretch
+        stretch.isRemembered = remembers
+        if (remembers) remembered.push({ stretch, text: stretch.text })
+        if (takes < traces.length) check(takes)
+      }
+      for (let i = 0; i < traces.length; i++) check(i)
+      for (const { stretch, text } of remembered) expect(stretch.text).toBe(text)
+    }),
+    { numRuns: 200 },
   )
 })

@@ -21,12 +21,14 @@ import {
 } from '@stepwell/protocol'
 import { perfMs } from './clock.ts'
 import type { DropReason } from './counters.ts'
-import { beginningText, endingText } from './encode-delta.ts'
+import { beginningText, endingText, writeExpected } from './encode-delta.ts'
 import { metadataText } from './encode-metadata.ts'
 import { closeStep, nameText, roundMs, stepText, writeStep, writeToAttributes } from './encode-step.ts'
-import { GatheredSteps, type Stretch } from './gathered-steps.ts'
+import { GatheredSteps } from './gathered-steps.ts'
 import { type OpenStep, OpenSteps, type RecordedStep, type StepEnd } from './open-steps.ts'
 import { type RecentBudget, RecentSteps } from './recent-steps.ts'
+import type { Stretch } from './stretch.ts'
+import type { TraceBeginning } from './trace-beginning.ts'
 
 // What a trace, and a text, cost in memory besides their letters: measured, with what waits in a full buffer.
 const TRACE_OVERHEAD = 1_024
@@ -35,34 +37,15 @@ export const TEXT_OVERHEAD = 32
 const MARK_LENGTH = 64
 /** Of attributes that say nothing: `{}`. */
 const EMPTY_LENGTH = 2
+const STEPS = Buffer.from(',"s":[')
+const COMMA = 44
+const CLOSE_LIST = 93
+const CLOSE = 125
 
 /** When a trace ended and how long it took, in milliseconds; undefined: now; null: unknown. */
 export interface EndTimes {
   completedAtMs?: number | null | undefined
   durationMs?: number | null | undefined
-}
-
-/** What begins a trace. */
-export interface TraceBeginning {
-  traceId: string
-  startedAtMs: number
-  /** Bounded; '' for a trace that this process only attached to. */
-  skill: string
-  executionId: string | undefined
-  metadata: unknown
-  /** The service as metadata, unless those have one of their own. */
-  serviceText: string | undefined
-  redactor: Redactor | undefined
-  parent: TraceContextData | undefined
-  limitMs: number | undefined
-  /** '' for the owner, else `<producer>.`: what its step ids begin with. */
-  idPrefix: string
-  /** For the steps that can be asked for; undefined: none can. */
-  recentBudget: RecentBudget | undefined
-  /** Monotonic clock at the start, if that is now: offsets follow it. */
-  startPerfMs: number | undefined
-  /** Numbers for its steps; undefined: its own, 1, 2, … */
-  nextStepNumber: (() => number) | undefined
 }
 
 /**
@@ -97,7 +80,7 @@ export class OpenTrace {
   dirtySincePerfMs: number | undefined
   /** Events that wait to be taken. */
   events = 0
-  /** UTF-16 units that wait to be taken, overhead included. */
+  /** Bytes that wait to be taken, overhead included. */
   bytes = 0
   /** Where completed steps are written, and wait. */
   readonly completed = new GatheredSteps(this)
@@ -328,54 +311,59 @@ export class OpenTrace {
   }
 
   /**
-   * Takes what waits as one delta of at most `maxBytes`, or as much of it as fits, in which case the end stays for the next.
-   * Whoever takes it MUST send it.
+   * Takes what waits as one delta of at most `maxBytes`, or as much of it as fits, in which case the end stays for the next, and writes
+   * it. Whoever takes it MUST send it.
    */
-  take(maxBytes: number): { text: string; events: number; rest: boolean } {
-    let text = this.#head
+  take(out: JsonBytes, maxBytes: number): { events: number; rest: boolean } {
+    const begin = out.length
+    let head = this.#head
     let events = 0
     if (this.isOwner && !this.isBegun) {
-      text += beginningText(this)
+      head += beginningText(this)
       this.isBegun = true
       events += 1
     }
     if (this.#metadataWaits) {
-      text += `,"m":${this.#metadataText},"r":${this.#metadataRevision}`
+      head += `,"m":${this.#metadataText},"r":${this.#metadataRevision}`
       this.#metadataWaits = false
     }
-    const { steps, taken, rest } = this.#takeSteps(maxBytes - text.length - 256)
+    out.json(head)
+    const { taken, rest } = this.#takeSteps(out, maxBytes - head.length - 256)
     events += taken
-    if (steps !== '') text += `,"s":[${steps}]`
-    text += `,"n":[${this.counts.started},${this.counts.completed}]`
+    writeExpected(out, this.counts)
     if (this.end !== undefined && !rest) {
-      text += endingText(this.end, this.startedAtMs)
+      out.json(endingText(this.end, this.startedAtMs))
       if (!this.#isEndTaken) events += 1
       this.#isEndTaken = true
     }
+    out.byte(CLOSE)
     this.events -= events
     if (!rest) {
       this.bytes = 0
       this.dirtySincePerfMs = undefined
-    } else this.bytes = Math.max(0, this.bytes - text.length)
-    return { text: `${text}}`, events, rest }
+    } else this.bytes = Math.max(0, this.bytes - (out.length - begin))
+    return { events, rest }
   }
 
-  #takeSteps(maxBytes: number): { steps: string; taken: number; rest: boolean } {
+  /** Writes the member of the delta that holds its steps, unless there are none: those that completed, then the open ones nobody was told of. */
+  #takeSteps(out: JsonBytes, maxBytes: number): { taken: number; rest: boolean } {
     this.gather()
-    const completed = this.completed.take(maxBytes)
-    const { texts, steps: taken } = completed
-    let { length: size, rest } = completed
-    if (!rest) {
-      for (let step = this.open.firstUntold; step !== undefined; step = this.open.firstUntold) {
-        const text = this.#openText(step)
-        size += text.length + 1
-        rest = size > maxBytes && texts.length > 0
-        if (rest) break
-        this.open.tellFirst()
-        texts.push(text)
-      }
+    if (this.completed.isEmpty && this.open.firstUntold === undefined) return { taken: 0, rest: false }
+    out.ascii(STEPS)
+    const begin = out.length
+    const completed = this.completed.take(out, maxBytes)
+    let { rest } = completed
+    for (let step = this.open.firstUntold; step !== undefined && !rest; step = this.open.firstUntold) {
+      const { length, units } = out
+      if (length > begin) out.byte(COMMA)
+      writeStep(out, step, this.#offset(step.startedAtMs), null, 0, undefined, step.attributes)
+      // One at least.
+      rest = out.length - begin > maxBytes && length > begin
+      if (rest) out.cutBack(length, units)
+      else this.open.tellFirst()
     }
-    return { steps: texts.join(','), taken, rest }
+    out.byte(CLOSE_LIST)
+    return { taken: completed.steps, rest }
   }
 
   #offset(startedAtMs: number | null): number | null {

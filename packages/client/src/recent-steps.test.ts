@@ -1,13 +1,14 @@
 import { expect, test } from 'vitest'
-import type { Stretch } from './gathered-steps.ts'
 import { ExecutionTracer } from './index.ts'
 import { RecentSteps } from './recent-steps.ts'
+import { Slab } from './slab.ts'
+import { Stretch } from './stretch.ts'
 import { memorySink } from './testing.ts'
 
-const stretchOf = (first: number, steps: number): Stretch => ({
-  text: Array.from({ length: steps }, (_, i) => `[${first + i},"s"]`).join(','),
-  steps,
-})
+function stretchOf(first: number, steps: number): Stretch {
+  const bytes = Buffer.from(Array.from({ length: steps }, (_, i) => `[${first + i},"s"]`).join(','))
+  return new Stretch(new Slab(bytes), 0, bytes.length, bytes.length, steps)
+}
 
 test('the latest thousand stay, whole stretches before them go, and all that was taken of the budget comes back', () => {
   const budget = { used: 0, max: 1_000_000 }

@@ -1,10 +1,10 @@
 import type { StepTuple } from '@stepwell/protocol'
-import type { Stretch } from './gathered-steps.ts'
+import type { Stretch } from './stretch.ts'
 
 /** How many of the latest steps of an open trace can be asked for. */
 const RECENT_STEPS = 1_000
 
-/** What the recent steps of all open traces of a tracer take together, and may take. UTF-16 units. */
+/** What the recent steps of all open traces of a tracer take together, and may take. Bytes. */
 export interface RecentBudget {
   used: number
   readonly max: number
@@ -27,9 +27,11 @@ export class RecentSteps {
   add(stretch: Stretch): void {
     if (this.#budget.used + sizeOf(stretch) > this.#budget.max) this.clear()
     this.#stretches.push(stretch)
+    stretch.isRemembered = true
     this.#grow(stretch.steps, sizeOf(stretch))
     for (let first = this.#stretches[0] as Stretch; this.#steps - first.steps >= RECENT_STEPS; ) {
       this.#stretches.shift()
+      first.isRemembered = false
       this.#grow(-first.steps, -sizeOf(first))
       first = this.#stretches[0] as Stretch
     }
@@ -42,6 +44,7 @@ export class RecentSteps {
   }
 
   clear(): void {
+    for (const stretch of this.#stretches) stretch.isRemembered = false
     this.#stretches = []
     this.#grow(-this.#steps, -this.#size)
   }
@@ -56,4 +59,4 @@ export class RecentSteps {
 /** What a stretch takes besides its letters. */
 const STRETCH_OVERHEAD = 64
 
-const sizeOf = ({ text }: Stretch): number => text.length + STRETCH_OVERHEAD
+const sizeOf = ({ length }: Stretch): number => length + STRETCH_OVERHEAD

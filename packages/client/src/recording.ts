@@ -195,8 +195,7 @@ export class Recording {
       this.#sender.noteNews(trace, trace.bytes - before)
     } else {
       // It is over, whether or not there is room for it.
-      trace.remember({ text: trace.completed.textOf(out), steps: 1 })
-      trace.completed.undo(out)
+      trace.remember(trace.completed.undo(out))
       this.#lost(trace)
     }
     return copy

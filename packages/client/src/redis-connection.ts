@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { InvalidInputError, parseRedisUrl, type RedisPlace } from '@stepwell/protocol'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import type { WrittenDeltas } from './written-deltas.ts'
 import { Xadd } from './xadd.ts'
 
 /** A connection to Redis that the client may use: its own, or one that the host lends. */
@@ -12,8 +13,8 @@ export interface RedisConnection {
   lastError(): Error | undefined
   /** What is asked of Redis goes through here: a connection that does not answer is given up. */
   answered<T>(reply: Promise<T>): Promise<T>
-  /** Adds an entry to a stream whose last value is a JSON array of these items, which may be long. Like what is asked through `answered`. */
-  add(stream: string, fields: readonly string[], items: readonly string[]): Promise<void>
+  /** Adds an entry to a stream whose last value is these deltas. Like what is asked through `answered`. */
+  add(stream: string, fields: readonly string[], deltas: WrittenDeltas): Promise<void>
   hold(): void
   release(): void
   close(): Promise<void>
@@ -54,8 +55,8 @@ function lentConnection(redis: Redis | Cluster): RedisConnection {
       redis.status === 'ready' ? undefined : new Error(`the lent connection is in state '${redis.status}'`),
     // Its owner decides how long to wait.
     answered: (reply) => reply,
-    async add(stream, fields, items) {
-      await redis.xadd(stream, '*', ...fields, `[${items.join(',')}]`)
+    async add(stream, fields, deltas) {
+      await redis.xadd(stream, '*', ...fields, deltas.text)
     },
     hold() {},
     release() {},
@@ -175,10 +176,9 @@ function ownConnection(redis: Redis | Cluster): RedisConnection {
     onReady: (ready) => redis.on('ready', ready),
     lastError: () => lastError,
     answered,
-    async add(stream, fields, items) {
-      const command = new Xadd(stream, fields, items, redis.options.keyPrefix)
+    async add(stream, fields, deltas) {
+      const command = new Xadd(stream, fields, deltas, redis.options.keyPrefix)
       await answered(redis.sendCommand(command) as Promise<unknown>)
-      command.free()
     },
     hold() {
       holds += 1

@@ -6,7 +6,7 @@ import {
   shardKeys,
 } from '@stepwell/protocol'
 import { Backlog } from './backlog.ts'
-import { FrameOfParts } from './frame-of-parts.ts'
+import { FrameOfBytes } from './frame-of-bytes.ts'
 import { openRedis, type RedisTarget } from './redis-connection.ts'
 import type { Sink } from './sink.ts'
 
@@ -26,16 +26,17 @@ export function redisSink(
     async send(frame) {
       if (!connection.isReady()) throw connection.lastError() ?? new Error('not connected')
       const stream = streams[frame.shard] as string
-      if (frame instanceof FrameOfParts && options.compression === 'none') {
-        const { parts } = frame
-        backlog.noteSent(parts.reduce((sum, text) => sum + text.length, 0))
-        await connection.add(stream, [...encodeFrameHead(frame), 'd'], parts)
+      if (frame instanceof FrameOfBytes && options.compression === 'none') {
+        const { written } = frame
+        backlog.noteSent(written.length)
+        await connection.add(stream, [...encodeFrameHead(frame), 'd'], written)
         return
       }
       const fields = encodeFrame(frame, options.compression)
       backlog.noteSent((fields.at(-1) as string).length)
       await connection.answered(redis.xadd(stream, '*', ...fields))
     },
+    letsGo: true,
     together(send) {
       // One write of nine frames instead of nine: a tenth of all that a step takes. A cluster has no socket of its own.
       const socket = 'stream' in redis ? redis.stream : undefined

@@ -1,19 +1,20 @@
 import { FRAME_MAX_BYTES, newProducerId, shardOf } from '@stepwell/protocol'
 import { perfMs } from './clock.ts'
 import type { Counters, DropReason } from './counters.ts'
-import { FrameOfParts } from './frame-of-parts.ts'
+import { FrameOfBytes } from './frame-of-bytes.ts'
 import type { OpenTrace } from './open-trace.ts'
 import type { Settings } from './options.ts'
 import type { Episode } from './report.ts'
 import type { OutgoingFrame, Sink } from './sink.ts'
 import { type Cut, FRAME_MAX_EVENTS, Waiting } from './waiting.ts'
+import { WrittenDeltas } from './written-deltas.ts'
 
 /** Frames on their way at once: what a slow answer costs, and what is held besides the buffer. */
 const WINDOW = 16
 /** Steps may fill this share of the buffer; the rest is for starts and ends, so that a run survives without its steps. */
 const STEP_SHARE = 3 / 4
 
-const SIGN_OF_LIFE = { deltas: [], events: 0, recordedPerfMs: Number.POSITIVE_INFINITY }
+const SIGN_OF_LIFE = { deltas: 0, events: 0, recordedPerfMs: Number.POSITIVE_INFINITY }
 
 /**
  * Cuts what waits into frames and sees them through. An event waits (in its trace) → is in a frame, which has its number
@@ -152,7 +153,7 @@ export class Sender {
     const before = perfMs() - this.#settings.heartbeatIntervalMs * 0.9
     for (const [shard, lastMs] of this.#lastSentPerfMs.entries()) {
       if (lastMs > before || !this.#canSend()) continue
-      this.#dispatch(this.#makeFrame(shard, SIGN_OF_LIFE))
+      this.#dispatch(this.#makeFrame(shard, SIGN_OF_LIFE, new WrittenDeltas((out) => out.json('[]'))))
     }
   }
 
@@ -297,23 +298,26 @@ export class Sender {
   }
 
   #cut(shard: number, openBeforePerfMs: number): OutgoingFrame | undefined {
-    const cut = this.#waiting[shard]?.cut(openBeforePerfMs)
-    if (cut === undefined) return undefined
+    const taken = this.#waiting[shard]?.cut(openBeforePerfMs)
+    if (taken === undefined) return undefined
+    const { cut, written } = taken
     this.#bytes -= cut.freedBytes
     for (const { isOwner, executionId, traceId } of cut.begun)
       if (isOwner && executionId !== undefined) this.#sink.correlate(executionId, traceId)
-    return this.#makeFrame(shard, cut)
+    return this.#makeFrame(shard, cut, written)
   }
 
   #makeFrame(
     shard: number,
-    { deltas, events, recordedPerfMs }: Omit<Cut, 'begun' | 'freedBytes'>,
+    { deltas: deltaCount, events, recordedPerfMs }: Omit<Cut, 'begun' | 'freedBytes'>,
+    written: WrittenDeltas,
   ): OutgoingFrame {
     this.#frameNumber += 1
     const { emitted, sent, dropped } = this.#counters.snapshot()
     const counters = { emitted, acked: sent, dropped: dropped as Record<string, number> }
     const { producer } = this
-    const frame = new FrameOfParts(deltas, { producer, number: this.#frameNumber, shard, counters, events })
+    const number = this.#frameNumber
+    const frame = new FrameOfBytes(written, { producer, number, shard, deltaCount, counters, events })
     this.#recordedPerfMs.set(frame, recordedPerfMs)
     return frame
   }
@@ -329,6 +333,7 @@ export class Sender {
 
   #arrived(frame: OutgoingFrame): void {
     if (!this.#onTheWay.delete(frame) || this.#isClosed) return
+    if (this.#sink.letsGo && frame instanceof FrameOfBytes) frame.written.free()
     this.#counters.sent += frame.events
     this.#failures = 0
     this.#failed.delete(frame)

@@ -20,6 +20,8 @@ export interface Sink {
    * again. MUST NOT throw.
    */
   send(frame: OutgoingFrame): Promise<void>
+  /** Whether it needs nothing of a frame any more when `send` has resolved: then its memory is used again. Absent: it may keep frames. */
+  readonly letsGo?: boolean
   /** Calls `send` once, at once; the frames that it sends may leave as one piece. Absent: each leaves by itself. */
   together?(send: () => void): void
   /** Whether frames can be handed over now. Asked before each. */

@@ -1,15 +1,18 @@
-import { FRAME_MAX_BYTES } from '@stepwell/protocol'
+import { FRAME_MAX_BYTES, type JsonBytes } from '@stepwell/protocol'
 import type { OpenTrace } from './open-trace.ts'
+import { WrittenDeltas } from './written-deltas.ts'
 
 /** Events that make a frame worth sending. */
 export const FRAME_MAX_EVENTS = 512
 /** Where so many places of the list are empty it is worth a copy. */
 const GONE_MAX = 4_096
+const OPEN_LIST = 91
+const COMMA = 44
+const CLOSE_LIST = 93
 
 /** The deltas of one frame. */
 export interface Cut {
-  /** JSON text of each. */
-  deltas: string[]
+  deltas: number
   events: number
   /** Bytes of the buffer that are free again. */
   freedBytes: number
@@ -57,31 +60,44 @@ export class Waiting {
   }
 
   /** Takes what makes a frame: of the ended traces, and of the open ones whose news are older than `openBeforePerfMs`. */
-  cut(openBeforePerfMs: number): Cut | undefined {
+  cut(openBeforePerfMs: number): { cut: Cut; written: WrittenDeltas } | undefined {
+    const [first] = this.#open
+    const isFirstDue = first !== undefined && (first.dirtySincePerfMs ?? 0) <= openBeforePerfMs
+    if (this.#from === this.#ended.length && !isFirstDue) return undefined
     const cut: Cut = {
-      deltas: [],
+      deltas: 0,
       events: 0,
       freedBytes: 0,
       recordedPerfMs: Number.POSITIVE_INFINITY,
       begun: [],
     }
-    let size = 0
+    const written = new WrittenDeltas((out) => {
+      out.byte(OPEN_LIST)
+      this.#writeTo(out, cut, openBeforePerfMs)
+      out.byte(CLOSE_LIST)
+    })
+    return { cut, written }
+  }
+
+  #writeTo(out: JsonBytes, cut: Cut, openBeforePerfMs: number): void {
+    const begin = out.length
     /** Whether all of it went. */
     const add = (trace: OpenTrace): boolean => {
       const before = trace.bytes
       const isFirst = !trace.isBegun
       cut.recordedPerfMs = Math.min(cut.recordedPerfMs, trace.dirtySincePerfMs ?? 0)
-      const delta = trace.take(FRAME_MAX_BYTES - size)
+      const maxBytes = FRAME_MAX_BYTES - (out.length - begin)
+      if (cut.deltas > 0) out.byte(COMMA)
+      const { events, rest } = trace.take(out, maxBytes)
+      cut.deltas += 1
       cut.freedBytes += before - trace.bytes
-      cut.deltas.push(delta.text)
-      cut.events += delta.events
-      size += delta.text.length + 1
+      cut.events += events
       if (isFirst && trace.end === undefined) cut.begun.push(trace)
-      return !delta.rest
+      return !rest
     }
     const hasRoom = (trace: OpenTrace): boolean =>
-      cut.deltas.length === 0 ||
-      (size + trace.bytes <= FRAME_MAX_BYTES && cut.events + trace.events <= FRAME_MAX_EVENTS)
+      cut.deltas === 0 ||
+      (out.length - begin + trace.bytes <= FRAME_MAX_BYTES && cut.events + trace.events <= FRAME_MAX_EVENTS)
 
     for (
       let trace = this.#ended[this.#from];
@@ -91,7 +107,7 @@ export class Waiting {
       this.endedEvents -= trace.events
       if (!add(trace)) {
         this.endedEvents += trace.events
-        return cut
+        return
       }
       this.#from += 1
     }
@@ -101,7 +117,6 @@ export class Waiting {
       if (!add(trace)) break
       this.#open.delete(trace)
     }
-    return cut.deltas.length === 0 ? undefined : cut
   }
 
   #tidy(): void {

@@ -27,6 +27,16 @@ const piece = fc.oneof(
   }),
   fc.constant({ write: (out: JsonBytes) => out.ascii(Buffer.from(',"key":')), written: ',"key":' }),
   fc.constant({ write: (out: JsonBytes) => out.byte(93), written: ']' }),
+  fc.tuple(text, text).map(([before, copied]) => ({
+    write(out: JsonBytes) {
+      const from = new JsonBytes(Buffer.alloc(3))
+      from.json(before)
+      const { length, units } = from
+      from.json(copied)
+      out.copy(from.memory, length, from.length, from.units - units)
+    },
+    written: copied.toWellFormed(),
+  })),
   fc.constant({ write: (out: JsonBytes) => out.json('ü'.repeat(20_000)), written: 'ü'.repeat(20_000) }),
 )
 

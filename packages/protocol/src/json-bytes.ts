@@ -17,15 +17,32 @@ const { charCodeAt } = String.prototype
  * the memory that a text does which is put together from parts. What does not write JSON that is whole is the caller's to cut back.
  */
 export class JsonBytes {
-  #bytes = Buffer.allocUnsafeSlow(FIRST_BYTES)
+  #bytes: Buffer
   /** Bytes written so far. */
   length = 0
   /** By how many they are more than UTF-16 units: 0 where all is ASCII. */
   #excess = 0
 
+  /** Writes to this memory, as long as it is large enough. */
+  constructor(memory: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES)) {
+    this.#bytes = memory
+  }
+
   /** The same in UTF-16 units, as texts are measured. */
   get units(): number {
     return this.length - this.#excess
+  }
+
+  /** What is written to now: from its beginning to `length` it holds what was written. */
+  get memory(): Buffer {
+    return this.#bytes
+  }
+
+  /** Begins anew in this memory; what was written stays where it is. The first `length` bytes of it count as written. */
+  moveTo(memory: Buffer, length = 0): void {
+    this.#bytes = memory
+    this.length = length
+    this.#excess = 0
   }
 
   clear(): void {
@@ -59,6 +76,15 @@ export class JsonBytes {
     const at = this.length
     for (let i = 0; i < length; i++) bytes[at + i] = letters[i] as number
     this.length = at + length
+  }
+
+  /** What stands in this memory from here to there, whole letters, and as text takes so many units. */
+  copy(memory: Buffer, from: number, to: number, units: number): void {
+    const length = to - from
+    if (this.length + length > this.#bytes.length) this.#grow(length)
+    memory.copy(this.#bytes, this.length, from, to)
+    this.length += length
+    this.#excess += length - units
   }
 
   /** JSON text. Lone surrogates in it become U+FFFD. */
