@@ -57,7 +57,8 @@ export function stepJson(step: Step): JsonObject {
 /** An object in this form: undefined members are left out, Dates become ISO texts. */
 export function present(members: Record<string, Json | Date | undefined>): JsonObject {
   const json: JsonObject = {}
-  for (const [key, value] of Object.entries(members)) {
+  for (const key of Object.keys(members)) {
+    const value = members[key]
     if (value !== undefined) json[key] = value instanceof Date ? value.toISOString() : value
   }
   return json
