@@ -56,9 +56,6 @@ function nameBetween(name: string): KnownName {
   return latest
 }
 
-/** A name as JSON text. */
-export const nameText = (name: string): string => nameBetween(name).text.slice(1, -1)
-
 /** Whether the name was encoded before, so that it needs no cleaning. */
 export function isKnownName(name: string): boolean {
   if (name === latest?.name) return true

@@ -2,7 +2,6 @@ import {
   boundText,
   type Delta,
   ERROR_MAX_LENGTH,
-  type Expected,
   encodeAndCopy,
   encodeObject,
   type FinalStatus,
@@ -21,9 +20,9 @@ import {
 } from '@stepwell/protocol'
 import { perfMs } from './clock.ts'
 import type { DropReason } from './counters.ts'
-import { beginningText, endingText, writeExpected } from './encode-delta.ts'
+import { writeBeginning, writeEnding, writeExpected, writeHead, writeMetadata } from './encode-delta.ts'
 import { metadataText } from './encode-metadata.ts'
-import { closeStep, nameText, roundMs, stepText, writeStep, writeToAttributes } from './encode-step.ts'
+import { closeStep, roundMs, stepText, writeStep, writeToAttributes } from './encode-step.ts'
 import { GatheredSteps } from './gathered-steps.ts'
 import { type OpenStep, OpenSteps, type RecordedStep, type StepEnd } from './open-steps.ts'
 import { type RecentBudget, RecentSteps } from './recent-steps.ts'
@@ -91,7 +90,6 @@ export class OpenTrace {
   #isEndTaken = false
   /** Of one that is not resolved yet. */
   #deferred: [step: RecordedStep, end: StepEnd][] | undefined
-  #head = ''
   readonly #redactor: Redactor | undefined
   readonly #idPrefix: string
   readonly #nextStepNumber: (() => number) | undefined
@@ -115,8 +113,7 @@ export class OpenTrace {
       this.#metadataRevision = 1
       this.#metadataWaits = true
     }
-    this.#setHead()
-    this.bytes = TRACE_OVERHEAD + this.#head.length + this.#metadataText.length
+    this.bytes = TRACE_OVERHEAD + this.skill.length + this.#metadataText.length
   }
 
   /** Whether it is known which trace this is: for one attached by execution id only after a while. */
@@ -128,7 +125,6 @@ export class OpenTrace {
   resolve(traceId: string, startedAtMs: number): void {
     this.traceId = traceId
     this.startedAtMs = startedAtMs
-    this.#setHead()
     this.bytes = TRACE_OVERHEAD
     const deferred = this.#deferred ?? []
     this.#deferred = undefined
@@ -144,11 +140,6 @@ export class OpenTrace {
     other.counts.started += this.counts.started
     other.counts.completed += this.counts.completed
     this.counts = other.counts
-  }
-
-  #setHead(): void {
-    const at = tellsStart(this.traceId) ? '' : `,"at":${this.startedAtMs}`
-    this.#head = `{"t":"${this.traceId}"${at}${this.isOwner ? `,"k":${nameText(this.skill)}` : ''}`
   }
 
   /** Milliseconds since 1970, with fraction: of a live trace by the monotonic clock from its start on. */
@@ -316,23 +307,22 @@ export class OpenTrace {
    */
   take(out: JsonBytes, maxBytes: number): { events: number; rest: boolean } {
     const begin = out.length
-    let head = this.#head
     let events = 0
+    this.#writeHead(out)
     if (this.isOwner && !this.isBegun) {
-      head += beginningText(this)
+      writeBeginning(out, this)
       this.isBegun = true
       events += 1
     }
     if (this.#metadataWaits) {
-      head += `,"m":${this.#metadataText},"r":${this.#metadataRevision}`
+      writeMetadata(out, this.#metadataText, this.#metadataRevision)
       this.#metadataWaits = false
     }
-    out.json(head)
-    const { taken, rest } = this.#takeSteps(out, maxBytes - head.length - 256)
+    const { taken, rest } = this.#takeSteps(out, maxBytes - (out.length - begin) - 256)
     events += taken
     writeExpected(out, this.counts)
     if (this.end !== undefined && !rest) {
-      out.json(endingText(this.end, this.startedAtMs))
+      writeEnding(out, this.end, this.startedAtMs)
       if (!this.#isEndTaken) events += 1
       this.#isEndTaken = true
     }
@@ -366,6 +356,16 @@ export class OpenTrace {
     return { taken: completed.steps, rest }
   }
 
+  #writeHead(out: JsonBytes): void {
+    const { traceId, startedAtMs } = this
+    writeHead(
+      out,
+      traceId,
+      tellsStart(traceId) ? undefined : startedAtMs,
+      this.isOwner ? this.skill : undefined,
+    )
+  }
+
   #offset(startedAtMs: number | null): number | null {
     return startedAtMs === null ? null : startedAtMs - this.startedAtMs
   }
@@ -376,12 +376,14 @@ export class OpenTrace {
 
   /** All that is still known of it, with these steps, as one delta: for whoever stores it by another way. */
   toDelta(recent: readonly StepTuple[]): Delta {
-    const n: Expected = [this.counts.started, this.counts.completed]
     const tuples = [...recent]
     for (const step of this.open) tuples.push(JSON.parse(this.#openText(step)) as StepTuple)
-    const beginning = this.isOwner ? beginningText(this) : ''
-    const metadata =
-      this.#metadataRevision === 0 ? '' : `,"m":${this.#metadataText},"r":${this.#metadataRevision}`
-    return { ...JSON.parse(`${this.#head}${beginning}${metadata},"n":${JSON.stringify(n)}}`), s: tuples }
+    const out = new JsonBytes()
+    this.#writeHead(out)
+    if (this.isOwner) writeBeginning(out, this)
+    if (this.#metadataRevision > 0) writeMetadata(out, this.#metadataText, this.#metadataRevision)
+    writeExpected(out, this.counts)
+    out.byte(CLOSE)
+    return { ...JSON.parse(out.text()), s: tuples }
   }
 }
