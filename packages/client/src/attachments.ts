@@ -169,7 +169,7 @@ export class Attachments {
   }
 
   async #known(executionId: string): Promise<string | undefined> {
-    const own = this.#recording.openWith(executionId)
+    const own = this.#recording.openTraces.withExecutionId(executionId)
     return own?.traceId ?? parseTraceId((await this.#sink.lookUp(executionId)) ?? '')
   }
 

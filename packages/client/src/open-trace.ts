@@ -75,6 +75,12 @@ export class OpenTrace {
   dropReason: DropReason | undefined
   /** Whether its beginning has been taken for a frame. */
   isBegun = false
+  /** Its neighbours in `OpenTraces`, and whether it is there. */
+  openBefore: OpenTrace | undefined
+  openAfter: OpenTrace | undefined
+  isListed = false
+  /** Whether `Waiting` has it among the open ones. */
+  isAmongOpen = false
   /** Monotonic clock when the oldest waiting event was recorded; undefined if none waits. */
   dirtySincePerfMs: number | undefined
   /** Events that wait to be taken. */

@@ -13,6 +13,7 @@ import { roundMs } from './encode-step.ts'
 import { checkStatus, durationOf, messageOf, nameOf, stepIdOf, timeOf } from './given-values.ts'
 import type { OpenStep, RecordedStep, StepEnd } from './open-steps.ts'
 import { type EndTimes, type OpenTrace, TEXT_OVERHEAD } from './open-trace.ts'
+import { OpenTraces } from './open-traces.ts'
 import type { Sender } from './sender.ts'
 
 /** What an end costs besides its message; and how long a message is that goes with it though the buffer is full. */
@@ -36,10 +37,8 @@ export interface StepOptions {
 export class Recording {
   readonly #sender: Sender
   readonly #counters: Counters
-  /** Traces that this tracer started and that have not ended, by id. */
-  readonly openTraces = new Map<string, OpenTrace>()
-  /** Of those the one that was begun last, by execution id: the newest start owns it. */
-  readonly #byExecutionId = new Map<string, OpenTrace>()
+  /** Those that this tracer started. */
+  readonly openTraces = new OpenTraces()
   #isClosed = false
   #hasGivenUp = false
 
@@ -52,7 +51,6 @@ export class Recording {
   close(): void {
     this.#isClosed = true
     this.openTraces.clear()
-    this.#byExecutionId.clear()
   }
 
   #dropReasonOf(trace: OpenTrace): DropReason | undefined {
@@ -70,19 +68,13 @@ export class Recording {
       trace.dropReason === 'buffer_full' ||
       trace.dropReason === 'backlog'
     )
-      this.openTraces.set(trace.traceId, trace)
+      this.openTraces.add(trace)
     else this.#hasGivenUp = true
     if (trace.dropReason !== undefined) this.#sender.drop(trace.dropReason, 1)
     else {
-      if (trace.executionId !== undefined) this.#byExecutionId.set(trace.executionId, trace)
       trace.events += 1
       this.#sender.noteNews(trace, trace.bytes, trace.startPerfMs)
     }
-  }
-
-  /** The open trace with this execution id, or undefined. */
-  openWith(executionId: string): OpenTrace | undefined {
-    return this.#byExecutionId.get(executionId)
   }
 
   /**
@@ -266,10 +258,7 @@ export class Recording {
 
   #finish(trace: OpenTrace, whole: TraceEnd): TraceEnd {
     this.#counters.emitted += 1
-    this.openTraces.delete(trace.traceId)
-    const { executionId } = trace
-    if (executionId !== undefined && this.#byExecutionId.get(executionId) === trace)
-      this.#byExecutionId.delete(executionId)
+    this.openTraces.delete(trace)
     trace.recent?.clear()
     const dropReason = this.#dropReasonOf(trace)
     const end = dropReason === undefined ? this.#fitting(whole) : whole

@@ -265,7 +265,7 @@ export class ExecutionTracer implements AsyncDisposable {
     const startPerfMs = isNow ? perfMs() : undefined
     const beginMs = startedAtMs ?? Date.now()
     const traceId = options.traceId === undefined ? newTraceId(beginMs) : ownId(options.traceId, startedAtMs)
-    if (options.traceId !== undefined && this.#recording?.openTraces.has(traceId))
+    if (options.traceId !== undefined && this.#recording?.openTraces.get(traceId) !== undefined)
       throw new InvalidInputError(`traceId '${traceId}' is that of a trace that is still open`)
     const { serviceText, redactor } = this.#settings
     const { executionId, metadata, timeoutMs } = options
@@ -305,7 +305,7 @@ export class ExecutionTracer implements AsyncDisposable {
     }
     const { openTraces } = recording
     if (openTraces.size > 1) throw new TraceContextError(openTraces.size)
-    const [only] = openTraces.values()
+    const [only] = openTraces
     return only && placeIn(undefined, only, recording, undefined)
   }
 

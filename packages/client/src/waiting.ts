@@ -4,7 +4,7 @@ import { WrittenDeltas } from './written-deltas.ts'
 
 /** Events that make a frame worth sending. */
 export const FRAME_MAX_EVENTS = 512
-/** Where so many places of the list are empty it is worth a copy. */
+/** Where so many places of a list are empty it is worth a copy. */
 const GONE_MAX = 4_096
 const OPEN_LIST = 91
 const COMMA = 44
@@ -32,36 +32,47 @@ export class Waiting {
   #from = 0
   /** Events of the traces that have ended. */
   endedEvents = 0
-  readonly #open = new Set<OpenTrace>()
+  /** Before `#openFrom` they are gone; after it those that have ended meanwhile are passed over. */
+  #open: OpenTrace[] = []
+  #openFrom = 0
 
   /** An open trace with news. */
   addOpen(trace: OpenTrace): void {
-    this.#open.add(trace)
+    if (trace.isAmongOpen) return
+    trace.isAmongOpen = true
+    this.#open.push(trace)
   }
 
   addEnded(trace: OpenTrace): void {
-    this.#open.delete(trace)
+    trace.isAmongOpen = false
     this.#ended.push(trace)
     this.endedEvents += trace.events
   }
 
   /** When the first of what waits began to, or undefined if nothing does. */
   get oldestPerfMs(): number | undefined {
-    const [first = this.#ended[this.#from]] = this.#open
-    return first?.dirtySincePerfMs
+    return (this.#firstOpen ?? this.#ended[this.#from])?.dirtySincePerfMs
   }
 
   /** Whether something waits since then, or for longer. */
   hasSince(perfMs: number): boolean {
     for (let i = this.#from; i < this.#ended.length; i++)
       if (((this.#ended[i] as OpenTrace).dirtySincePerfMs ?? 0) <= perfMs) return true
-    for (const trace of this.#open) if ((trace.dirtySincePerfMs ?? 0) <= perfMs) return true
+    for (let i = this.#openFrom; i < this.#open.length; i++) {
+      const { isAmongOpen, dirtySincePerfMs = 0 } = this.#open[i] as OpenTrace
+      if (isAmongOpen && dirtySincePerfMs <= perfMs) return true
+    }
     return false
+  }
+
+  get #firstOpen(): OpenTrace | undefined {
+    while (this.#open[this.#openFrom]?.isAmongOpen === false) this.#openFrom += 1
+    return this.#open[this.#openFrom]
   }
 
   /** Takes what makes a frame: of the ended traces, and of the open ones whose news are older than `openBeforePerfMs`. */
   cut(openBeforePerfMs: number): { cut: Cut; written: WrittenDeltas } | undefined {
-    const [first] = this.#open
+    const first = this.#firstOpen
     const isFirstDue = first !== undefined && (first.dirtySincePerfMs ?? 0) <= openBeforePerfMs
     if (this.#from === this.#ended.length && !isFirstDue) return undefined
     const cut: Cut = {
@@ -112,10 +123,21 @@ export class Waiting {
       this.#from += 1
     }
     this.#tidy()
-    for (const trace of this.#open) {
+    for (let trace = this.#firstOpen; trace !== undefined; trace = this.#firstOpen) {
       if ((trace.dirtySincePerfMs ?? 0) > openBeforePerfMs || !hasRoom(trace)) break
       if (!add(trace)) break
-      this.#open.delete(trace)
+      trace.isAmongOpen = false
+    }
+    this.#tidyOpen()
+  }
+
+  #tidyOpen(): void {
+    if (this.#openFrom === this.#open.length) {
+      this.#open = []
+      this.#openFrom = 0
+    } else if (this.#openFrom > GONE_MAX) {
+      this.#open = this.#open.slice(this.#openFrom)
+      this.#openFrom = 0
     }
   }
 
