@@ -1,5 +1,5 @@
-import { openName, type PlainRun, type Said } from '@stepwell/protocol'
-import { type DeadLetter, type TraceDeltas, WRITE_MAX_TRACES } from '@stepwell/storage'
+import { openName, type RunPart, type Said } from '@stepwell/protocol'
+import { compareKeys, type DeadLetter, type TraceDeltas, WRITE_MAX_TRACES } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
 import { type LetterBox, letterOf } from './letter-box.ts'
 import type { Ticket } from './shard.ts'
@@ -70,13 +70,9 @@ export class Collector {
   }
 
   /** Adds a run that came whole, or gathered; as `add`. `said`: makes what is said of it, where that is needed after all. */
-  addRun<R extends PlainRun>(
-    run: R,
-    tickets: readonly Ticket[],
-    size: number,
-    said: (run: R) => Said[],
-  ): void {
-    this.#put(new CollectedRun(run, tickets, size, said))
+  addRun(run: RunPart, tickets: readonly Ticket[], size: number, said: (run: RunPart) => Said[]): void {
+    this.#batch.runs.push(new CollectedRun(run, tickets, size, said))
+    this.#grow(size)
   }
 
   /** Adds a dead letter; its ticket has a part done, and is dead, when it is committed. */
@@ -103,15 +99,11 @@ export class Collector {
   }
 
   #put(added: Collected): void {
+    const { traces } = this.#batch
     const key = openName(added.traceId, added.startedAtMs)
-    const trace = this.#batch.traces.get(key)
-    if (trace === undefined) this.#batch.traces.set(key, added)
-    else {
-      trace.said.push(...added.said)
-      trace.tickets = [...trace.tickets, ...added.tickets]
-      trace.size += added.size
-      trace.rests = Math.max(trace.rests, added.rests)
-    }
+    const trace = traces.get(key)
+    if (trace === undefined) traces.set(key, added)
+    else join(trace, added)
     this.#grow(added.size)
   }
 
@@ -136,7 +128,7 @@ export class Collector {
     this.#batch.bytes += size
     this.#heldBytes += size
     const { maxTraces, maxBytes, maxWaitMs } = this.#limits
-    if (this.#batch.traces.size >= maxTraces || this.#batch.bytes >= maxBytes) {
+    if (this.#batch.length >= maxTraces || this.#batch.bytes >= maxBytes) {
       this.#queue.push(this.#take())
       this.#next()
     } else {
@@ -177,7 +169,8 @@ export class Collector {
 
   async #write(batch: Batch): Promise<void> {
     const { letters } = batch
-    const { guilty, waiting } = await this.#store.write([...batch.traces.values()])
+    const traces = batch.each()
+    const { guilty, waiting } = await this.#store.write(traces)
     this.#rest(waiting as Collected[])
     const resting = new Set(waiting)
     const refused = new Set<TraceDeltas>()
@@ -190,8 +183,8 @@ export class Collector {
       }
     }
     if (letters.length > 0) await this.#letterBox.put(letters.map(({ letter }) => letter))
-    this.#onWritten(batch.traces.size - refused.size - resting.size)
-    for (const trace of batch.traces.values()) {
+    this.#onWritten(traces.length - refused.size - resting.size)
+    for (const trace of traces) {
       if (!refused.has(trace) && !resting.has(trace))
         for (const ticket of trace.tickets) this.#acker.partDone(ticket)
     }
@@ -216,16 +209,16 @@ interface Collected extends WithTickets {
  * A run as it came. Parsed only where it has to be: because more is said of the trace, or it cannot be written. Thousands of them wait to be written, and
  * what each keeps alive is copied by the garbage collector while they do.
  */
-class CollectedRun<R extends PlainRun> implements Collected {
+class CollectedRun implements Collected {
   readonly known = false
   tickets: readonly Ticket[]
   size: number
   rests = 0
-  readonly #run: R
-  readonly #makeSaid: (run: R) => Said[]
+  readonly #run: RunPart
+  readonly #makeSaid: (run: RunPart) => Said[]
   #said: Said[] | undefined
 
-  constructor(run: R, tickets: readonly Ticket[], size: number, said: (run: R) => Said[]) {
+  constructor(run: RunPart, tickets: readonly Ticket[], size: number, said: (run: RunPart) => Said[]) {
     this.tickets = tickets
     this.size = size
     this.#run = run
@@ -241,7 +234,7 @@ class CollectedRun<R extends PlainRun> implements Collected {
   }
 
   /** Undefined once there is a list of what is said, which others may add to. */
-  get run(): PlainRun | undefined {
+  get run(): RunPart | undefined {
     return this.#said === undefined ? this.#run : undefined
   }
 
@@ -257,7 +250,33 @@ class Batch {
   readonly done = new Promise<void>((resolve) => {
     this.finish = resolve
   })
-  traces = new Map<string, Collected>()
-  letters: { ticket: Ticket; letter: DeadLetter }[] = []
+  /** Two of them may be of one trace: a frame that was sent twice. */
+  readonly runs: CollectedRun[] = []
+  readonly traces = new Map<string, Collected>()
+  readonly letters: { ticket: Ticket; letter: DeadLetter }[] = []
   bytes = 0
+
+  get length(): number {
+    return this.runs.length + this.traces.size
+  }
+
+  /** What is in it, in the order of the keys, each trace once. */
+  each(): Collected[] {
+    const all: Collected[] = [...this.runs, ...this.traces.values()].sort(compareKeys)
+    const traces = all.slice(0, 1)
+    for (let i = 1; i < all.length; i++) {
+      const [last, next] = [traces.at(-1) as Collected, all[i] as Collected]
+      if (compareKeys(last, next) === 0) join(last, next)
+      else traces.push(next)
+    }
+    return traces
+  }
+}
+
+/** What came later is said of the same trace. */
+function join(trace: Collected, added: Collected): void {
+  trace.said.push(...added.said)
+  trace.tickets = [...trace.tickets, ...added.tickets]
+  trace.size += added.size
+  trace.rests = Math.max(trace.rests, added.rests)
 }

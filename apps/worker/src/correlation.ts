@@ -11,6 +11,21 @@ for i, key in ipairs(KEYS) do
   if type(known) == 'string' and known > id then redis.call('SET', key, known, 'EX', ARGV[1]) end
 end`)
 
+/** Execution ids, and of each the trace: as a map they would be the most of what a worker has to collect. Of one that is there twice the newest start counts. */
+export interface Correlated {
+  executionIds: string[]
+  traceIds: string[]
+}
+
+export function correlate(
+  { executionIds, traceIds }: Correlated,
+  executionId: string,
+  traceId: string,
+): void {
+  executionIds.push(executionId)
+  traceIds.push(traceId)
+}
+
 /** Keys that one script call sets: a call blocks Redis, 500 for about 2 ms. */
 const SET_MAX = 500
 
@@ -35,18 +50,17 @@ export class Correlation {
     this.keep = keep
   }
 
-  /** Sets or touches the keys: execution id → trace id. */
-  async set(traceIds: ReadonlyMap<string, string>): Promise<void> {
+  /** Sets or touches the keys. */
+  async set({ executionIds, traceIds }: Correlated): Promise<void> {
     // In a cluster each key has a slot of its own. On one server a call a key takes Redis half as long again, and the worker a command each.
     const perCall = 'nodes' in this.#redis ? 1 : SET_MAX
-    const all = [...traceIds]
     const calls: Promise<unknown>[] = []
-    for (let i = 0; i < all.length; i += perCall) {
-      const some = all.slice(i, i + perCall)
-      const keys = some.map(([executionId]) => correlationKey(executionId, this.#namespace))
-      calls.push(
-        setScript.run(this.#redis, keys, [CORRELATION_TTL_S, some.map(([, traceId]) => traceId).join('')]),
-      )
+    for (let i = 0; i < executionIds.length; i += perCall) {
+      const keys = executionIds
+        .slice(i, i + perCall)
+        .map((executionId) => correlationKey(executionId, this.#namespace))
+      const args = [CORRELATION_TTL_S, traceIds.slice(i, i + perCall).join('')]
+      calls.push(setScript.run(this.#redis, keys, args))
     }
     await this.#all(calls)
   }

@@ -9,7 +9,7 @@ import {
   traceIdStart,
 } from '@stepwell/protocol'
 import type { TraceDeltas } from '@stepwell/storage'
-import type { Correlation } from './correlation.ts'
+import { type Correlated, type Correlation, correlate } from './correlation.ts'
 import { watermarkMs } from './group.ts'
 import { headsOf, producersAtWork } from './heads.ts'
 import {
@@ -219,7 +219,8 @@ export class Finalizer {
     const settled: Settled[] = []
     const postponed: { leased: Leased; inMs: number }[] = []
     const large: Replaced[] = []
-    const [open, over] = [new Map<string, string>(), new Map<string, string>()]
+    const open: Correlated = { executionIds: [], traceIds: [] }
+    const over = new Map<string, string>()
     for (const trace of traces) {
       const { leased, fields, read } = trace
       if (resting.has(trace)) {
@@ -242,7 +243,10 @@ export class Finalizer {
         postponed.push({ leased, inMs: this.#nextLookMs(state) })
         if (trace.size >= COMPACT_SIZE) large.push(compacted(trace, state))
       }
-      if (state.executionId !== null) (isOver ? over : open).set(state.executionId, state.traceId)
+      if (state.executionId !== null) {
+        if (isOver) over.set(state.executionId, state.traceId)
+        else correlate(open, state.executionId, state.traceId)
+      }
     }
     await Promise.all([
       settle(this.#redis, this.#shard, settled),

@@ -1,4 +1,4 @@
-import { type Delta, RunPart, recordOfDelta, recordOfText, type WholeRun } from '@stepwell/protocol'
+import { type Delta, RunPart, recordOfDelta, recordOfText } from '@stepwell/protocol'
 import { startOf } from '@stepwell/protocol/schema'
 import { DUE, type Fold, type FoldFromEntry } from './fold.ts'
 import type { Gathered } from './gathering.ts'
@@ -35,7 +35,7 @@ export interface Folding extends Fold {
 export interface FoldingEntry extends FoldFromEntry {
   ticket: Ticket
   /** All of the entry, those that are not folded too. */
-  deltas: readonly (Delta | RunPart | WholeRun)[]
+  deltas: readonly (Delta | RunPart)[]
   folded: number
   /** Of a delta. */
   size: number

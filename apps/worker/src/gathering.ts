@@ -1,18 +1,16 @@
-import { type Delta, type PlainRun, plainRun, RunPart, runPartAt, type Said } from '@stepwell/protocol'
+import { type Delta, PartTable, RunPart, type Said } from '@stepwell/protocol'
 import { recordOf } from './foldings.ts'
 import type { Ticket } from './shard.ts'
 
 /** Most milliseconds from its beginning that a run gathers: one that ends within them is never folded. */
 export const GATHER_MAX_MS = 2_000
 /** Most that gathers of a shard, and of one run, in UTF-16 units. */
-const GATHERING_MAX_SIZE = 16 << 20
+const GATHERING_MAX_SIZE = 12 << 20
 const RUN_MAX_SIZE = 64 << 10
 /** What a delta takes in memory besides its text, about. */
 const DELTA_SIZE = 48
 
 interface Steps {
-  from: number[]
-  to: number[]
   count: number
   /** The most that was said to be started or completed. */
   expected: number
@@ -27,7 +25,7 @@ export interface Gathered {
   texts: string[]
   /** Of each delta the entry that brought it; unacked. */
   tickets: Ticket[]
-  /** Where the steps are in each of the texts, as long as all of them are parts of a run that went well (`RunPart`), in turn. */
+  /** As long as all of them are parts of a run that went well (`RunPart`), in turn. */
   steps: Steps | undefined
   size: number
   /** When its beginning was read (Date.now()). */
@@ -65,13 +63,13 @@ export class Gathering {
     let run = this.#runs.get(delta.t)
     if (run === undefined) {
       if (!this.#isOn || delta.b === undefined || this.#size > GATHERING_MAX_SIZE) return 'passed'
-      const steps = { from: [], to: [], count: 0, expected: 0 }
+      const steps = { count: 0, expected: 0 }
       run = { trace: alone(delta.t), startedAtMs, texts: [], tickets: [], steps, size: 0, sinceMs: nowMs }
       this.#runs.set(run.trace, run)
     }
     const text = recordOf(delta)
     const size = text.length + DELTA_SIZE
-    noteSteps(run, delta, text)
+    noteSteps(run, delta)
     run.texts.push(alone(text))
     run.tickets.push(ticket)
     run.size += size
@@ -98,7 +96,7 @@ export class Gathering {
   }
 }
 
-function noteSteps(run: Gathered, part: Delta | RunPart, text: string): void {
+function noteSteps(run: Gathered, part: Delta | RunPart): void {
   const { steps } = run
   if (steps === undefined) return
   const isNext =
@@ -109,33 +107,40 @@ function noteSteps(run: Gathered, part: Delta | RunPart, text: string): void {
     run.steps = undefined
     return
   }
-  steps.from.push(text.length - part.text.length + part.stepsFrom)
-  steps.to.push(text.length - part.text.length + part.stepsTo)
   steps.count += part.stepCount
-  steps.expected = Math.max(steps.expected, ...part.n)
+  steps.expected = Math.max(steps.expected, part.started, part.completed)
 }
 
-// Part of a text keeps all of it in memory, here the frame. What is put together and then taken apart is a text of its own.
+// Part of a text keeps all of it in memory. What is put together and then taken apart is a text of its own.
 const alone = (text: string): string => ` ${text}`.slice(1)
 
+// What stands before the steps in the text of a part (`RunPart`), and behind them; nowhere else, for it has no lists besides, and no quotes in its texts.
+const [STEPS, COUNTS] = [',"s":[', '],"n":[']
+
 /**
- * The run that is over with `end`, where it went well and is whole: what its row is follows from the texts, without a value for each step. Undefined
- * where it has to be assembled.
+ * The run that is over with `end` as if it had come whole, where it went well: without a value for each step. Undefined where it has to be assembled.
  */
-export function plainRunOf({ trace, texts, steps }: Gathered, end: Delta | RunPart): PlainRun | undefined {
-  const isWhole = end instanceof RunPart && steps !== undefined && steps.count === steps.expected
-  if (!isWhole || end.e === undefined || steps.count === 0) return undefined
-  const begin = runPartAt(`{"t":"${trace}",${(texts[0] as string).slice(1)}`, 0)
+export function wholeRunOf({ trace, texts, steps }: Gathered, end: Delta | RunPart): RunPart | undefined {
+  if (!(end instanceof RunPart) || end.e === undefined || steps === undefined || steps.count === 0)
+    return undefined
+  const begin = partOf(`{"t":"${trace}",${(texts[0] as string).slice(1)}`)
   if (begin === undefined) return undefined
-  const owner = `{"k":"${begin.k}",`
-  let all = ''
-  for (const [i, text] of texts.entries()) {
+  const { k, x, metadata } = begin
+  const owner = `{"k":"${k}",`
+  const lists: string[] = []
+  for (const text of texts) {
     if (!text.startsWith(owner)) return undefined
-    const some = text.slice(steps.from[i], steps.to[i])
-    if (some !== '') all += all === '' ? some : `,${some}`
+    const from = text.indexOf(STEPS)
+    if (from >= 0) lists.push(text.slice(from + STEPS.length, text.indexOf(COUNTS)))
   }
-  return plainRun(begin, end.e, `[${all}]`, steps.count)
+  const head = `{"t":"${trace}","k":"${k}","b":1`
+  const found = (x === undefined ? '' : `,"x":"${x}"`) + (metadata === undefined ? '' : `,"m":${metadata}`)
+  const whole = `${head}${found}${STEPS}${lists}${COUNTS}${steps.expected},${steps.expected}],"e":["s",${end.e}]}`
+  const run = partOf(whole)
+  return run?.isWhole ? run : undefined
 }
+
+const partOf = (text: string): RunPart | undefined => new PartTable(Buffer.from(text)).read(0)
 
 /** What is said of the run. */
 export function saidOf({ trace, texts, tickets }: Pick<Gathered, 'trace' | 'texts' | 'tickets'>): Said[] {

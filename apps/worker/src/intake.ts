@@ -2,6 +2,7 @@ import type { Said } from '@stepwell/protocol'
 import type { Acker } from './acker.ts'
 import type { Collector } from './collector.ts'
 import type { Correlation } from './correlation.ts'
+import type { Entry } from './entry.ts'
 import { DUE, fold, foldFromEntries, type Heard, hear } from './fold.ts'
 import {
   type DueIn,
@@ -17,9 +18,6 @@ import { type RedisLike, redisCode, wrongType } from './script.ts'
 import { noteFull, type Shard, type Ticket } from './shard.ts'
 import { emptySorted, type Sorted, Sorter } from './sorter.ts'
 import { StoppedError } from './store.ts'
-
-/** A stream entry: id, and fields and values in turn; null where it was deleted from the stream. */
-export type Entry = [id: string, fields: string[] | null]
 
 /** What is sorted before it is passed on: 64 entries of a few bytes can unpack to 256 MiB. A usual read is one of these. */
 const SORTED_MAX_SIZE = 2 << 20
@@ -127,6 +125,8 @@ export class Intake {
   async #pass(shard: Shard, sorted: Sorted): Promise<void> {
     const { entries, folds } = sorted
     this.#onDeltas(sorted.deltas)
+    // What it holds is garbage as soon as it is sent.
+    const correlated = this.#correlation.set(sorted.correlated)
     const refused = await this.#fold(shard, sorted)
     const isRefused = new Set(refused)
     const folded = folds.filter((item) => !isRefused.has(item))
@@ -144,7 +144,7 @@ export class Intake {
       const traceId = (said[0] as Said).delta.t
       this.#collector.add({ traceId, startedAtMs, said, tickets, size, known: true })
     }
-    await this.#correlation.set(sorted.correlations)
+    await correlated
     await this.#correlation.stored(sorted.over)
   }
 

@@ -1,8 +1,9 @@
 import { GROUP } from '@stepwell/protocol'
 import { type BoundedConnection, ReplyTooLargeError } from './bounded-connection.ts'
 import type { Collector } from './collector.ts'
+import { type Entry, type EntryBytes, entryOf } from './entry.ts'
 import { ensureGroup } from './group.ts'
-import type { Entry, Intake } from './intake.ts'
+import type { Intake } from './intake.ts'
 import { backoffMs, delay, type OutageGate } from './outage.ts'
 import { redisCode } from './script.ts'
 import type { Shard } from './shard.ts'
@@ -27,7 +28,7 @@ export class Reader {
   readonly #gate: OutageGate
   readonly #stop: AbortSignal
   readonly #onTrouble: (error: unknown) => void
-  /** Average of the last read, in UTF-16 units. */
+  /** Average of the last read, in bytes. */
   #entrySize = READ_MAX_SIZE / READ_COUNT
 
   constructor(options: {
@@ -88,9 +89,10 @@ export class Reader {
     const count = Math.max(1, Math.min(READ_COUNT, Math.floor(READ_MAX_SIZE / this.#entrySize)))
     const who = ['GROUP', GROUP, this.#consumer] as const
     const reply = await this.#connection.read((redis) =>
-      redis.xreadgroup(...who, 'COUNT', count, 'BLOCK', BLOCK_MS, 'STREAMS', stream, '>'),
+      redis.xreadgroupBuffer(...who, 'COUNT', count, 'BLOCK', BLOCK_MS, 'STREAMS', stream, '>'),
     )
-    return (reply as [string, Entry[]][] | null)?.[0]?.[1] ?? []
+    const [[, entries] = []] = (reply ?? []) as [stream: Buffer, entries: EntryBytes[]][]
+    return (entries ?? []).map(entryOf)
   }
 }
 

@@ -1,7 +1,8 @@
 import { GROUP } from '@stepwell/protocol'
 import { type BoundedConnection, REPLY_MAX_BYTES, ReplyTooLargeError } from './bounded-connection.ts'
 import type { Collector } from './collector.ts'
-import type { Entry, Intake } from './intake.ts'
+import { type EntryBytes, entryOf } from './entry.ts'
+import type { Intake } from './intake.ts'
 import { type RedisLike, redisCode, Script } from './script.ts'
 import type { Shard } from './shard.ts'
 
@@ -111,18 +112,20 @@ export class Reclaimer {
     if (ids.length === 0) return
     await this.#collector.room()
     const stream = shard.keys.events
-    let entries: (Entry | null)[]
+    let entries: (EntryBytes | null)[]
     try {
       entries = await this.#connection.read(
         (redis) =>
-          redis.call('XCLAIM', stream, GROUP, this.#consumer, idleMs, ...ids) as Promise<(Entry | null)[]>,
+          redis.callBuffer('XCLAIM', stream, GROUP, this.#consumer, idleMs, ...ids) as Promise<
+            (EntryBytes | null)[]
+          >,
       )
     } catch (error) {
       if (!(error instanceof ReplyTooLargeError)) throw error
       await this.#takeApart(shard, ids)
       return
     }
-    const found = entries.filter((entry): entry is Entry => entry !== null)
+    const found = entries.filter((entry) => entry !== null).map(entryOf)
     // Before Redis 7 an entry that was deleted from the stream comes as null, without its id.
     if (found.length < entries.length) {
       const known = new Set(found.map(([id]) => id))

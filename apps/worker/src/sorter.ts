@@ -7,12 +7,11 @@ import {
   parseTraceId,
   RunPart,
   type Said,
-  WholeRun,
 } from '@stepwell/protocol'
-import { readFrame } from '@stepwell/protocol/schema'
+import { type FrameField, readFrame } from '@stepwell/protocol/schema'
 import { boundPayload, type DeadLetter, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Collector } from './collector.ts'
-import type { Correlation } from './correlation.ts'
+import { type Correlated, type Correlation, correlate } from './correlation.ts'
 import { DUE, type Heard, joining } from './fold.ts'
 import {
   type DueIn,
@@ -23,7 +22,7 @@ import {
   recordOf,
   startOfRead,
 } from './foldings.ts'
-import { plainRunOf, saidOf } from './gathering.ts'
+import { saidOf, wholeRunOf } from './gathering.ts'
 import { entryMs, entryTimeMs, type Ticket } from './shard.ts'
 
 /** What came of some entries. */
@@ -31,11 +30,11 @@ export interface Sorted {
   entries: FoldingEntry[]
   folds: Folding[]
   heard: Map<string, Heard>
-  correlations: Map<string, string>
+  correlated: Correlated
   /** Of runs that gathered and are over, by execution id. */
   over: Map<string, string>
   deltas: number
-  /** Unpacked, in UTF-16 units. */
+  /** Unpacked, in bytes. */
   size: number
 }
 
@@ -43,7 +42,7 @@ export const emptySorted = (): Sorted => ({
   entries: [],
   folds: [],
   heard: new Map(),
-  correlations: new Map(),
+  correlated: { executionIds: [], traceIds: [] },
   over: new Map(),
   deltas: 0,
   size: 0,
@@ -73,12 +72,12 @@ export class Sorter {
   }
 
   /** Sends the parts of one entry on their ways. */
-  sort(ticket: Ticket, fields: string[], redelivered: boolean, nowMs: number, sorted: Sorted): void {
-    const { folds, heard, correlations } = sorted
+  sort(ticket: Ticket, fields: FrameField[], redelivered: boolean, nowMs: number, sorted: Sorted): void {
+    const { folds, heard, correlated } = sorted
     const { id } = ticket
     const decoded = readFrame(fields, nowMs)
     if (!decoded.ok) {
-      const payload = payloadOf(fields.map((field) => field.slice(0, PAYLOAD_MAX_LENGTH)))
+      const payload = payloadOf(fields.map((field) => String(field).slice(0, PAYLOAD_MAX_LENGTH)))
       this.letter(ticket, '', decoded.reason, payload)
       sorted.size += payload.length
       return
@@ -98,26 +97,26 @@ export class Sorter {
     ticket.field = field
     const toFold: { delta: Delta | RunPart; startedAtMs: number; late: boolean }[] = []
     const tickets = [ticket]
-    let dues = ''
+    const dues: string[] = []
     let isUsual = refused.length === 0
     for (const delta of deltas) {
       ticket.open += 1
-      if (delta instanceof WholeRun) {
-        if (delta.executionId !== null && this.#correlation.keep !== 'open')
-          correlations.set(delta.executionId, delta.t)
+      if (delta instanceof RunPart && delta.isWhole) {
+        const { x } = delta
+        if (x !== undefined && this.#correlation.keep !== 'open') correlate(correlated, x, delta.t)
         this.#collector.addRun(delta, tickets, size, saidOfWhole)
-        dues += DUE.isNotFolded
+        dues.push(DUE.isNotFolded)
         continue
       }
       const startedAtMs = startOfRead(delta)
       const whole = delta.b !== undefined && delta.e !== undefined
-      if (delta.x !== undefined && delta.k !== undefined && !(whole && this.#correlation.keep === 'open')) {
-        correlations.set(delta.x, delta.t)
+      if (delta.x !== undefined && isOfOwner(delta) && !(whole && this.#correlation.keep === 'open')) {
+        correlate(correlated, delta.x, delta.t)
       }
       if (whole) {
         const said = [{ producer: '', delta: delta as Delta }]
         this.#collector.add({ traceId: delta.t, startedAtMs, said, tickets, size, known: false })
-        dues += DUE.isNotFolded
+        dues.push(DUE.isNotFolded)
         continue
       }
       const isOurs = delta instanceof RunPart || (delta.at === undefined && delta.l === undefined)
@@ -125,12 +124,12 @@ export class Sorter {
       // What follows a beginning that comes late may be stored already, and wait for it.
       const mayGather = isOurs && !redelivered && !(late && delta.b !== undefined)
       if (mayGather && this.#gathers(ticket, delta, startedAtMs, nowMs, sorted)) {
-        dues += DUE.isNotFolded
+        dues.push(DUE.isNotFolded)
         continue
       }
       toFold.push({ delta, startedAtMs, late })
       const due = delta.e !== undefined ? DUE.now : delta.b === undefined || late ? DUE.soon : DUE.checkpoint
-      dues += delta.b !== undefined || delta.k === undefined ? joining(due) : due
+      dues.push(delta.b !== undefined || !isOfOwner(delta) ? joining(due) : due)
       isUsual &&= isOurs
     }
     if (toFold.length === 0) return
@@ -139,9 +138,10 @@ export class Sorter {
       isUsual &&
       traces.size === toFold.length &&
       decoded.text !== undefined &&
-      isCuttable(decoded.text, deltas)
+      isCuttable(decoded.text.toString('latin1'), deltas)
     ) {
-      sorted.entries.push({ id, ticket, producer, field, dues, deltas, folded: toFold.length, size })
+      const folded = toFold.length
+      sorted.entries.push({ id, ticket, producer, field, dues: dues.join(''), deltas, folded, size })
       return
     }
     traces.clear()
@@ -175,8 +175,8 @@ export class Sorter {
     if (delta.e === undefined) sorted.folds.push(...foldingsOfRun(run, this.#openDueInMs))
     else {
       const { trace: traceId, tickets, size } = run
-      const plain = plainRunOf(run, delta)
-      let executionId = plain?.executionId
+      const plain = wholeRunOf(run, delta)
+      let executionId = plain?.x
       if (plain !== undefined) this.#collector.addRun(plain, tickets, size, () => saidOf(run))
       else {
         const said = saidOf(run)
@@ -220,7 +220,9 @@ export class Sorter {
   }
 }
 
-const saidOfWhole = (run: WholeRun): Said[] => [{ producer: '', delta: run.delta() }]
+const isOfOwner = (delta: Delta | RunPart): boolean => delta instanceof RunPart || delta.k !== undefined
+
+const saidOfWhole = (run: RunPart): Said[] => [{ producer: '', delta: run.delta() }]
 
 /** The trace that a refused delta names, if it does: where it went is asked by its id. */
 function traceOf(value: unknown): Pick<DeadLetter, 'traceId'> {

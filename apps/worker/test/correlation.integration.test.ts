@@ -2,7 +2,7 @@ import { CORRELATION_TTL_S, correlationKey, newTraceId } from '@stepwell/protoco
 import { redisForFile } from '@stepwell/testkit/vitest'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { Correlation } from '../src/correlation.ts'
+import { type Correlated, Correlation } from '../src/correlation.ts'
 
 let redis: Redis
 
@@ -14,8 +14,10 @@ afterAll(() => redis.disconnect())
 const executionIds = Array.from({ length: 1_201 }, (_, i) => `exec-${i} é`)
 const keys = executionIds.map((id) => correlationKey(id, 'stepwell'))
 /** A trace for each execution, begun at this time. */
-const tracesOf = (startedAtMs: number): Map<string, string> =>
-  new Map(executionIds.map((id) => [id, newTraceId(startedAtMs)]))
+const tracesOf = (startedAtMs: number): Correlated => ({
+  executionIds,
+  traceIds: executionIds.map(() => newTraceId(startedAtMs)),
+})
 
 test('the newest start owns the key, in whatever order; what somebody else put there stays, and the others are set', async () => {
   const correlation = new Correlation(redis, 'stepwell', 'hour')
@@ -23,13 +25,18 @@ test('the newest start owns the key, in whatever order; what somebody else put t
   const [older, newer] = [tracesOf(nowMs - 5_000), tracesOf(nowMs)]
   const foreign = keys[700] as string
   await redis.sadd(foreign, 'theirs')
+  const both: Correlated = {
+    executionIds: [...executionIds, ...executionIds],
+    traceIds: [...newer.traceIds, ...older.traceIds],
+  }
   for (const [set, owner] of [
     [older, older],
+    [both, newer],
     [newer, newer],
     [older, newer],
   ] as const) {
     await correlation.set(set)
-    const owners = [...owner.values()].map((id, i) => (keys[i] === foreign ? null : id))
+    const owners = owner.traceIds.map((id, i) => (keys[i] === foreign ? null : id))
     expect(await redis.mget(keys)).toEqual(owners)
   }
   expect(await redis.smembers(foreign)).toEqual(['theirs'])
@@ -42,12 +49,7 @@ test('kept while open only, a key goes with its trace; one that another trace ow
   const correlation = new Correlation(redis, 'stepwell', 'open')
   await redis.flushdb()
   const [first, second] = [newTraceId(Date.now() - 1_000), newTraceId(Date.now())]
-  await correlation.set(
-    new Map([
-      ['a', first],
-      ['b', second],
-    ]),
-  )
+  await correlation.set({ executionIds: ['a', 'b'], traceIds: [first, second] })
   await correlation.stored(
     new Map([
       ['a', first],

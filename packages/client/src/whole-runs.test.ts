@@ -1,4 +1,4 @@
-import { encodeFrame, WholeRun } from '@stepwell/protocol'
+import { encodeFrame, RunPart } from '@stepwell/protocol'
 import { readFrame } from '@stepwell/protocol/schema'
 import { expect, test } from 'vitest'
 import { ExecutionTracer } from './index.ts'
@@ -23,5 +23,7 @@ test('runs that went well are written so that a worker need not parse them', asy
     const decoded = readFrame(encodeFrame(frame), Date.now())
     return decoded.ok ? decoded.deltas : []
   })
-  expect(read.map((delta) => delta instanceof WholeRun && delta.stepCount)).toEqual([12, 3, 1])
+  expect(read.map((delta) => delta instanceof RunPart && delta.isWhole && delta.stepCount)).toEqual([
+    12, 3, 1,
+  ])
 })

@@ -70,25 +70,25 @@ export function encodeFrameHead(frame: Omit<Frame, 'deltas'>): string[] {
 }
 
 /** Fields by name from the flat list that Redis answers with. Of a field that is there twice the first counts. */
-export function frameFields(flat: readonly string[]): Map<string, string> {
-  const fields = new Map<string, string>()
+export function frameFields<Value extends string | Buffer>(flat: readonly Value[]): Map<string, Value> {
+  const fields = new Map<string, Value>()
   for (let i = 0; i + 1 < flat.length; i += 2) {
-    const name = flat[i] as string
-    if (!fields.has(name)) fields.set(name, flat[i + 1] as string)
+    const name = String(flat[i])
+    if (!fields.has(name)) fields.set(name, flat[i + 1] as Value)
   }
   return fields
 }
 
 /** The JSON text of a frame's deltas, unpacked where it is marked `zstd`. Throws where it cannot be, or is too large. */
-export function unpackDeltas(text: string, packing: string | undefined): string {
-  if (text.length > FRAME_UNPACKED_MAX_BYTES) throw new Error(TOO_LARGE)
-  if (packing === undefined) return text
+export function unpackDeltas(deltas: Buffer, packing: string | undefined): Buffer {
+  if (deltas.length > FRAME_UNPACKED_MAX_BYTES) throw new Error(TOO_LARGE)
+  if (packing === undefined) return deltas
   if (packing !== 'zstd') throw new Error(`unknown packing '${packing.slice(0, 20)}'`)
-  const packed = Buffer.from(text, 'base64')
+  const packed = Buffer.from(deltas.toString('latin1'), 'base64')
   const { buffer, engine } = decompress(packed)
   // Node unpacks the first frame of zstd and passes over what follows it.
   if (engine.bytesWritten < packed.length) throw new Error('more than one frame of zstd')
-  return buffer.toString()
+  return buffer
 }
 
 function decompress(packed: Buffer): { buffer: Buffer; engine: { bytesWritten: number } } {

@@ -125,7 +125,7 @@ export {
   type TraceRow,
   traceOfRow,
 } from './row.ts'
-export { RunPart, runPartAt } from './run-part.ts'
+export { compareIds, PartTable, RunPart } from './run-part.ts'
 export {
   DELTA_OF_TRACE,
   END_TRACE,
@@ -144,4 +144,3 @@ export {
   type TraceStatus,
   type TraceSummary,
 } from './trace.ts'
-export { type PlainRun, plainRun, WholeRun } from './whole-run.ts'

@@ -1,4 +1,6 @@
+import { isUtf8 } from 'node:buffer'
 import * as z from 'zod'
+import { parseAroundRuns } from './around-runs.ts'
 import type { Delta, StepTuple } from './delta.ts'
 import {
   COUNTERS_MAX_LENGTH,
@@ -20,7 +22,6 @@ import { isJsonObject, isPlainDelta, NESTING_MAX, SPAN_MAX_MS, STEP_COUNT_MAX } 
 import { boundText, cleanJson, ERROR_MAX_LENGTH, hasSuspiciousEscape, NAME_MAX_LENGTH } from './plain-json.ts'
 import { RunPart } from './run-part.ts'
 import { type Json, type JsonObject, STEP_STATUSES } from './trace.ts'
-import { parseAroundRuns, WholeRun } from './whole-run.ts'
 
 const count = z.int().min(0)
 const stepCount = count.max(STEP_COUNT_MAX)
@@ -101,7 +102,7 @@ const frameSchema = z.object({
   c: wholeNumber,
   k: z.string().optional(),
   z: z.string().optional(),
-  d: z.string(),
+  d: z.union([z.string(), z.instanceof(Buffer)], 'no deltas'),
 })
 
 /** A delta that was refused: as it came, and why. */
@@ -117,44 +118,49 @@ export type DecodedFrame<D = Delta> =
       frame: Omit<Frame, 'deltas'>
       deltas: D[]
       refused: RefusedDelta[]
-      /** Of the JSON text, unpacked, in UTF-16 units. */
+      /** Bytes of the JSON text, unpacked. */
       size: number
       /** The JSON text of the deltas, as it stands in the entry; undefined where that is packed, or what Postgres refuses was cleaned out of it. */
-      text: string | undefined
+      text: Buffer | undefined
     }
   | { ok: false; reason: string }
+
+/** A field of an entry, or its value: as text, or as Redis has it. */
+export type FrameField = string | Buffer
 
 /**
  * Decodes and validates a stream entry, `flat` being its fields and values as Redis answers them. Never throws.
  * Texts are cleaned of what Postgres refuses. `nowMs` bounds the starts that are accepted.
  */
-export function decodeFrame(flat: readonly string[], nowMs: number): DecodedFrame {
-  return decode(flat, nowMs, JSON.parse) as DecodedFrame
+export function decodeFrame(flat: readonly FrameField[], nowMs: number): DecodedFrame {
+  return decode(flat, nowMs, (text) => JSON.parse(text.toString())) as DecodedFrame
 }
 
-/** The same, for who stores what is in it: whole runs that went well (`WholeRun`), and parts of such (`RunPart`), are not parsed where they are written as our client does. */
-export function readFrame(flat: readonly string[], nowMs: number): DecodedFrame<Delta | WholeRun | RunPart> {
+/** The same, for who stores what is in it: runs that went well, and parts of such (`RunPart`), are not parsed where they are written as our client does. */
+export function readFrame(flat: readonly FrameField[], nowMs: number): DecodedFrame<Delta | RunPart> {
   return decode(flat, nowMs, parseAroundRuns)
 }
 
+const ESCAPE = Buffer.from('\\u')
+
 function decode(
-  flat: readonly string[],
+  flat: readonly FrameField[],
   nowMs: number,
-  parse: (text: string) => unknown,
-): DecodedFrame<Delta | WholeRun | RunPart> {
+  parse: (text: Buffer) => unknown,
+): DecodedFrame<Delta | RunPart> {
   const fields = frameSchema.safeParse(Object.fromEntries(frameFields(flat)))
   if (!fields.success) return { ok: false, reason: explain(fields.error) }
   const { p: producer, n: number, c: deltaCount, k, z: packing, d } = fields.data
   if (deltaCount > FRAME_MAX_DELTAS) {
     return { ok: false, reason: `c: ${deltaCount} deltas: a frame has at most ${FRAME_MAX_DELTAS}` }
   }
-  let text: string
+  let text: Buffer
   let values: unknown
   let isAsItStands = packing === undefined
   try {
-    text = unpackDeltas(d, packing)
-    if (hasSuspiciousEscape(text)) {
-      values = cleanJson(JSON.parse(text) as Json)
+    text = wellFormed(unpackDeltas(typeof d === 'string' ? Buffer.from(d) : d, packing))
+    if (text.includes(ESCAPE) && hasSuspiciousEscape(text.toString('latin1'))) {
+      values = cleanJson(JSON.parse(text.toString()) as Json)
       isAsItStands = false
     } else values = parse(text)
   } catch (error) {
@@ -164,10 +170,10 @@ function decode(
   if (values.length !== deltaCount) {
     return { ok: false, reason: `deltas (d): ${values.length} where c says ${deltaCount}` }
   }
-  const deltas: (Delta | WholeRun | RunPart)[] = []
+  const deltas: (Delta | RunPart)[] = []
   const refused: RefusedDelta[] = []
   for (const value of values) {
-    if (value instanceof WholeRun || value instanceof RunPart) {
+    if (value instanceof RunPart) {
       const reason = refuseStart(value.startedAtMs, nowMs)
       if (reason === undefined) deltas.push(value)
       else refused.push({ value: value.delta(), reason })
@@ -183,6 +189,9 @@ function decode(
   const frame = { producer, number, deltaCount, counters: decodeCounters(k) }
   return { ok: true, frame, deltas, refused, size: text.length, text: isAsItStands ? text : undefined }
 }
+
+/** What is no UTF-8 is replaced, as where it is read as text: Postgres would refuse it. */
+const wellFormed = (text: Buffer): Buffer => (isUtf8(text) ? text : Buffer.from(text.toString()))
 
 /** Whether it is a delta; one of a newer version, that says more than we know, is one too. */
 export const isDelta = (value: unknown): value is Delta =>

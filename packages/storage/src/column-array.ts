@@ -11,12 +11,7 @@ export function columnArray(type: ColumnType, values: readonly unknown[]): Buffe
   let size = HEAD_SIZE
   for (let i = 0; i < values.length; i++)
     size += LENGTH_SIZE + (values[i] === null ? 0 : form.size(values[i]))
-  const bytes = Buffer.allocUnsafe(size)
-  bytes.writeInt32BE(1, 0) // dimensions
-  bytes.writeInt32BE(values.includes(null) ? 1 : 0, 4)
-  bytes.writeInt32BE(form.oid, 8)
-  bytes.writeInt32BE(values.length, 12)
-  bytes.writeInt32BE(1, 16) // number of the first value
+  const bytes = arrayOf(form.oid, values.length, size, values.includes(null))
   let at = HEAD_SIZE
   for (let i = 0; i < values.length; i++) {
     const isNull = values[i] === null
@@ -28,8 +23,83 @@ export function columnArray(type: ColumnType, values: readonly unknown[]): Buffe
   return bytes
 }
 
+/** Where in the `bytes` of a row a text of it is, UTF-8. */
+export interface Place<Row> {
+  from(row: Row): number
+  /** 0: there is none. */
+  to(row: Row): number
+  /** What stands in its stead. */
+  none: Buffer | null
+}
+
+/** The array of texts that are taken from where they are. */
+export function placesArray<Row extends { bytes: Buffer }>(
+  type: 'text' | 'json' | 'jsonb',
+  rows: readonly Row[],
+  { from, to, none }: Place<Row>,
+): Buffer {
+  const version = type === 'jsonb' ? 1 : 0
+  let [size, hasNull] = [HEAD_SIZE, false]
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i] as Row
+    const end = to(row)
+    if (end > 0) size += LENGTH_SIZE + version + end - from(row)
+    else size += LENGTH_SIZE + (none === null ? 0 : version + none.length)
+    hasNull ||= end === 0 && none === null
+  }
+  const bytes = arrayOf(FORMS[type].oid, rows.length, size, hasNull)
+  let at = HEAD_SIZE
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i] as Row
+    const end = to(row)
+    const source = end > 0 ? row.bytes : none
+    if (source === null) {
+      at = bytes.writeInt32BE(-1, at)
+      continue
+    }
+    const begin = end > 0 ? from(row) : 0
+    const length = end > 0 ? end - begin : source.length
+    at = bytes.writeInt32BE(version + length, at)
+    if (version > 0) bytes[at++] = version
+    copy(source, begin, begin + length, bytes, at)
+    at += length
+  }
+  return bytes
+}
+
+/** The array of the UUIDs whose letters stand there. */
+export function idsArray<Row extends { bytes: Buffer; idFrom: number }>(rows: readonly Row[]): Buffer {
+  const { oid } = FORMS.uuid
+  const bytes = arrayOf(oid, rows.length, HEAD_SIZE + rows.length * (LENGTH_SIZE + UUID_SIZE), false)
+  let at = HEAD_SIZE
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i] as Row
+    at = putUuid(bytes, row.bytes, row.idFrom, bytes.writeInt32BE(UUID_SIZE, at))
+  }
+  return bytes
+}
+
+function arrayOf(oid: number, length: number, size: number, hasNull: boolean): Buffer {
+  const bytes = Buffer.allocUnsafe(size)
+  bytes.writeInt32BE(1, 0) // dimensions
+  bytes.writeInt32BE(hasNull ? 1 : 0, 4)
+  bytes.writeInt32BE(oid, 8)
+  bytes.writeInt32BE(length, 12)
+  bytes.writeInt32BE(1, 16) // number of the first value
+  return bytes
+}
+
+/** Below it a call takes longer than the loop. */
+const COPY_SIZE = 48
+
+function copy(source: Buffer, from: number, to: number, target: Buffer, at: number): void {
+  if (to - from >= COPY_SIZE) source.copy(target, at, from, to)
+  else for (let i = from; i < to; i++) target[at + i - from] = source[i] as number
+}
+
 const HEAD_SIZE = 20
 const LENGTH_SIZE = 4
+const UUID_SIZE = 16
 
 /** How values of a type are written. */
 interface Form<T> {
@@ -48,7 +118,7 @@ const textForm = (oid: number): Form<string> => ({
 })
 
 const FORMS = {
-  uuid: { oid: 2950, size: () => 16, write: writeUuid } satisfies Form<string>,
+  uuid: { oid: 2950, size: () => UUID_SIZE, write: writeUuid } satisfies Form<string>,
   timestamptz: { oid: 1184, size: () => 8, write: writeTime } satisfies Form<number>,
   float8: {
     oid: 701,
@@ -63,7 +133,7 @@ const FORMS = {
   int8: {
     oid: 20,
     size: () => 8,
-    write: (bytes, value, at) => bytes.writeBigInt64BE(value, at),
+    write: writeBigInt,
   } satisfies Form<bigint>,
   text: textForm(25),
   json: textForm(114),
@@ -75,17 +145,31 @@ const FORMS = {
   } satisfies Form<string>,
 }
 
+const whole = new BigInt64Array(1)
+const halves = new Int32Array(whole.buffer)
+
+/** `writeBigInt64BE` makes others of it. The platforms that we run on all have the low half first. */
+function writeBigInt(bytes: Buffer, value: bigint, at: number): number {
+  whole[0] = value
+  return bytes.writeInt32BE(halves[0] as number, bytes.writeInt32BE(halves[1] as number, at))
+}
+
 const letters = Buffer.alloc(36)
 
 function writeUuid(bytes: Buffer, id: string, at: number): number {
   // Letters of a text that is part of a longer one, one by one, take six times as long as all of them at once.
   letters.write(id, 'latin1')
-  let to = at
-  for (let i = 0; i < letters.length; i += 2) {
+  return putUuid(bytes, letters, 0, at)
+}
+
+function putUuid(bytes: Buffer, letters: Buffer, from: number, at: number): number {
+  let i = from
+  for (let to = at; to < at + UUID_SIZE; to++) {
     if (letters[i] === DASH) i += 1
-    bytes[to++] = (digit(letters[i] as number) << 4) | digit(letters[i + 1] as number)
+    bytes[to] = (digit(letters[i] as number) << 4) | digit(letters[i + 1] as number)
+    i += 2
   }
-  return to
+  return at + UUID_SIZE
 }
 
 const DASH = 0x2d

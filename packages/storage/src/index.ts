@@ -69,5 +69,5 @@ export type {
   Tables,
 } from './tables.ts'
 export { type FinalizedTrace, TraceStorage, type TraceStorageOptions } from './trace-storage.ts'
-export { type TraceDeltas, TraceWriter, WRITE_MAX_TRACES, type Written } from './trace-writer.ts'
+export { compareKeys, type TraceDeltas, TraceWriter, WRITE_MAX_TRACES, type Written } from './trace-writer.ts'
 export { isConflict, isMissingPartition, isOfStatement, isTransient, sqlState } from './transient-error.ts'

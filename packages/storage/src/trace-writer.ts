@@ -1,8 +1,9 @@
 import {
   assemble,
+  compareIds,
   MAX_STEPS,
   newTraceId,
-  type PlainRun,
+  type RunPart,
   rowOfState,
   type Said,
   sameRow,
@@ -29,12 +30,20 @@ export interface TraceDeltas {
   readonly startedAtMs: number
   /** At least one. All of this trace. */
   said: Said[]
-  /** Where this run and nothing else is said: it is stored as it stands, and `said`, which may be made when it is asked for, is not. */
-  run?: PlainRun | undefined
+  /** Where this run, which is whole, and nothing else is said: it is stored as it stands, and `said`, which may be made when it is asked for, is not. */
+  run?: RunPart | undefined
   /** Whether a row is likely to be there: then it is read first. A wrong guess costs a round trip and nothing else. */
   known: boolean
   /** Asked when all that is known is assembled: what else is to be said of the trace, for example that it has timed out. */
   amend?: ((state: TraceState) => Said | undefined) | undefined
+}
+
+/** The order of the keys of rows: by start, then by id. */
+export function compareKeys(a: TraceDeltas, b: TraceDeltas): number {
+  if (a.startedAtMs !== b.startedAtMs) return a.startedAtMs - b.startedAtMs
+  // By the bytes, where they are there: a text for each would be made only for this.
+  if (a.run !== undefined && b.run !== undefined) return compareIds(a.run, b.run)
+  return a.traceId < b.traceId ? -1 : Number(a.traceId > b.traceId)
 }
 
 /** What is stored of a trace after a write. */
@@ -226,7 +235,7 @@ export class TraceWriter {
   async #upsert(rows: Versioned[], written: Map<TraceDeltas, TraceState>): Promise<TraceDeltas[]> {
     if (rows.length === 0) return []
     // Sorted by key: two writers that lock the same rows in different orders deadlock.
-    rows.sort((a, b) => (a.input.traceId < b.input.traceId ? -1 : 1))
+    rows.sort((a, b) => compareKeys(a.input, b.input))
     const failures: { marks: MessageMarks; startedAtMs: number }[] = []
     for (const { message, input } of rows)
       if (message !== null) failures.push({ marks: message, startedAtMs: input.startedAtMs })

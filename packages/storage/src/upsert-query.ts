@@ -1,14 +1,33 @@
-import { metadataBits, type PlainRun, type TraceRow, type TraceStatus } from '@stepwell/protocol'
-import { type ColumnType, columnArray } from './column-array.ts'
+import { metadataBits, type RunPart, type TraceRow, type TraceStatus } from '@stepwell/protocol'
+import { type ColumnType, columnArray, idsArray, type Place, placesArray } from './column-array.ts'
 import type { FailureMarks } from './failure-marks.ts'
 import type { Statement } from './send-at-once.ts'
 
+/** Numbers of a row, and where in `bytes` its texts are, UTF-8. */
+interface RowText {
+  bytes: Buffer
+  startedAtMs: number
+  completedAtMs: number | null
+  durationMs: number | null
+  stepCount: number
+  /** Trace id. */
+  idFrom: number
+  skillFrom: number
+  skillTo: number
+  /** 0 to 0: none. */
+  executionIdFrom: number
+  executionIdTo: number
+  /** JSON of the list of steps, each in its canonical form. */
+  stepsFrom: number
+  stepsTo: number
+  /** JSON; 0 to 0: `{}`. */
+  metadataFrom: number
+  metadataTo: number
+}
+
 /** A row to write: what a run that went well has too, and what not. */
 export interface RowToWrite {
-  run: Omit<PlainRun, 'completedAtMs' | 'durationMs'> & {
-    completedAtMs: number | null
-    durationMs: number | null
-  }
+  run: RowText
   rest: RestOfRow
 }
 
@@ -24,24 +43,47 @@ interface RestOfRow {
 interface Column {
   name: string
   type: ColumnType
-  of(row: RowToWrite): unknown
+  array(rows: readonly RowToWrite[], runs: readonly RowText[]): Buffer
 }
 
+const column = (name: string, type: ColumnType, of: (row: RowToWrite) => unknown): Column => ({
+  name,
+  type,
+  array: (rows) => columnArray(type, rows.map(of)),
+})
+
+const textColumn = (name: string, type: 'text' | 'json' | 'jsonb', place: Place<RowText>): Column => ({
+  name,
+  type,
+  array: (_, runs) => placesArray(type, runs, place),
+})
+
 const COLUMNS: readonly Column[] = [
-  { name: 'trace_id', type: 'uuid', of: ({ run }) => run.t },
-  { name: 'started_at', type: 'timestamptz', of: ({ run }) => run.startedAtMs },
-  { name: 'completed_at', type: 'timestamptz', of: ({ run }) => run.completedAtMs },
-  { name: 'total_duration_ms', type: 'float8', of: ({ run }) => run.durationMs },
-  { name: 'step_count', type: 'int4', of: ({ run }) => run.stepCount },
-  { name: 'missing_steps', type: 'int4', of: ({ rest }) => rest.missingSteps },
-  { name: 'version', type: 'int4', of: ({ rest }) => rest.version },
-  { name: 'skill_name', type: 'text', of: ({ run }) => run.skill },
-  { name: 'status', type: 'text', of: ({ rest }) => rest.status },
-  { name: 'execution_id', type: 'text', of: ({ run }) => run.executionId },
-  { name: 'steps', type: 'json', of: ({ run }) => run.steps },
-  { name: 'metadata', type: 'jsonb', of: ({ run }) => run.metadata },
-  { name: 'metadata_bits', type: 'int8', of: ({ run, rest }) => metadataBits(run.metadata, rest.version) },
+  { name: 'trace_id', type: 'uuid', array: (_, runs) => idsArray(runs) },
+  column('started_at', 'timestamptz', ({ run }) => run.startedAtMs),
+  column('completed_at', 'timestamptz', ({ run }) => run.completedAtMs),
+  column('total_duration_ms', 'float8', ({ run }) => run.durationMs),
+  column('step_count', 'int4', ({ run }) => run.stepCount),
+  column('missing_steps', 'int4', ({ rest }) => rest.missingSteps),
+  column('version', 'int4', ({ rest }) => rest.version),
+  textColumn('skill_name', 'text', { from: (run) => run.skillFrom, to: (run) => run.skillTo, none: null }),
+  column('status', 'text', ({ rest }) => rest.status),
+  textColumn('execution_id', 'text', {
+    from: (run) => run.executionIdFrom,
+    to: (run) => run.executionIdTo,
+    none: null,
+  }),
+  textColumn('steps', 'json', { from: (run) => run.stepsFrom, to: (run) => run.stepsTo, none: null }),
+  textColumn('metadata', 'jsonb', {
+    from: (run) => run.metadataFrom,
+    to: (run) => run.metadataTo,
+    none: Buffer.from('{}'),
+  }),
+  column('metadata_bits', 'int8', ({ run, rest }) => metadataBits(metadataOf(run), rest.version)),
 ]
+
+const metadataOf = ({ bytes, metadataFrom, metadataTo }: RowText): string =>
+  metadataTo === 0 ? '{}' : bytes.toString('utf8', metadataFrom, metadataTo)
 
 /**
  * Null in most rows. A statement leaves out those that are null in all of its rows. What stood there is cleared all the same, for `excluded` has
@@ -60,9 +102,10 @@ const RARE_TYPES = {
 
 type RareName = keyof typeof RARE_TYPES
 
-const RARE_COLUMNS = (Object.keys(RARE_TYPES) as RareName[]).map(
-  (name): Column => ({ name, type: RARE_TYPES[name], of: ({ rest }) => rest.rare?.[name] ?? null }),
-)
+const RARE_COLUMNS = (Object.keys(RARE_TYPES) as RareName[]).map((name) => ({
+  name,
+  of: ({ rest }: RowToWrite): unknown => rest.rare?.[name] ?? null,
+}))
 
 const UPDATED = [...COLUMNS, ...RARE_COLUMNS]
   .map(({ name }) => name)
@@ -81,12 +124,13 @@ const UPSERT_TAIL = ` on conflict (trace_id, started_at) do update set ${UPDATED
 export function upsertQuery(table: string, rows: readonly RowToWrite[], ingestedAt: string): Statement {
   const some = rows.filter(({ rest }) => rest.rare !== null)
   const rare = RARE_COLUMNS.filter(({ of }) => some.some((row) => of(row) !== null))
-  const columns = [...COLUMNS, ...rare]
+  const columns = [...COLUMNS, ...rare.map(({ name, of }) => column(name, RARE_TYPES[name], of))]
+  const runs = rows.map(({ run }) => run)
   const names = columns.map(({ name }) => name)
   const values = columns.map(({ type }, i) => `unnest($${i + 2}::${type}[])`)
   return {
     text: `insert into ${table} as t (${names.join(', ')}, ingested_at) select ${values.join(', ')}, $1::timestamptz${UPSERT_TAIL}`,
-    values: [ingestedAt, ...columns.map(({ type, of }) => columnArray(type, rows.map(of)))],
+    values: [ingestedAt, ...columns.map(({ array }) => array(rows, runs))],
   }
 }
 
@@ -103,17 +147,7 @@ export function rowToWrite(row: TraceRow, marks: FailureMarks | null, version: n
     failed_step: marks?.step ?? null,
   }
   return {
-    run: {
-      t: row.trace_id,
-      startedAtMs: row.started_at.getTime(),
-      completedAtMs: row.completed_at?.getTime() ?? null,
-      durationMs: row.total_duration_ms,
-      stepCount: row.step_count,
-      skill: row.skill_name,
-      executionId: row.execution_id,
-      steps: JSON.stringify(row.steps),
-      metadata: JSON.stringify(row.metadata),
-    },
+    run: textOfRow(row),
     rest: {
       missingSteps: row.missing_steps,
       version,
@@ -123,7 +157,38 @@ export function rowToWrite(row: TraceRow, marks: FailureMarks | null, version: n
   }
 }
 
-const OF_PLAIN_RUNS: RestOfRow = { missingSteps: 0, version: 1, status: 'success', rare: null }
+function textOfRow(row: TraceRow): RowText {
+  const executionId = row.execution_id ?? ''
+  const texts = [
+    row.trace_id,
+    row.skill_name,
+    JSON.stringify(row.steps),
+    JSON.stringify(row.metadata),
+    executionId,
+  ]
+  const bytes = Buffer.from(texts.join(''))
+  const ends: number[] = []
+  for (const text of texts) ends.push((ends.at(-1) ?? 0) + Buffer.byteLength(text))
+  const [idTo, skillTo, stepsTo, metadataTo, executionIdTo] = ends as [number, number, number, number, number]
+  return {
+    bytes,
+    startedAtMs: row.started_at.getTime(),
+    completedAtMs: row.completed_at?.getTime() ?? null,
+    durationMs: row.total_duration_ms,
+    stepCount: row.step_count,
+    idFrom: 0,
+    skillFrom: idTo,
+    skillTo,
+    stepsFrom: skillTo,
+    stepsTo,
+    metadataFrom: stepsTo,
+    metadataTo,
+    executionIdFrom: metadataTo,
+    executionIdTo: row.execution_id === null ? 0 : executionIdTo,
+  }
+}
 
-/** The row that assembling the run gives, in its first version. */
-export const runToWrite = (run: PlainRun): RowToWrite => ({ run, rest: OF_PLAIN_RUNS })
+const OF_WHOLE_RUNS: RestOfRow = { missingSteps: 0, version: 1, status: 'success', rare: null }
+
+/** The row that assembling the run gives, which MUST be whole, in its first version. */
+export const runToWrite = (run: RunPart): RowToWrite => ({ run, rest: OF_WHOLE_RUNS })

@@ -6,9 +6,8 @@ import { saidOfOneTrace } from './delta-arbitrary.test.ts'
 import { encodeFrame } from './frame.ts'
 import { isPlainDelta } from './plain-delta.ts'
 import { rowOfState } from './row.ts'
-import { RunPart } from './run-part.ts'
+import { PartTable, RunPart } from './run-part.ts'
 import { decodeFrame, readFrame } from './schema.ts'
-import { WholeRun, wholeRunAt } from './whole-run.ts'
 
 const NOW = Date.UTC(2026, 5, 1)
 const ID = '019ac678-d900-7000-8000-000000000001'
@@ -64,6 +63,12 @@ const partText: fc.Arbitrary<string> = fc.tuple(runText, fc.nat(), fc.nat()).map
   })
 })
 
+/** The run that the text begins with. */
+function wholeRun(text: string): RunPart | undefined {
+  const part = new PartTable(Buffer.from(text)).read(0)
+  return part?.isWhole ? part : undefined
+}
+
 const frameOf = (text: string, deltaCount: number): string[] =>
   encodeFrame({
     producer: 'p',
@@ -78,9 +83,7 @@ const parsed = (read: ReturnType<typeof readFrame>): unknown =>
   read.ok
     ? {
         ...read,
-        deltas: read.deltas.map((delta) =>
-          delta instanceof WholeRun || delta instanceof RunPart ? delta.delta() : delta,
-        ),
+        deltas: read.deltas.map((delta) => (delta instanceof RunPart ? delta.delta() : delta)),
       }
     : read
 
@@ -107,8 +110,12 @@ test('a frame is read as it is decoded, whatever is in it', () => {
         const read = readFrame(frame, NOW)
         expect(parsed(read)).toEqual(decodeFrame(frame, NOW))
         if (!read.ok) return
-        runs += read.deltas.filter((delta) => delta instanceof WholeRun).length
-        for (const part of read.deltas) if (part instanceof RunPart) parts += expectPart(part)
+        for (const part of read.deltas) {
+          if (!(part instanceof RunPart)) continue
+          expectPart(part)
+          if (part.isWhole) runs += 1
+          else parts += 1
+        }
       },
     ),
     { numRuns: 1_000 },
@@ -177,7 +184,7 @@ test('a frame of another maker is read as it is decoded, however its JSON is wri
       expect(parsed(read)).toEqual(decodeFrame(frame, NOW))
       expect(decodeFrame(frame, NOW)).toMatchObject({ deltas: texts.map((text) => JSON.parse(text)) })
       for (const [i, delta] of (read.ok ? read.deltas : []).entries()) {
-        if (!(delta instanceof WholeRun)) continue
+        if (!(delta instanceof RunPart && delta.isWhole)) continue
         runs += 1
         expectRow(delta, spelled[i] as string)
       }
@@ -191,7 +198,7 @@ test('a run tells what its row has, and its steps as they are stored', () => {
   let seen = 0
   fc.assert(
     fc.property(runText, (text) => {
-      const run = wholeRunAt(text, 0)
+      const run = wholeRun(text)
       if (run === undefined) return
       seen += 1
       expectRow(run, text)
@@ -223,27 +230,31 @@ test('nothing is read as a run that is not one, however little is changed in its
         const place = at % now.length
         return now.slice(0, place) + put + now.slice(place + taken)
       }, text)
-      const run = wholeRunAt(changed, 0)
+      const run = wholeRun(changed)
       if (run === undefined) return
       seen += 1
-      expectRow(run, changed.slice(0, run.text.length))
+      expectRow(run, Buffer.from(changed).toString('utf8', 0, run.end))
     }),
     { numRuns: 8_000 },
   )
   expect(seen).toBeGreaterThan(500)
 })
 
-function expectPart(part: RunPart): number {
+function expectPart(part: RunPart): void {
   const { t, k, b, x, m = {}, s = [], n, e } = part.delta()
   expect([part.t, part.k, part.b, part.x, JSON.parse(part.metadata ?? '{}')]).toEqual([t, k, b, x, m])
-  expect([part.n, part.stepCount, part.firstStep]).toEqual([n, s.length, s[0]?.[0] ?? 0])
-  expect(JSON.parse(`[${part.text.slice(part.stepsFrom, part.stepsTo)}]`)).toEqual(s)
+  expect([part.started, part.completed, part.stepCount, part.firstStep]).toEqual([
+    ...n,
+    s.length,
+    s[0]?.[0] ?? 0,
+  ])
+  expect(JSON.parse(part.bytes.toString('utf8', part.stepsFrom, part.stepsTo) || '[]')).toEqual(s)
   expect(part.e).toEqual(e?.slice(1))
-  return 1
 }
 
-function expectRow(run: WholeRun, text: string): void {
+function expectRow(run: RunPart, text: string): void {
   expect(run.text).toBe(text)
+  const textOf = (from: number, to: number): string => run.bytes.toString('utf8', from, to)
   const delta = JSON.parse(text) as Delta
   expect(isPlainDelta(delta)).toBe(true)
   const { started_at, completed_at, metadata, steps, ...row } = rowOfState(
@@ -251,8 +262,8 @@ function expectRow(run: WholeRun, text: string): void {
   )
   expect(row).toEqual({
     trace_id: run.t,
-    skill_name: run.skill,
-    execution_id: run.executionId,
+    skill_name: textOf(run.skillFrom, run.skillTo),
+    execution_id: run.x ?? null,
     status: 'success',
     total_duration_ms: run.durationMs,
     step_count: run.stepCount,
@@ -265,8 +276,10 @@ function expectRow(run: WholeRun, text: string): void {
   })
   expect(started_at.getTime()).toBe(run.startedAtMs)
   expect(completed_at?.getTime()).toBe(run.completedAtMs)
-  expect(JSON.parse(run.metadata)).toEqual(metadata)
-  expect(JSON.parse(run.steps)).toEqual(steps)
+  expect(JSON.parse(textOf(run.metadataFrom, run.metadataTo) || '{}')).toEqual(metadata)
+  expect(JSON.parse(textOf(run.stepsFrom, run.stepsTo))).toEqual(steps)
+  expect(textOf(run.idFrom, run.idFrom + 36)).toBe(run.t)
+  expect(textOf(run.executionIdFrom, run.executionIdTo)).toBe(run.x ?? '')
 }
 
 test('a frame that is cut off, or goes on behind its end, is read as it is decoded', () => {
@@ -294,7 +307,7 @@ describe('what is left to be parsed', () => {
     e: ['s', 1, 2],
   }
   const text = JSON.stringify(whole)
-  test('not this', () => expect(wholeRunAt(text, 0)).toBeDefined())
+  test('not this', () => expect(wholeRun(text)).toBeDefined())
   test.each([
     ['a run that failed', { ...whole, e: ['f', 1, 2, 'lost'] }],
     ['one that ends with a message', { ...whole, e: ['s', 1, 2, 'lost'] }],
@@ -337,6 +350,6 @@ describe('what is left to be parsed', () => {
     ['a name that is too long', { ...whole, s: [[1, 'a'.repeat(256), 0, 5]] }],
     ['more than 15 digits', { ...whole, s: [[1, 'a', 0, 0.1 + 0.2]] }],
   ])('%s', (_, delta) => {
-    expect(wholeRunAt(JSON.stringify(delta), 0)).toBeUndefined()
+    expect(wholeRun(JSON.stringify(delta))).toBeUndefined()
   })
 })
