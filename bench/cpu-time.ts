@@ -15,7 +15,7 @@ export function processCpuMs(pid: number): number {
   return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * MS_PER_TICK
 }
 
-/** Milliseconds of CPU that Redis has used. */
+/** Milliseconds of CPU that Redis has used; without its children, which rewrite the append-only file now and then (docs/OPERATIONS.md has what that takes). */
 export async function redisCpuMs(redis: Redis): Promise<number> {
   const info = await redis.info('cpu')
   const of = (name: string): number => Number(new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1])

@@ -24,25 +24,27 @@ export const ingest: Benchmark = async (context) => {
     shards: 1,
     syncCommit: false,
   })
-  await using floor = await startContender<FloorTask, FloorSample>(
-    new URL('./ingest/floor.ts', import.meta.url),
-    [databaseUrl],
-  )
-  const fromMemory = (way: FloorTask['way']) => async (): Promise<PipelineSample> => ({
-    producerCpu: 0,
-    redisCpu: 0,
-    bytes: 0,
-    ...(await floor.run({ way, kind: 'short', traces: short })),
-  })
+  const startFloor = () =>
+    startContender<FloorTask, FloorSample>(new URL('./ingest/floor.ts', import.meta.url), [databaseUrl])
+  await using sender = await startFloor()
+  await using maker = await startFloor()
+  const fromMemory =
+    (way: FloorTask['way'], floor = maker) =>
+    async (): Promise<PipelineSample> => ({
+      producerCpu: 0,
+      redisCpu: 0,
+      bytes: 0,
+      ...(await floor.run({ way, kind: 'short', traces: short })),
+    })
   const samples = await inTurns(
     {
       short: () => pipeline.run({ kind: 'short', traces: short }),
       failing: () => pipeline.run({ kind: 'failing', traces: short }),
       short_async_commit: () => relaxed.run({ kind: 'short', traces: short }),
       long: () => pipeline.run({ kind: 'long', traces: long }),
-      floor_upsert: fromMemory('upsert'),
+      floor_upsert: fromMemory('upsert', sender),
       floor_writer: fromMemory('writer'),
-      floor_copy: fromMemory('copy'),
+      floor_copy: fromMemory('copy', sender),
       rollup: fromMemory('rollup'),
     },
     rounds,

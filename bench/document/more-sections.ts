@@ -61,7 +61,7 @@ export const MORE_SECTIONS: readonly Section[] = [
   {
     of: 'growth',
     title: 'Growth: what a trace costs when there is more of everything',
-    text: 'CPU of all processes and time through the pipeline, in µs for 10 steps. Stored traces lie in the month that is written to. Of traces with many steps beginning and end weigh less; those over a frame travel in parts. A worker gathers 16 Mi letters of runs in memory ([ADR 10](adr/0010-open-state.md)): where more are open at once, the rest is folded, which takes what all of them took before.',
+    text: 'CPU of all processes and time through the pipeline, in µs for 10 steps. Stored traces lie in the month that is written to. Of traces with many steps beginning and end weigh less; those over a frame travel in parts. A worker gathers 12 Mi letters of runs in memory ([ADR 10](adr/0010-open-state.md)): where more are open at once, the rest is folded, which takes what all of them took before.',
     tables: (read) => [
       growthTable(read, 'stored', 'traces stored'),
       growthTable(read, 'skills', 'skills'),
