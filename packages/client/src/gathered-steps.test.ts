@@ -2,7 +2,9 @@ import { JsonBytes } from '@stepwell/protocol'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { GatheredSteps } from './gathered-steps.ts'
+import { ExecutionTracer } from './index.ts'
 import type { Stretch } from './stretch.ts'
+import { memorySink } from './testing.ts'
 
 /** Steps of a trace; what was made of them. */
 function gatheredSteps(): { gathered: GatheredSteps; stretches: Stretch[]; add(text: string): void } {
@@ -156,4 +158,39 @@ test('what waits stays as it is, and what is remembered after it was taken, what
     }),
     { numRuns: 200 },
   )
+})
+
+test('after steps for which the stack had no room others are written where they always are', async () => {
+  const sink = memorySink()
+  const tracer = new ExecutionTracer({ sink })
+  let refused = 0
+  tracer.trace('recursive', (trace) => {
+    const recurse = (i: number): void => {
+      try {
+        recurse(i)
+      } catch {}
+      try {
+        trace.recordStep('deep', i)
+      } catch {
+        refused += 1
+      }
+    }
+    for (let i = 0; i < 3; i++) {
+      recurse(i)
+      const { gathered } = gatheredSteps()
+      const pages = [0, 1].map(() => {
+        const out = gathered.begin()
+        gathered.undo(out)
+        return out
+      })
+      expect(pages[0]).toBe(pages[1])
+    }
+    trace.recordStep('last', 1)
+  })
+  expect(await tracer.flush()).toBe(true)
+  expect(refused).toBeGreaterThan(0)
+  const steps = sink.frames.flatMap(({ deltas }) => JSON.parse(deltas)).flatMap(({ s = [] }) => s)
+  expect(new Set(steps.map(([id]) => id)).size).toBe(steps.length)
+  expect(steps.at(-1)[1]).toBe('last')
+  await tracer.close()
 })

@@ -26,6 +26,11 @@ let unitsBefore = 0
  * encoded once more, a step with four attributes took an eighth more.
  */
 export class GatheredSteps {
+  /**
+   * What a step was being written to when the stack had no more room. It is put here, for a call would find none either: the next step
+   * that begins takes the place of that one.
+   */
+  abandoned: JsonBytes | undefined
   readonly #onStretch: { remember(stretch: Stretch): void }
   #stretches: Stretch[] = []
   /** On the page. */
@@ -37,11 +42,14 @@ export class GatheredSteps {
   }
 
   /**
-   * Where to write one step; then MUST come `keep` or `undo`. What runs meanwhile, a getter of attributes, may begin others, of this
-   * trace or of another: each is written to a piece of its own.
+   * Where to write one step; then MUST come `keep` or `undo`, or it is `abandoned`. What runs meanwhile, a getter of attributes, may
+   * begin others, of this trace or of another: each is written to a piece of its own.
    */
   begin(): JsonBytes {
-    if (writingAt >= 0) return new JsonBytes()
+    if (writingAt >= 0) {
+      if (owner?.abandoned !== page) return new JsonBytes()
+      owner.#takeBack()
+    }
     if (owner !== this) {
       owner?.gather()
       owner = this
@@ -50,9 +58,12 @@ export class GatheredSteps {
       this.gather()
       turnPage()
     }
-    if (this.#steps > 0) page.byte(COMMA)
+    const isFirst = this.#steps === 0
+    unitsBefore = page.units + (isFirst ? 0 : 1)
+    if (!isFirst) page.byte(COMMA)
+    // Behind the comma nothing is called, and so nothing fails.
     writingAt = page.length
-    unitsBefore = page.units
+    this.abandoned = undefined
     return page
   }
 
@@ -64,7 +75,9 @@ export class GatheredSteps {
   /** The step is there. */
   keep(out: JsonBytes): void {
     if (out !== page) {
-      this.#add(stretchOf(out, 0))
+      const stretch = stretchOf(out, 0)
+      this.#stretches.push(stretch)
+      this.#onStretch.remember(stretch)
       return
     }
     writingAt = -1
@@ -75,10 +88,14 @@ export class GatheredSteps {
   undo(out: JsonBytes): Stretch {
     if (out !== page) return stretchOf(out, 0)
     const written = stretchOf(out, writingAt)
+    this.#takeBack()
+    return written
+  }
+
+  #takeBack(): void {
     const comma = this.#steps > 0 ? 1 : 0
     page.cutBack(writingAt - comma, unitsBefore - comma)
     writingAt = -1
-    return written
   }
 
   /** Whether it is time to gather. */
@@ -90,21 +107,17 @@ export class GatheredSteps {
   gather(): void {
     const steps = this.#steps
     if (steps === 0) return
-    this.#steps = 0
     // The page became larger: what is in the slab from before stays there.
     if (page.memory !== slab.memory) slab = new Slab(page.memory)
     const isWriting = writingAt >= 0
     // Before the step that is being written there is a comma.
     const to = isWriting ? writingAt - 1 : page.length
-    const units = (isWriting ? unitsBefore - 1 : page.units) - unitsBeforeFrom
-    const stretch = new Stretch(slab, from, to - from, units, steps)
-    from = isWriting ? writingAt : page.length
-    unitsBeforeFrom = isWriting ? unitsBefore : page.units
-    this.#add(stretch)
-  }
-
-  #add(stretch: Stretch): void {
+    const unitsTo = isWriting ? unitsBefore - 1 : page.units
+    const stretch = new Stretch(slab, from, to - from, unitsTo - unitsBeforeFrom, steps)
     this.#stretches.push(stretch)
+    this.#steps = 0
+    from = isWriting ? writingAt : to
+    unitsBeforeFrom = isWriting ? unitsBefore : unitsTo
     this.#onStretch.remember(stretch)
   }
 
@@ -141,13 +154,15 @@ function stretchOf(out: JsonBytes, at: number): Stretch {
 
 /** Nothing on the page waits to be gathered: goes on in another slab. */
 function turnPage(): void {
-  if (slab.stretches === 0) freeSlab(slab)
-  slab = takeSlab()
-  rewind()
+  const full = slab
+  rewind(takeSlab())
+  if (full.stretches === 0) freeSlab(full)
 }
 
-function rewind(): void {
-  page.moveTo(slab.memory)
+/** Goes on at the beginning of this slab. */
+function rewind(to: Slab): void {
+  page.moveTo(to.memory)
+  slab = to
   from = 0
   unitsBeforeFrom = 0
 }
@@ -155,8 +170,5 @@ function rewind(): void {
 /** All that waited in the slab is taken. */
 function leave(left: Slab): void {
   if (left !== slab) freeSlab(left)
-  else if (writingAt < 0 && from === page.length) {
-    if (slab.memory.length > SLAB_BYTES) slab = takeSlab()
-    rewind()
-  }
+  else if (writingAt < 0 && from === page.length) rewind(slab.memory.length > SLAB_BYTES ? takeSlab() : slab)
 }

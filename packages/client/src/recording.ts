@@ -172,25 +172,24 @@ export class Recording {
   #complete(trace: OpenTrace, step: RecordedStep, end: StepEnd, given?: unknown): JsonObject | undefined {
     if (!trace.isResolved) return this.#completeUnresolved(trace, step, end, given)
     const out = trace.completed.begin()
-    let copy: JsonObject | undefined
     try {
-      copy = trace.writeStep(out, step, end, given)
+      const copy = trace.writeStep(out, step, end, given)
+      if (this.#takes(trace, trace.completed.lengthOf(out))) {
+        const before = trace.bytes
+        trace.keepStep(out)
+        trace.events += 1
+        this.#sender.noteNews(trace, trace.bytes - before)
+      } else {
+        // It is over, whether or not there is room for it.
+        trace.remember(trace.completed.undo(out))
+        this.#lost(trace)
+      }
+      return copy
     } catch (error) {
       // There is no room on the stack: that is the host's to hear of.
-      trace.completed.undo(out)
+      trace.completed.abandoned = out
       throw error
     }
-    if (this.#takes(trace, trace.completed.lengthOf(out))) {
-      const before = trace.bytes
-      trace.keepStep(out)
-      trace.events += 1
-      this.#sender.noteNews(trace, trace.bytes - before)
-    } else {
-      // It is over, whether or not there is room for it.
-      trace.remember(trace.completed.undo(out))
-      this.#lost(trace)
-    }
-    return copy
   }
 
   /** The same while it is not known which trace it is: it is written when that is known, but its attributes are encoded now. */
@@ -213,9 +212,11 @@ export class Recording {
 
   /** Counts a completed step of this length. Whether it goes on: nobody gave its trace up, and there is room. */
   #takes(trace: OpenTrace, length: number): boolean {
+    const takes =
+      this.#dropReasonOf(trace) === undefined && this.#sender.hasRoom(length + TEXT_OVERHEAD, 'step')
     this.#counters.emitted += 1
     trace.counts.completed += 1
-    return this.#dropReasonOf(trace) === undefined && this.#sender.hasRoom(length + TEXT_OVERHEAD, 'step')
+    return takes
   }
 
   /** Counts it as dropped. */
