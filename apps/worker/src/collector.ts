@@ -109,6 +109,7 @@ export class Collector {
 
   #rest(traces: readonly Collected[]): void {
     for (const trace of traces) {
+      if (trace instanceof CollectedRun) trace.leaveFrame()
       this.#heldBytes += trace.size
       const ms = Math.min(REST_MAX_MS, REST_MS * 2 ** trace.rests++)
       setTimeout(() => {
@@ -196,7 +197,7 @@ export class Collector {
 export interface WithTickets extends TraceDeltas {
   /** Of each delta the entry that brought it. */
   tickets: readonly Ticket[]
-  /** UTF-16 units. */
+  /** Bytes, about. */
   size: number
 }
 
@@ -214,7 +215,7 @@ class CollectedRun implements Collected {
   tickets: readonly Ticket[]
   size: number
   rests = 0
-  readonly #run: RunPart
+  #run: RunPart
   readonly #makeSaid: (run: RunPart) => Said[]
   #said: Said[] | undefined
 
@@ -241,6 +242,11 @@ class CollectedRun implements Collected {
   get said(): Said[] {
     this.#said ??= this.#makeSaid(this.#run)
     return this.#said
+  }
+
+  /** For when it may wait for long: of its frame only what it says itself is counted. */
+  leaveFrame(): void {
+    this.#run = this.#run.alone()
   }
 }
 

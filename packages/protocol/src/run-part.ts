@@ -216,6 +216,11 @@ export class RunPart {
     return this.bytes.toString('utf8', this.at, this.end)
   }
 
+  /** The same in memory of its own: the frame is in memory for as long as any of its parts. */
+  alone(): RunPart {
+    return new PartTable(Buffer.from(this.bytes.subarray(this.at, this.end))).read(0) as RunPart
+  }
+
   /** The delta; a new one each time. */
   delta(): Delta {
     return JSON.parse(this.text)
