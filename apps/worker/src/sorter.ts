@@ -97,14 +97,16 @@ export class Sorter {
     ticket.field = field
     const toFold: { delta: Delta | RunPart; startedAtMs: number; late: boolean }[] = []
     const tickets = [ticket]
+    // A run keeps its frame in memory until it is written. Where that is mostly something else, which is not counted, it is copied out of it.
+    const areFew = 2 * deltas.filter(isWholeRun).length < deltas.length
     const dues: string[] = []
     let isUsual = refused.length === 0
     for (const delta of deltas) {
       ticket.open += 1
-      if (delta instanceof RunPart && delta.isWhole) {
+      if (isWholeRun(delta)) {
         const { x } = delta
         if (x !== undefined && this.#correlation.keep !== 'open') correlate(correlated, x, delta.t)
-        this.#collector.addRun(delta, tickets, size, saidOfWhole)
+        this.#collector.addRun(areFew ? delta.alone() : delta, tickets, size, saidOfWhole)
         dues.push(DUE.isNotFolded)
         continue
       }
@@ -219,6 +221,8 @@ export class Sorter {
     this.#collector.addDead(ticket, { ...letter, ...from })
   }
 }
+
+const isWholeRun = (delta: Delta | RunPart): delta is RunPart => delta instanceof RunPart && delta.isWhole
 
 const isOfOwner = (delta: Delta | RunPart): boolean => delta instanceof RunPart || delta.k !== undefined
 
