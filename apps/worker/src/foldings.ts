@@ -1,4 +1,4 @@
-import { type Delta, RunPart, recordOfDelta, recordOfText } from '@stepwell/protocol'
+import { type Delta, RunPart, recordOfDelta } from '@stepwell/protocol'
 import { startOf } from '@stepwell/protocol/schema'
 import { DUE, type Fold, type FoldFromEntry } from './fold.ts'
 import type { Gathered } from './gathering.ts'
@@ -78,7 +78,7 @@ export function foldingsOfRun(run: Gathered, dueInMs: number): Folding[] {
       folding = { trace, producer, texts: [], fields: [], tickets: [], startedAtMs, size: 0, dueInMs }
       byProducer.set(producer, folding)
     }
-    folding.texts.push(text)
+    folding.texts.push(`{${text}`)
     // A frame has one delta a trace; where a producer breaks that, none may hide another.
     folding.fields.push(tickets[i - 1] === ticket ? `${field}.${i}` : field)
     folding.tickets.push(ticket)
@@ -89,7 +89,7 @@ export function foldingsOfRun(run: Gathered, dueInMs: number): Folding[] {
 
 /** The text of its record. */
 export const recordOf = (delta: Delta | RunPart): string =>
-  delta instanceof RunPart ? recordOfText(delta.text) : recordOfDelta(delta)
+  delta instanceof RunPart ? `{${delta.textBehindId}` : recordOfDelta(delta)
 
 /** When its trace started, in milliseconds since 1970. */
 export const startOfRead = (delta: Delta | RunPart): number =>

@@ -1,6 +1,6 @@
 import { assemble, type Delta, newTraceId, PartTable, type RunPart, rowOfState } from '@stepwell/protocol'
 import { beforeEach, expect, test } from 'vitest'
-import { Gathering, saidOf, wholeRunOf } from './gathering.ts'
+import { Gathering, saidOfRun, wholeRunOf } from './gathering.ts'
 import { makeShards, type Shard, type Ticket } from './shard.ts'
 
 const [shard] = makeShards('stepwell', 1) as [Shard]
@@ -37,7 +37,7 @@ test('what comes of a run leaves with its end, as it came', () => {
   expect(add(t, { k: undefined, s: [['a.1', 'helper']] }, { producer: 'a' })).toBe('kept')
   const run = add(t, { e: ['s', 1, 1] })
   if (typeof run === 'string') throw new Error(run)
-  expect(saidOf(run)).toEqual([
+  expect(saidOfRun(run)).toEqual([
     { producer: '', delta: { t, k: 'gathered', b: 1, x: 'née "},{', n: [0, 0] } },
     { producer: 'a', delta: { t, s: [['a.1', 'helper']], n: [0, 0] } },
     { producer: '', delta: { t, k: 'gathered', n: [0, 0], e: ['s', 1, 1] } },
@@ -119,7 +119,7 @@ test.each([
   ],
 ] as [string, Partial<Delta>[]][])('a run that went well is stored as it stands: %s', (_, parts) => {
   const { run, whole } = gathered(parts)
-  const row = rowOfState(assemble(saidOf(run)))
+  const row = rowOfState(assemble(saidOfRun(run)))
   if (whole === undefined) throw new Error('it is not whole')
   expect(rowOfState(assemble([{ producer: '', delta: whole.delta() }]))).toEqual(row)
   expect([row.missing_steps, row.merge_state, row.status]).toEqual([0, null, 'success'])

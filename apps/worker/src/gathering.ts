@@ -1,5 +1,5 @@
 import { type Delta, PartTable, RunPart, type Said } from '@stepwell/protocol'
-import { recordOf } from './foldings.ts'
+import { type Folding, recordOf } from './foldings.ts'
 import type { Ticket } from './shard.ts'
 
 /** Most milliseconds from its beginning that a run gathers: one that ends within them is never folded. */
@@ -21,7 +21,7 @@ export interface Gathered {
   /** Its id. */
   trace: string
   startedAtMs: number
-  /** Of each delta the text of its record (`recordOfDelta`). Decoded it would take five times as much. */
+  /** Of each delta the text of its record (`recordOf`) behind its first bracket. Decoded it would take five times as much. */
   texts: string[]
   /** Of each delta the entry that brought it; unacked. */
   tickets: Ticket[]
@@ -67,10 +67,10 @@ export class Gathering {
       run = { trace: alone(delta.t), startedAtMs, texts: [], tickets: [], steps, size: 0, sinceMs: nowMs }
       this.#runs.set(run.trace, run)
     }
-    const text = recordOf(delta)
+    const text = delta instanceof RunPart ? delta.textBehindId : alone(recordOf(delta).slice(1))
     const size = text.length + DELTA_SIZE
     noteSteps(run, delta)
-    run.texts.push(alone(text))
+    run.texts.push(text)
     run.tickets.push(ticket)
     run.size += size
     this.#size += size
@@ -114,36 +114,43 @@ function noteSteps(run: Gathered, part: Delta | RunPart): void {
 // Part of a text keeps all of it in memory. What is put together and then taken apart is a text of its own.
 const alone = (text: string): string => ` ${text}`.slice(1)
 
-// What stands before the steps in the text of a part (`RunPart`), and behind them; nowhere else, for it has no lists besides, and no quotes in its texts.
-const [STEPS, COUNTS] = [',"s":[', '],"n":[']
+// What stands in the text of a part (`RunPart`) before the steps, behind them, and before the counts; nowhere else, for it has no lists besides, and no
+// quotes in its texts.
+const [STEPS, STEPS_END, COUNTS] = [',"s":[', ']', ',"n":[']
 
 /**
  * The run that is over with `end` as if it had come whole, where it went well: without a value for each step. Undefined where it has to be assembled.
  */
 export function wholeRunOf({ trace, texts, steps }: Gathered, end: Delta | RunPart): RunPart | undefined {
-  if (!(end instanceof RunPart) || end.e === undefined || steps === undefined || steps.count === 0)
-    return undefined
-  const begin = partOf(`{"t":"${trace}",${(texts[0] as string).slice(1)}`)
-  if (begin === undefined) return undefined
-  const { k, x, metadata } = begin
-  const owner = `{"k":"${k}",`
+  if (!(end instanceof RunPart) || end.e === undefined || steps === undefined) return undefined
+  const begin = texts[0] as string
+  const owner = begin.slice(0, begin.indexOf('"', SKILL_AT) + 1)
   const lists: string[] = []
   for (const text of texts) {
     if (!text.startsWith(owner)) return undefined
     const from = text.indexOf(STEPS)
-    if (from >= 0) lists.push(text.slice(from + STEPS.length, text.indexOf(COUNTS)))
+    if (from >= 0) lists.push(text.slice(from + STEPS.length, text.indexOf(STEPS_END + COUNTS, from)))
   }
-  const head = `{"t":"${trace}","k":"${k}","b":1`
-  const found = (x === undefined ? '' : `,"x":"${x}"`) + (metadata === undefined ? '' : `,"m":${metadata}`)
-  const whole = `${head}${found}${STEPS}${lists}${COUNTS}${steps.expected},${steps.expected}],"e":["s",${end.e}]}`
-  const run = partOf(whole)
+  const stepsAt = begin.indexOf(STEPS)
+  const head = begin.slice(0, stepsAt < 0 ? begin.indexOf(COUNTS) : stepsAt)
+  const counts = `${COUNTS}${steps.expected},${steps.expected}]`
+  return wholeRun(`{"t":"${trace}",${head}${STEPS}${lists}${STEPS_END}${counts},"e":["s",${end.e}]}`)
+}
+
+/** Where the name of the skill begins: `"k":"…`. */
+const SKILL_AT = 5
+
+function wholeRun(text: string): RunPart | undefined {
+  const run = new PartTable(Buffer.from(text)).read(0)
   return run?.isWhole ? run : undefined
 }
 
-const partOf = (text: string): RunPart | undefined => new PartTable(Buffer.from(text)).read(0)
-
 /** What is said of the run. */
-export function saidOf({ trace, texts, tickets }: Pick<Gathered, 'trace' | 'texts' | 'tickets'>): Said[] {
+export const saidOfRun = ({ trace, texts, tickets }: Gathered): Said[] =>
+  saidOf({ trace, texts: texts.map((text) => `{${text}`), tickets })
+
+/** What the texts of records say. */
+export function saidOf({ trace, texts, tickets }: Pick<Folding, 'trace' | 'texts' | 'tickets'>): Said[] {
   const deltas = JSON.parse(`[${texts.join(',')}]`) as Delta[]
   return deltas.map((delta, i) => {
     delta.t ??= trace.slice(0, 36)

@@ -22,7 +22,7 @@ import {
   recordOf,
   startOfRead,
 } from './foldings.ts'
-import { saidOf, wholeRunOf } from './gathering.ts'
+import { saidOfRun, wholeRunOf } from './gathering.ts'
 import { entryMs, entryTimeMs, type Ticket } from './shard.ts'
 
 /** What came of some entries. */
@@ -97,16 +97,14 @@ export class Sorter {
     ticket.field = field
     const toFold: { delta: Delta | RunPart; startedAtMs: number; late: boolean }[] = []
     const tickets = [ticket]
-    // A run keeps its frame in memory until it is written. Where that is mostly something else, which is not counted, it is copied out of it.
-    const areFew = 2 * deltas.filter(isWholeRun).length < deltas.length
     const dues: string[] = []
     let isUsual = refused.length === 0
     for (const delta of deltas) {
       ticket.open += 1
-      if (isWholeRun(delta)) {
+      if (delta instanceof RunPart && delta.isWhole) {
         const { x } = delta
         if (x !== undefined && this.#correlation.keep !== 'open') correlate(correlated, x, delta.t)
-        this.#collector.addRun(areFew ? delta.alone() : delta, tickets, size, saidOfWhole)
+        this.#collector.addRun(delta, tickets, size, saidOfWhole)
         dues.push(DUE.isNotFolded)
         continue
       }
@@ -179,9 +177,9 @@ export class Sorter {
       const { trace: traceId, tickets, size } = run
       const plain = wholeRunOf(run, delta)
       let executionId = plain?.x
-      if (plain !== undefined) this.#collector.addRun(plain, tickets, size, () => saidOf(run))
+      if (plain !== undefined) this.#collector.addRun(plain, tickets, size, () => saidOfRun(run))
       else {
-        const said = saidOf(run)
+        const said = saidOfRun(run)
         this.#collector.add({ traceId, startedAtMs, said, tickets, size, known: false })
         executionId = said.find(({ delta }) => delta.x !== undefined)?.delta.x
       }
@@ -221,8 +219,6 @@ export class Sorter {
     this.#collector.addDead(ticket, { ...letter, ...from })
   }
 }
-
-const isWholeRun = (delta: Delta | RunPart): delta is RunPart => delta instanceof RunPart && delta.isWhole
 
 const isOfOwner = (delta: Delta | RunPart): boolean => delta instanceof RunPart || delta.k !== undefined
 

@@ -57,7 +57,6 @@ export {
   openName,
   producerOfField,
   recordOfDelta,
-  recordOfText,
   SHARD_KEY_TYPES,
   type ShardKeys,
   saidOfRecord,

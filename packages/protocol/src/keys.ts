@@ -59,11 +59,10 @@ export const openName = (traceId: string, startedAtMs: number): string =>
 const ID_PART_LENGTH = 44
 
 /** A delta as the text of its record: without the trace id, which the name of the key tells. */
-export const recordOfDelta = (delta: Delta): string => recordOfText(JSON.stringify(delta))
-
-/** The same of its JSON text, which MUST be as JSON.stringify writes it. */
-export const recordOfText = (text: string): string =>
-  text.startsWith('{"t":"') ? `{${text.slice(ID_PART_LENGTH)}` : text
+export function recordOfDelta(delta: Delta): string {
+  const text = JSON.stringify(delta)
+  return text.startsWith('{"t":"') ? `{${text.slice(ID_PART_LENGTH)}` : text
+}
 
 /** What a record of an open trace says, and who. Throws SyntaxError for what is no JSON. */
 export function saidOfRecord(trace: string, { field, text }: OpenRecord): Said {

@@ -221,6 +221,11 @@ export class RunPart {
     return new PartTable(Buffer.from(this.bytes.subarray(this.at, this.end))).read(0) as RunPart
   }
 
+  /** The same behind the trace id and the comma. */
+  get textBehindId(): string {
+    return this.bytes.toString('utf8', this.idFrom + ID_LENGTH + 2, this.end)
+  }
+
   /** The delta; a new one each time. */
   delta(): Delta {
     return JSON.parse(this.text)
@@ -361,9 +366,14 @@ function outcomeEnd(bytes: Buffer, at: number): number {
 const wholeEnd = (bytes: Buffer, at: number): number => (bytes[at] === ZERO ? at + 1 : countEnd(bytes, at))
 
 const [DASH, SEVEN] = [0x2d, 0x37]
+/** Of 0-9 and a-f what they stand for, of any other byte -1. */
+const DIGITS = Int8Array.from({ length: 256 }, (_, byte) =>
+  '0123456789abcdef'.indexOf(String.fromCharCode(byte)),
+)
 
 /** The milliseconds that a UUIDv7 of this place begins with; NaN where none stands there. */
 function uuid7StartAt(bytes: Buffer, at: number): number {
+  if (bytes[at + 14] !== SEVEN) return Number.NaN
   let ms = 0
   for (let i = 0; i < ID_LENGTH; i++) {
     const byte = bytes[at + i] as number
@@ -371,9 +381,8 @@ function uuid7StartAt(bytes: Buffer, at: number): number {
       if (byte !== DASH) return Number.NaN
       continue
     }
-    const digit =
-      byte >= ZERO && byte < ZERO + 10 ? byte - ZERO : byte >= 0x61 && byte <= 0x66 ? byte - 0x57 : -1
-    if (digit < 0 || (i === 14 && byte !== SEVEN)) return Number.NaN
+    const digit = DIGITS[byte] ?? -1
+    if (digit < 0) return Number.NaN
     if (i < 13) ms = ms * 16 + digit
   }
   return ms
