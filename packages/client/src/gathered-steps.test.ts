@@ -194,3 +194,19 @@ test('after steps for which the stack had no room others are written where they 
   expect(steps.at(-1)[1]).toBe('last')
   await tracer.close()
 })
+
+test('what could not be taken is taken the next time', () => {
+  const { gathered, add } = gatheredSteps()
+  for (const name of ['lost', 'b', 'c']) {
+    add(JSON.stringify([name]))
+    gathered.gather()
+  }
+  const full = new JsonBytes()
+  full.byte = () => {
+    throw new RangeError('Maximum call stack size exceeded')
+  }
+  expect(() => gathered.take(full, 100)).toThrow(RangeError)
+  const out = new JsonBytes()
+  expect(gathered.take(out, 100)).toEqual({ steps: 2, rest: false })
+  expect(out.text()).toBe('["b"],["c"]')
+})

@@ -129,8 +129,13 @@ export class GatheredSteps {
   take(out: JsonBytes, maxLength: number): { steps: number; rest: boolean } {
     const begin = out.length
     let steps = 0
-    let taken = 0
+    let [gone, taken] = [0, 0]
     for (const stretch of this.#stretches) {
+      // Its frame is lost: the stack had no room to take what follows it.
+      if (!stretch.waits) {
+        gone += 1
+        continue
+      }
       // One at least: a frame takes the largest alone.
       if (taken > 0 && out.length - begin + stretch.length >= maxLength) break
       if (taken > 0) out.byte(COMMA)
@@ -139,8 +144,8 @@ export class GatheredSteps {
       steps += stretch.steps
       taken += 1
     }
-    const rest = taken < this.#stretches.length
-    this.#stretches = rest ? this.#stretches.slice(taken) : []
+    const rest = gone + taken < this.#stretches.length
+    this.#stretches = rest ? this.#stretches.slice(gone + taken) : []
     return { steps, rest }
   }
 }

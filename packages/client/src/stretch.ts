@@ -26,6 +26,11 @@ export class Stretch {
     slab.stretches += 1
   }
 
+  /** Whether it was not taken yet. */
+  get waits(): boolean {
+    return this.#slab !== undefined
+  }
+
   get text(): string {
     if (this.#slab === undefined) return this.#text
     const encoding = this.#units === this.length ? 'latin1' : 'utf8'
