@@ -25,7 +25,7 @@ export interface Folding extends Fold {
   /** Of each delta the entry that brought it. */
   tickets: Ticket[]
   startedAtMs: number
-  /** UTF-16 units. */
+  /** Of what they bring, in bytes or UTF-16 units. */
   size: number
   /** The entry that they were to be cut out of, if they were. */
   from?: FoldingEntry
