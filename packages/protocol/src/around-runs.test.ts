@@ -242,7 +242,13 @@ test('nothing is read as a run that is not one, however little is changed in its
 
 function expectPart(part: RunPart): void {
   const { t, k, b, x, m = {}, s = [], n, e } = part.delta()
-  expect([part.t, part.k, part.b, part.x, JSON.parse(part.metadata ?? '{}')]).toEqual([t, k, b, x, m])
+  expect([
+    part.t,
+    part.k,
+    part.b,
+    part.x,
+    JSON.parse(part.bytes.toString('utf8', part.metadataFrom, part.metadataTo) || '{}'),
+  ]).toEqual([t, k, b, x, m])
   expect([part.started, part.completed, part.stepCount, part.firstStep]).toEqual([
     ...n,
     s.length,

@@ -184,11 +184,6 @@ export class RunPart {
       : this.bytes.toString('utf8', this.executionIdFrom, this.executionIdTo)
   }
 
-  /** JSON text. */
-  get metadata(): string | undefined {
-    return this.metadataTo === 0 ? undefined : this.bytes.toString('utf8', this.metadataFrom, this.metadataTo)
-  }
-
   /** When it ended, by the wall clock; NaN: it does not end. */
   get completedAtMs(): number {
     return this.startedAtMs + Math.floor(this.endOffsetMs)
