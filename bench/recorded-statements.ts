@@ -12,8 +12,12 @@ export function recordingClient(statements: Statement[]): typeof pg.Client {
     override query(...args: never[]): never {
       const [config, values] = args as unknown[] as [string | Statement, unknown[] | undefined]
       if (typeof config === 'string') statements.push({ text: config, values: values ?? [] })
-      // It sends itself, and would again.
-      else if ('submit' in config) statements.push({ text: config.text, values: config.values })
+      // It sends itself, and would again, from memory that is written to again.
+      else if ('submit' in config)
+        statements.push({
+          text: config.text,
+          values: config.values.map((value) => Buffer.from(value as Buffer)),
+        })
       else if (typeof config.text === 'string')
         statements.push({ ...config, values: config.values ?? values ?? [] })
       return (super.query as (...args: never[]) => never)(...args)

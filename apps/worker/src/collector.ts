@@ -1,6 +1,13 @@
-import { openName, type RunPart, type Said } from '@stepwell/protocol'
+import { openName, type RunPart } from '@stepwell/protocol'
 import { compareKeys, type DeadLetter, type TraceDeltas, WRITE_MAX_TRACES } from '@stepwell/storage'
 import type { Acker } from './acker.ts'
+import {
+  type Collected,
+  CollectedRun,
+  CollectedRuns,
+  type SaidOf,
+  type WithTickets,
+} from './collected-runs.ts'
 import { type LetterBox, letterOf } from './letter-box.ts'
 import type { Ticket } from './shard.ts'
 import { StoppedError, type Store } from './store.ts'
@@ -70,8 +77,8 @@ export class Collector {
   }
 
   /** Adds a run that came whole, or gathered; as `add`. `said`: makes what is said of it, where that is needed after all. */
-  addRun(run: RunPart, tickets: readonly Ticket[], size: number, said: (run: RunPart) => Said[]): void {
-    this.#batch.runs.push(new CollectedRun(run, tickets, size, said))
+  addRun(run: RunPart, tickets: readonly Ticket[], size: number, said: SaidOf): void {
+    this.#batch.runs.add(run, tickets, size, said)
     this.#grow(size)
   }
 
@@ -109,7 +116,7 @@ export class Collector {
 
   #rest(traces: readonly Collected[]): void {
     for (const trace of traces) {
-      if (trace instanceof CollectedRun) trace.leaveFrame()
+      if (trace instanceof CollectedRun) trace.leave()
       this.#heldBytes += trace.size
       const ms = Math.min(REST_MAX_MS, REST_MS * 2 ** trace.rests++)
       setTimeout(() => {
@@ -161,6 +168,7 @@ export class Collector {
         .finally(() => {
           this.#writing.delete(batch)
           this.#heldBytes -= batch.bytes
+          batch.runs.free()
           batch.finish()
           this.#next()
           this.#wake()
@@ -193,71 +201,13 @@ export class Collector {
   }
 }
 
-/** Deltas with the entries that they are of. */
-export interface WithTickets extends TraceDeltas {
-  /** Of each delta the entry that brought it. */
-  tickets: readonly Ticket[]
-  /** Bytes, about. */
-  size: number
-}
-
-interface Collected extends WithTickets {
-  /** How often it was held up. */
-  rests: number
-}
-
-/**
- * A run as it came. Parsed only where it has to be: because more is said of the trace, or it cannot be written. Thousands of them wait to be written, and
- * what each keeps alive is copied by the garbage collector while they do.
- */
-class CollectedRun implements Collected {
-  readonly known = false
-  tickets: readonly Ticket[]
-  size: number
-  rests = 0
-  #run: RunPart
-  readonly #makeSaid: (run: RunPart) => Said[]
-  #said: Said[] | undefined
-
-  constructor(run: RunPart, tickets: readonly Ticket[], size: number, said: (run: RunPart) => Said[]) {
-    this.tickets = tickets
-    this.size = size
-    this.#run = run
-    this.#makeSaid = said
-  }
-
-  get traceId(): string {
-    return this.#run.t
-  }
-
-  get startedAtMs(): number {
-    return this.#run.startedAtMs
-  }
-
-  /** Undefined once there is a list of what is said, which others may add to. */
-  get run(): RunPart | undefined {
-    return this.#said === undefined ? this.#run : undefined
-  }
-
-  get said(): Said[] {
-    this.#said ??= this.#makeSaid(this.#run)
-    return this.#said
-  }
-
-  /** For when it may wait for long: of its frame only what it says itself is counted. */
-  leaveFrame(): void {
-    this.#run = this.#run.alone()
-  }
-}
-
 class Batch {
   finish = (): void => {}
   /** Resolves when it is written, or cannot be because the worker stops. */
   readonly done = new Promise<void>((resolve) => {
     this.finish = resolve
   })
-  /** Two of them may be of one trace: a frame that was sent twice. */
-  readonly runs: CollectedRun[] = []
+  readonly runs = new CollectedRuns()
   readonly traces = new Map<string, Collected>()
   readonly letters: { ticket: Ticket; letter: DeadLetter }[] = []
   bytes = 0
@@ -268,7 +218,9 @@ class Batch {
 
   /** What is in it, in the order of the keys, each trace once. */
   each(): Collected[] {
-    const all: Collected[] = [...this.runs, ...this.traces.values()].sort(compareKeys)
+    const all: Collected[] = [...this.traces.values()]
+    for (let i = 0; i < this.runs.length; i++) all.push(this.runs.at(i))
+    all.sort(compareKeys)
     const traces = all.slice(0, 1)
     for (let i = 1; i < all.length; i++) {
       const [last, next] = [traces.at(-1) as Collected, all[i] as Collected]

@@ -5,8 +5,9 @@ import type { Delta } from './delta.ts'
 import { saidOfOneTrace } from './delta-arbitrary.test.ts'
 import { encodeFrame } from './frame.ts'
 import { isPlainDelta } from './plain-delta.ts'
+import { PartTable } from './read-parts.ts'
 import { rowOfState } from './row.ts'
-import { PartTable, RunPart } from './run-part.ts'
+import { RunPart } from './run-part.ts'
 import { decodeFrame, readFrame } from './schema.ts'
 
 const NOW = Date.UTC(2026, 5, 1)

@@ -1,6 +1,7 @@
 import { DELTA_CUT } from './frame-cuts.ts'
 import { COMMA, LIST, LIST_END } from './plain-values.ts'
-import { PartTable, type RunPart } from './run-part.ts'
+import { PartTable } from './read-parts.ts'
+import type { RunPart } from './run-part.ts'
 
 // Steps stand in the table as they stand on the wire. So of a run that went well, as our client writes it, the bytes of its steps can be taken from
 // the frame as they are: nine in ten of the values that a worker would make of them live only to be written again.

@@ -74,6 +74,7 @@ export {
   partitionName,
 } from './months.ts'
 export { type OpenRecord, openRecord, openRecords, recordHead } from './open-records.ts'
+export { PartCopies } from './part-copies.ts'
 export {
   boundText,
   canonicalJson,
@@ -99,6 +100,7 @@ export {
   TOLD_MAX_PRODUCERS,
   toldAtMs,
 } from './producer-totals.ts'
+export { PartTable } from './read-parts.ts'
 export {
   makeRedactor,
   type RedactOptions,
@@ -124,7 +126,7 @@ export {
   type TraceRow,
   traceOfRow,
 } from './row.ts'
-export { compareIds, PartTable, RunPart } from './run-part.ts'
+export { compareIds, RunPart } from './run-part.ts'
 export {
   DELTA_OF_TRACE,
   END_TRACE,

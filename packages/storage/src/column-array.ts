@@ -1,18 +1,20 @@
+import type { BoundValues } from './bound-values.ts'
+
 // A column of many rows as one parameter: a Postgres array in its binary form (array_recv of src/backend/utils/adt/arrayfuncs.c). Of thousands of
 // parameters each has to be named, sent, looked up and planned; of an array the server reads one value after the other.
 
 /** What a column holds. JSON is given as text, a time as whole milliseconds since 1970. */
 export type ColumnType = keyof typeof FORMS
 
-/** The array with these values, in the binary form that `pg` sends of a Buffer. */
-export function columnArray(type: ColumnType, values: readonly unknown[]): Buffer {
+/** Binds the array with these values. */
+export function bindArray(bound: BoundValues, type: ColumnType, values: readonly unknown[]): void {
   const form = FORMS[type] as Form<unknown>
   // By number: an iterator over values of any type makes an object for each, a sixth of all that a worker allocates.
   let size = HEAD_SIZE
   for (let i = 0; i < values.length; i++)
     size += LENGTH_SIZE + (values[i] === null ? 0 : form.size(values[i]))
-  const bytes = arrayOf(form.oid, values.length, size, values.includes(null))
-  let at = HEAD_SIZE
+  let at = beginArray(bound, form.oid, values.length, size, values.includes(null))
+  const { bytes } = bound
   for (let i = 0; i < values.length; i++) {
     const isNull = values[i] === null
     const from = at + LENGTH_SIZE
@@ -20,7 +22,13 @@ export function columnArray(type: ColumnType, values: readonly unknown[]): Buffe
     bytes.writeInt32BE(isNull ? -1 : to - from, at)
     at = to
   }
-  return bytes
+}
+
+/** Binds one value. */
+export function bindValue(bound: BoundValues, type: ColumnType, value: unknown): void {
+  const form = FORMS[type] as Form<unknown>
+  const at = bound.next(form.size(value))
+  form.write(bound.bytes, value, at)
 }
 
 /** Where in the `bytes` of a row a text of it is, UTF-8. */
@@ -32,12 +40,13 @@ export interface Place<Row> {
   none: Buffer | null
 }
 
-/** The array of texts that are taken from where they are. */
-export function placesArray<Row extends { bytes: Buffer }>(
+/** Binds the array of texts that are taken from where they are. */
+export function bindPlaces<Row extends { bytes: Buffer }>(
+  bound: BoundValues,
   type: 'text' | 'json' | 'jsonb',
   rows: readonly Row[],
   { from, to, none }: Place<Row>,
-): Buffer {
+): void {
   const version = type === 'jsonb' ? 1 : 0
   let [size, hasNull] = [HEAD_SIZE, false]
   for (let i = 0; i < rows.length; i++) {
@@ -47,8 +56,8 @@ export function placesArray<Row extends { bytes: Buffer }>(
     else size += LENGTH_SIZE + (none === null ? 0 : version + none.length)
     hasNull ||= end === 0 && none === null
   }
-  const bytes = arrayOf(FORMS[type].oid, rows.length, size, hasNull)
-  let at = HEAD_SIZE
+  let at = beginArray(bound, FORMS[type].oid, rows.length, size, hasNull)
+  const { bytes } = bound
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i] as Row
     const end = to(row)
@@ -64,29 +73,31 @@ export function placesArray<Row extends { bytes: Buffer }>(
     copy(source, begin, begin + length, bytes, at)
     at += length
   }
-  return bytes
 }
 
-/** The array of the UUIDs whose letters stand there. */
-export function idsArray<Row extends { bytes: Buffer; idFrom: number }>(rows: readonly Row[]): Buffer {
-  const { oid } = FORMS.uuid
-  const bytes = arrayOf(oid, rows.length, HEAD_SIZE + rows.length * (LENGTH_SIZE + UUID_SIZE), false)
-  let at = HEAD_SIZE
+/** Binds the array of the UUIDs whose letters stand there. */
+export function bindIds<Row extends { bytes: Buffer; idFrom: number }>(
+  bound: BoundValues,
+  rows: readonly Row[],
+): void {
+  const size = HEAD_SIZE + rows.length * (LENGTH_SIZE + UUID_SIZE)
+  let at = beginArray(bound, FORMS.uuid.oid, rows.length, size, false)
+  const { bytes } = bound
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i] as Row
     at = putUuid(bytes, row.bytes, row.idFrom, bytes.writeInt32BE(UUID_SIZE, at))
   }
-  return bytes
 }
 
-function arrayOf(oid: number, length: number, size: number, hasNull: boolean): Buffer {
-  const bytes = Buffer.allocUnsafe(size)
-  bytes.writeInt32BE(1, 0) // dimensions
-  bytes.writeInt32BE(hasNull ? 1 : 0, 4)
-  bytes.writeInt32BE(oid, 8)
-  bytes.writeInt32BE(length, 12)
-  bytes.writeInt32BE(1, 16) // number of the first value
-  return bytes
+/** An array of so many values, and bytes in all; gives where the first of them goes. */
+function beginArray(bound: BoundValues, oid: number, length: number, size: number, hasNull: boolean): number {
+  let at = bound.next(size)
+  const { bytes } = bound
+  at = bytes.writeInt32BE(1, at) // dimensions
+  at = bytes.writeInt32BE(hasNull ? 1 : 0, at)
+  at = bytes.writeInt32BE(oid, at)
+  at = bytes.writeInt32BE(length, at)
+  return bytes.writeInt32BE(1, at) // number of the first value
 }
 
 /** Below it a call takes longer than the loop. */

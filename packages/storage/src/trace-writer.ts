@@ -177,8 +177,8 @@ export class TraceWriter {
     const rollback = new Error('rollback')
     try {
       await this.#database.db.transaction().execute(async (trx) => {
-        const { text, values } = upsertQuery(this.#table, [this.#first(probe)], new Date().toISOString())
-        await trx.executeQuery(CompiledQuery.raw(text, [...values]))
+        const { text, bound } = upsertQuery(this.#table, [this.#first(probe)], startedAtMs)
+        await trx.executeQuery(CompiledQuery.raw(text, bound.values))
         throw rollback
       })
     } catch (error) {
@@ -241,7 +241,7 @@ export class TraceWriter {
       if (message !== null) failures.push({ marks: message, startedAtMs: input.startedAtMs })
     if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
     const nowMs = Date.now()
-    const query = upsertQuery(this.#table, rows, new Date(nowMs).toISOString())
+    const query = upsertQuery(this.#table, rows, nowMs)
     const { schema } = this.#database
     const keys = rows.map(({ input }) => input)
     const starts = keys.map(({ startedAtMs }) => startedAtMs)
@@ -251,7 +251,7 @@ export class TraceWriter {
     ].flat()
     let stored: number
     try {
-      stored = await sendAtOnce(this.#database, [...before.map((text) => ({ text, values: [] })), query])
+      stored = await sendAtOnce(this.#database, before, query)
     } catch (error) {
       // Somebody dropped a month that was there: forget what we know, so that the next try makes it again.
       if (isMissingPartition(error)) this.#months.forget()

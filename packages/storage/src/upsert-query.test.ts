@@ -27,6 +27,9 @@ test.each([
   const whole = wholeRun(rest)
   const assembled = rowToWrite(rowOfState(assemble([{ producer: '', delta: whole.delta() }])), null, 1)
   const rows = [runToWrite(whole), assembled]
-  const sent = rows.map((row) => upsertQuery('execution_traces', [row], '2026-05-01'))
+  const sent = rows.map((row) => {
+    const { text, bound } = upsertQuery('execution_traces', [row], Date.UTC(2026, 4, 1))
+    return { text, values: bound.values }
+  })
   expect(sent[0]).toEqual(sent[1])
 })

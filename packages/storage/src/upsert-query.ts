@@ -1,7 +1,8 @@
 import { metadataBits, type RunPart, type TraceRow, type TraceStatus } from '@stepwell/protocol'
-import { type ColumnType, columnArray, idsArray, type Place, placesArray } from './column-array.ts'
+import { BoundValues } from './bound-values.ts'
+import { bindArray, bindIds, bindPlaces, bindValue, type ColumnType, type Place } from './column-array.ts'
 import type { FailureMarks } from './failure-marks.ts'
-import type { Statement } from './send-at-once.ts'
+import type { BoundStatement } from './send-at-once.ts'
 
 /** Numbers of a row, and where in `bytes` its texts are, UTF-8. */
 interface RowText {
@@ -43,23 +44,23 @@ interface RestOfRow {
 interface Column {
   name: string
   type: ColumnType
-  array(rows: readonly RowToWrite[], runs: readonly RowText[]): Buffer
+  bind(bound: BoundValues, rows: readonly RowToWrite[], runs: readonly RowText[]): void
 }
 
 const column = (name: string, type: ColumnType, of: (row: RowToWrite) => unknown): Column => ({
   name,
   type,
-  array: (rows) => columnArray(type, rows.map(of)),
+  bind: (bound, rows) => bindArray(bound, type, rows.map(of)),
 })
 
 const textColumn = (name: string, type: 'text' | 'json' | 'jsonb', place: Place<RowText>): Column => ({
   name,
   type,
-  array: (_, runs) => placesArray(type, runs, place),
+  bind: (bound, _, runs) => bindPlaces(bound, type, runs, place),
 })
 
 const COLUMNS: readonly Column[] = [
-  { name: 'trace_id', type: 'uuid', array: (_, runs) => idsArray(runs) },
+  { name: 'trace_id', type: 'uuid', bind: (bound, _, runs) => bindIds(bound, runs) },
   column('started_at', 'timestamptz', ({ run }) => run.startedAtMs),
   column('completed_at', 'timestamptz', ({ run }) => run.completedAtMs),
   column('total_duration_ms', 'float8', ({ run }) => run.durationMs),
@@ -121,16 +122,23 @@ const UPSERT_TAIL = ` on conflict (trace_id, started_at) do update set ${UPDATED
  * Postgres does. An array a column rather than VALUES: docs/adr/0003-merge-law.md. Taken apart in the list of what is selected: as tables, joined row by row,
  * Postgres would copy every value once more.
  */
-export function upsertQuery(table: string, rows: readonly RowToWrite[], ingestedAt: string): Statement {
+export function upsertQuery(
+  table: string,
+  rows: readonly RowToWrite[],
+  ingestedAtMs: number,
+): BoundStatement {
   const some = rows.filter(({ rest }) => rest.rare !== null)
   const rare = RARE_COLUMNS.filter(({ of }) => some.some((row) => of(row) !== null))
   const columns = [...COLUMNS, ...rare.map(({ name, of }) => column(name, RARE_TYPES[name], of))]
   const runs = rows.map(({ run }) => run)
   const names = columns.map(({ name }) => name)
   const values = columns.map(({ type }, i) => `unnest($${i + 2}::${type}[])`)
+  const bound = new BoundValues(1 + columns.length)
+  bindValue(bound, 'timestamptz', ingestedAtMs)
+  for (const { bind } of columns) bind(bound, rows, runs)
   return {
     text: `insert into ${table} as t (${names.join(', ')}, ingested_at) select ${values.join(', ')}, $1::timestamptz${UPSERT_TAIL}`,
-    values: [ingestedAt, ...columns.map(({ array }) => array(rows, runs))],
+    bound,
   }
 }
 

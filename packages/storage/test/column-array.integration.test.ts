@@ -1,7 +1,8 @@
 import { createDatabase } from '@stepwell/testkit/vitest'
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { type ColumnType, columnArray } from '../src/column-array.ts'
+import { BoundValues } from '../src/bound-values.ts'
+import { bindArray, type ColumnType } from '../src/column-array.ts'
 
 const MS = [
   Date.UTC(2000, 0, 1),
@@ -42,9 +43,10 @@ test('a column that is sent as an array holds what it was made of', async () => 
   await client.connect()
   await client.query(`set timezone = 'UTC'; set datestyle = 'ISO'`)
   const read = async (type: string, values: readonly unknown[]): Promise<unknown[]> => {
-    const array = columnArray(type as ColumnType, values)
+    const bound = new BoundValues(1)
+    bindArray(bound, type as ColumnType, values)
     const sql = `select value::text as text from unnest($1::${type}[]) as t (value)`
-    return (await client.query<{ text: string }>(sql, [array])).rows.map(({ text }) => text)
+    return (await client.query<{ text: string }>(sql, bound.values)).rows.map(({ text }) => text)
   }
   for (const [type, column] of Object.entries(COLUMNS)) {
     const [values, texts] = [column.map(([value]) => value), column.map(([, text]) => text)]
