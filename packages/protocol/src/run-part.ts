@@ -21,6 +21,8 @@ export const [ID, SKILL, BEGIN, EXECUTION_ID] = [
   literal(',"x":"'),
 ]
 export const ID_LENGTH = 36
+/** Letters of an id that follow from its start. */
+const START_LENGTH = 13
 
 /** Parts: their texts, and their numbers. */
 export interface Parts {
@@ -28,10 +30,10 @@ export interface Parts {
   readonly numbers: Float64Array
 }
 
-/** The order of their trace ids, as texts have it. */
+/** The order of the trace ids of two that began in the same millisecond, as texts have it. */
 export function compareIds(a: RunPart, b: RunPart): number {
   const [left, right] = [a.idFrom, b.idFrom]
-  for (let i = 0; i < ID_LENGTH; i++) {
+  for (let i = START_LENGTH; i < ID_LENGTH; i++) {
     const difference = (a.bytes[left + i] as number) - (b.bytes[right + i] as number)
     if (difference !== 0) return difference
   }

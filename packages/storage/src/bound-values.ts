@@ -13,7 +13,7 @@ const pieces: Buffer[] = []
  * copies into a message, they were 2.7 KB a run that had to be collected.
  */
 export class BoundValues {
-  /** What is written to, from the place on that `next` gives. Another one after each `next`. */
+  /** What is written to, from the place on that `next` gives; maybe another one after each. */
   bytes: Buffer = pieces.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES)
   #length: number
   /** Where each begins, its length before it. */
@@ -32,15 +32,19 @@ export class BoundValues {
     this.#length = this.bytes.writeInt16BE(count, at)
   }
 
-  /** Where to write the next, of so many bytes. */
-  next(size: number): number {
+  /** Where to write the next, of at most so many bytes. Then MUST come `end`. */
+  next(maxSize: number): number {
     const at = this.#length + LENGTH_SIZE
     // And two bytes behind the last.
-    if (at + size + 2 > this.bytes.length) this.#grow(at + size + 2)
-    this.bytes.writeInt32BE(size, this.#length)
+    if (at + maxSize + 2 > this.bytes.length) this.#grow(at + maxSize + 2)
     this.#places.push(at)
-    this.#length = at + size
     return at
+  }
+
+  /** It ends before this place. */
+  end(to: number): void {
+    this.bytes.writeInt32BE(to - this.#length - LENGTH_SIZE, this.#length)
+    this.#length = to
   }
 
   /** Those that are written, in the memory of the message. */

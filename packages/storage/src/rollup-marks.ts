@@ -16,10 +16,14 @@ const DUE_STEP_MS = 5_000
  * The statement that marks the minutes in which these traces started, to be rolled up when they have settled. It MUST run in the
  * transaction that writes, changes or removes the traces. Without parameters, so that it can travel with what goes before it.
  */
-export function markStatement(table: string, startsMs: Iterable<number>, nowMs: number): string {
+export function markStatement(table: string, startsMs: readonly number[], nowMs: number): string {
   const byDue = new Map<number, Set<number>>()
-  for (const startMs of startsMs) {
-    const minute = minuteOf(startMs)
+  let latest = Number.NaN
+  for (let i = 0; i < startsMs.length; i++) {
+    const minute = minuteOf(startsMs[i] as number)
+    // Mostly they are of one minute.
+    if (minute === latest) continue
+    latest = minute
     const dueMs = dueAt(minute, nowMs)
     const minutes = byDue.get(dueMs)
     if (minutes === undefined) byDue.set(dueMs, new Set([minute]))

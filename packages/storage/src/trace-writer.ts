@@ -21,7 +21,7 @@ import { MonthCover } from './month-cover.ts'
 import { markStatement } from './rollup-marks.ts'
 import { sendAtOnce } from './send-at-once.ts'
 import { isMissingPartition } from './transient-error.ts'
-import { type RowToWrite, rowToWrite, runToWrite, upsertQuery } from './upsert-query.ts'
+import { OF_WHOLE_RUN, type RowToWrite, rowToWrite, upsertQuery } from './upsert-query.ts'
 
 /** Everything that is to be stored of one trace in one go. */
 export interface TraceDeltas {
@@ -127,20 +127,24 @@ export class TraceWriter {
    */
   async write(traces: readonly TraceDeltas[]): Promise<Written[]> {
     if (traces.length > WRITE_MAX_TRACES) throw new RangeError(`at most ${WRITE_MAX_TRACES} traces a write`)
-    for (const { startedAtMs } of traces)
-      if (!this.#months.has(startedAtMs)) await this.#months.make(startedAtMs)
-    const written = new Map<TraceDeltas, TraceState>()
     const nowMs = Date.now()
-    // Of a month that is over a row may have been removed: whether it is there decides.
-    const isRead = ({ known, startedAtMs }: TraceDeltas): boolean => known || isLate(startedAtMs, nowMs)
-    let fresh = traces.filter((trace) => !isRead(trace))
-    let stored = traces.filter(isRead)
-    for (let round = 0; fresh.length + stored.length > 0; round++) {
+    const rows: Versioned[] = []
+    let stored: TraceDeltas[] = []
+    // By number: an iterator makes an object for each.
+    for (let i = 0; i < traces.length; i++) {
+      const trace = traces[i] as TraceDeltas
+      const { startedAtMs } = trace
+      if (!this.#months.has(startedAtMs)) await this.#months.make(startedAtMs)
+      // Of a month that is over a row may have been removed: whether it is there decides.
+      if (trace.known || isLate(startedAtMs, nowMs)) stored.push(trace)
+      else rows.push(this.#first(trace))
+    }
+    const written = new Map<TraceDeltas, TraceState>()
+    for (let round = 0; rows.length + stored.length > 0; round++) {
       if (round === MAX_ROUNDS) throw new Error(`a trace could not be stored in ${MAX_ROUNDS} rounds`)
-      const rows = fresh.map((input) => this.#first(input))
       for (const row of await this.#withStored(stored, written)) rows.push(row)
       stored = await this.#upsert(rows, written)
-      fresh = []
+      rows.length = 0
     }
     return traces.map((input) => new WrittenTrace(input, written.get(input), this.#maxSteps))
   }
@@ -151,7 +155,8 @@ export class TraceWriter {
    */
   async cover(traces: readonly TraceDeltas[]): Promise<Map<TraceDeltas, unknown>> {
     const lacking = new Map<TraceDeltas, unknown>()
-    for (const trace of traces) {
+    for (let i = 0; i < traces.length; i++) {
+      const trace = traces[i] as TraceDeltas
       if (this.#months.has(trace.startedAtMs)) continue
       const reason = await this.#months.lack(trace.startedAtMs)
       if (reason !== undefined) lacking.set(trace, reason)
@@ -195,7 +200,7 @@ export class TraceWriter {
     const { run, amend } = input
     if (run === undefined || amend !== undefined || run.stepCount > this.#maxSteps)
       return inColumns(this.#version(input, undefined))
-    return { input, state: undefined, message: null, ...runToWrite(run) }
+    return { input, state: undefined, message: null, run, rest: OF_WHOLE_RUN }
   }
 
   #version(input: TraceDeltas, stored: { row: TraceRow; version: number } | undefined): Assembled {
@@ -236,15 +241,19 @@ export class TraceWriter {
     if (rows.length === 0) return []
     // Sorted by key: two writers that lock the same rows in different orders deadlock.
     rows.sort((a, b) => compareKeys(a.input, b.input))
+    const keys: TraceDeltas[] = []
+    const starts: number[] = []
     const failures: { marks: MessageMarks; startedAtMs: number }[] = []
-    for (const { message, input } of rows)
+    for (let i = 0; i < rows.length; i++) {
+      const { message, input } = rows[i] as Versioned
+      keys.push(input)
+      starts.push(input.startedAtMs)
       if (message !== null) failures.push({ marks: message, startedAtMs: input.startedAtMs })
+    }
     if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
     const nowMs = Date.now()
     const query = upsertQuery(this.#table, rows, nowMs)
     const { schema } = this.#database
-    const keys = rows.map(({ input }) => input)
-    const starts = keys.map(({ startedAtMs }) => startedAtMs)
     const before = [
       markStatement(qualified(schema, 'execution_rollup_marks'), starts, nowMs),
       lateWriteStatement(qualified(schema, 'execution_late_writes'), keys, nowMs) ?? [],
@@ -257,8 +266,11 @@ export class TraceWriter {
       if (isMissingPartition(error)) this.#months.forget()
       throw error
     }
-    if (stored !== rows.length) return rows.map(({ input }) => input)
-    for (const { input, state } of rows) if (state !== undefined) written.set(input, state)
+    if (stored !== rows.length) return keys
+    for (let i = 0; i < rows.length; i++) {
+      const { input, state } = rows[i] as Versioned
+      if (state !== undefined) written.set(input, state)
+    }
     return []
   }
 

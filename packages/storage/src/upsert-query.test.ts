@@ -1,7 +1,7 @@
 import { assemble, encodeFrame, newTraceId, RunPart, rowOfState } from '@stepwell/protocol'
 import { readFrame } from '@stepwell/protocol/schema'
 import { expect, test } from 'vitest'
-import { rowToWrite, runToWrite, upsertQuery } from './upsert-query.ts'
+import { OF_WHOLE_RUN, rowToWrite, upsertQuery } from './upsert-query.ts'
 
 function wholeRun(rest: object): RunPart {
   const t = newTraceId(Date.UTC(2026, 4, 1))
@@ -26,7 +26,7 @@ test.each([
 ])('a run is written as the row that assembling it gives: %s', (_, rest) => {
   const whole = wholeRun(rest)
   const assembled = rowToWrite(rowOfState(assemble([{ producer: '', delta: whole.delta() }])), null, 1)
-  const rows = [runToWrite(whole), assembled]
+  const rows = [{ run: whole, rest: OF_WHOLE_RUN }, assembled]
   const sent = rows.map((row) => {
     const { text, bound } = upsertQuery('execution_traces', [row], Date.UTC(2026, 4, 1))
     return { text, values: bound.values }

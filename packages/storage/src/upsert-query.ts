@@ -1,6 +1,14 @@
-import { metadataBits, type RunPart, type TraceRow, type TraceStatus } from '@stepwell/protocol'
+import { metadataBits, type TraceRow, type TraceStatus } from '@stepwell/protocol'
 import { BoundValues } from './bound-values.ts'
-import { bindArray, bindIds, bindPlaces, bindValue, type ColumnType, type Place } from './column-array.ts'
+import {
+  bindArray,
+  bindIds,
+  bindNumbers,
+  bindPlaces,
+  bindValue,
+  type ColumnType,
+  type Place,
+} from './column-array.ts'
 import type { FailureMarks } from './failure-marks.ts'
 import type { BoundStatement } from './send-at-once.ts'
 
@@ -59,14 +67,24 @@ const textColumn = (name: string, type: 'text' | 'json' | 'jsonb', place: Place<
   bind: (bound, _, runs) => bindPlaces(bound, type, runs, place),
 })
 
+const numbers = (
+  name: string,
+  type: 'timestamptz' | 'float8' | 'int4',
+  of: (row: RowToWrite) => number | null,
+): Column => ({
+  name,
+  type,
+  bind: (bound, rows) => bindNumbers(bound, type, rows, of),
+})
+
 const COLUMNS: readonly Column[] = [
   { name: 'trace_id', type: 'uuid', bind: (bound, _, runs) => bindIds(bound, runs) },
-  column('started_at', 'timestamptz', ({ run }) => run.startedAtMs),
-  column('completed_at', 'timestamptz', ({ run }) => run.completedAtMs),
-  column('total_duration_ms', 'float8', ({ run }) => run.durationMs),
-  column('step_count', 'int4', ({ run }) => run.stepCount),
-  column('missing_steps', 'int4', ({ rest }) => rest.missingSteps),
-  column('version', 'int4', ({ rest }) => rest.version),
+  numbers('started_at', 'timestamptz', ({ run }) => run.startedAtMs),
+  numbers('completed_at', 'timestamptz', ({ run }) => run.completedAtMs),
+  numbers('total_duration_ms', 'float8', ({ run }) => run.durationMs),
+  numbers('step_count', 'int4', ({ run }) => run.stepCount),
+  numbers('missing_steps', 'int4', ({ rest }) => rest.missingSteps),
+  numbers('version', 'int4', ({ rest }) => rest.version),
   textColumn('skill_name', 'text', { from: (run) => run.skillFrom, to: (run) => run.skillTo, none: null }),
   column('status', 'text', ({ rest }) => rest.status),
   textColumn('execution_id', 'text', {
@@ -80,11 +98,36 @@ const COLUMNS: readonly Column[] = [
     to: (run) => run.metadataTo,
     none: Buffer.from('{}'),
   }),
-  column('metadata_bits', 'int8', ({ run, rest }) => metadataBits(metadataOf(run), rest.version)),
+  column('metadata_bits', 'int8', bitsOf),
 ]
 
-const metadataOf = ({ bytes, metadataFrom, metadataTo }: RowText): string =>
-  metadataTo === 0 ? '{}' : bytes.toString('utf8', metadataFrom, metadataTo)
+// What the bits were made of last: programs say much the same of all their runs.
+const LATEST_MAX = 256
+const latest = Buffer.alloc(LATEST_MAX)
+let latestLength = -1
+let latestVersion = 0
+let latestBits: bigint | null = null
+
+function bitsOf({ run, rest: { version } }: RowToWrite): bigint | null {
+  const { bytes, metadataFrom, metadataTo } = run
+  const length = metadataTo - metadataFrom
+  if (length === latestLength && version === latestVersion && isLatest(bytes, metadataFrom)) return latestBits
+  const bits = metadataBits(
+    metadataTo === 0 ? '{}' : bytes.toString('utf8', metadataFrom, metadataTo),
+    version,
+  )
+  if (length > LATEST_MAX) return bits
+  for (let i = 0; i < length; i++) latest[i] = bytes[metadataFrom + i] as number
+  latestLength = length
+  latestVersion = version
+  latestBits = bits
+  return bits
+}
+
+function isLatest(bytes: Buffer, from: number): boolean {
+  for (let i = 0; i < latestLength; i++) if (latest[i] !== bytes[from + i]) return false
+  return true
+}
 
 /**
  * Null in most rows. A statement leaves out those that are null in all of its rows. What stood there is cleared all the same, for `excluded` has
@@ -196,7 +239,5 @@ function textOfRow(row: TraceRow): RowText {
   }
 }
 
-const OF_WHOLE_RUNS: RestOfRow = { missingSteps: 0, version: 1, status: 'success', rare: null }
-
-/** The row that assembling the run gives, which MUST be whole, in its first version. */
-export const runToWrite = (run: RunPart): RowToWrite => ({ run, rest: OF_WHOLE_RUNS })
+/** What is said of a run besides its own, which MUST be whole, in its first version: with it the row is the one that assembling the run gives. */
+export const OF_WHOLE_RUN: RestOfRow = { missingSteps: 0, version: 1, status: 'success', rare: null }
