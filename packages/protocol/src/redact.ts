@@ -82,13 +82,13 @@ const FLAGGED_SECRET =
   /(--?[a-z]{0,20}-?(?:password|passwd|passphrase|secret|token|(?:api|access|private|auth)-?key)\s{1,4})("[^"]*"?|'[^']*'?|[^\s"'-][^\s"']*)/gi
 
 function withoutUsual(text: string): string {
-  const hasWord = hasWordHint(text)
-  let clean = hasWord && text.includes('://') ? withoutUserinfo(text) : text
+  // In this order: of the two it is rarer.
+  let clean = text.includes('@') && text.includes('://') ? withoutUserinfo(text) : text
   if (hasFormHint(text)) {
     if (clean.includes(KEY_BEGIN)) clean = withoutPrivateKeys(clean)
     for (const format of TOKEN_FORMATS) clean = clean.replace(format, REDACTED)
   }
-  if (!hasWord) return clean
+  if (!hasWordHint(text)) return clean
   return clean
     .replace(NAMED_SECRET, `$1${REDACTED}`)
     .replace(FLAGGED_SECRET, `$1${REDACTED}`)

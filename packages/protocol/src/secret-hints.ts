@@ -1,6 +1,7 @@
 // What a text must hold to be worth a closer look for secrets. Nearly all texts hold nothing of it, and attributes may be long:
 // so each hint begins with a letter that is rare in texts and looks back from there, and the engine skips from one such letter to
-// the next (1 KiB of prose: 1 µs; 5 µs as one pattern of all the words).
+// the next (1 KiB of prose: 0.5 µs; 5 µs as one pattern of all the words). Sixteen letters at a time, as long as they begin with few: with the six that
+// the words begin with in one pattern it takes three times as long.
 
 /** Hints as they are written here: what stands before a ^ is looked for backwards. `anyCase`: in any case. */
 function hints(words: string, { anyCase }: { anyCase: boolean }): RegExp {
@@ -17,17 +18,15 @@ function hints(words: string, { anyCase }: { anyCase: boolean }): RegExp {
   return pattern
 }
 
-const WORDS = hints(
-  String.raw`pass pwd se^cret to^ken key bearer basic di^gest a^uth cookie credential :\/\/`,
-  { anyCase: true },
-)
+const WORDS = hints('pass pwd se^cret to^ken key coo^kie credential', { anyCase: true })
+const MORE_WORDS = hints('bearer basic di^gest authori^zation', { anyCase: true })
 const FORMS = hints(
   String.raw`ey^J[\w-]{2} AKIA ASIA ABIA ACCA AIza gh[opsur]_ github_pat_ glpat- xox xapp- s^k-[\w-]{2} pypi- SG\. -----BEGIN (?:npm|hf|whsec|dop_v1|lin_api|shp[a-z]{2}|[rs]k_(?:live|test))^_[\w-]{2}`,
   { anyCase: false },
 )
 
-/** Whether a text holds a word that secrets stand behind (`password`, `bearer`), or a URL. */
-export const hasWordHint = (text: string): boolean => WORDS.test(text)
+/** Whether a text holds a word that secrets stand behind (`password`, `bearer`). */
+export const hasWordHint = (text: string): boolean => WORDS.test(text) || MORE_WORDS.test(text)
 
 /** Whether a text holds how the tokens of a known kind, or a private key, begin. */
 export const hasFormHint = (text: string): boolean => FORMS.test(text)
