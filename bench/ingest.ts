@@ -14,7 +14,7 @@ const LONG_TRACES = 10_000
  * not wait for the disk, which is not how it should be run.
  */
 export const ingest: Benchmark = async (context) => {
-  const { databaseUrl, scale, rounds } = context
+  const { databaseUrl, redis, scale, rounds } = context
   const short = scaled(SHORT_TRACES, scale, 1_000)
   const long = scaled(LONG_TRACES, scale, 500)
   await using pipeline = await Pipeline.start(context, { namespace: 'stepwell', workers: 1, shards: 1 })
@@ -36,10 +36,21 @@ export const ingest: Benchmark = async (context) => {
       bytes: 0,
       ...(await floor.run({ way, kind: 'short', traces: short })),
     })
+  const aofRewrittenFrom = async <T>(size: string, run: () => Promise<T>): Promise<T> => {
+    const [name, usual] = (await redis.config('GET', 'auto-aof-rewrite-min-size')) as [string, string]
+    await redis.config('SET', name, size)
+    try {
+      return await run()
+    } finally {
+      await redis.config('SET', name, usual)
+    }
+  }
   const samples = await inTurns(
     {
       short: () => pipeline.run({ kind: 'short', traces: short }),
       failing: () => pipeline.run({ kind: 'failing', traces: short }),
+      short_aof_rewritten: () =>
+        aofRewrittenFrom('64mb', () => pipeline.run({ kind: 'short', traces: short })),
       short_async_commit: () => relaxed.run({ kind: 'short', traces: short }),
       long: () => pipeline.run({ kind: 'long', traces: long }),
       floor_upsert: fromMemory('upsert', sender),
@@ -65,6 +76,7 @@ export const ingest: Benchmark = async (context) => {
       samples.short.map((one) => one.cpu),
     ),
     ratio('ingest.short_async_commit.of_short', speed('short_async_commit'), speed('short')),
+    ratio('ingest.short_aof_rewritten.of_short', speed('short_aof_rewritten'), speed('short')),
     ratio('ingest.failing.of_short', speed('failing'), speed('short')),
     ratio('ingest.long.of_short', speed('long'), speed('short')),
     ratio(
