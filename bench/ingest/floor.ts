@@ -12,7 +12,7 @@ import { type Load, recordShortRun } from './load.ts'
 
 // The floor: rows from memory, by one process with as many connections as a worker writes on. Redis, producers and workers rest.
 
-/** `prepare` first: makes the rows in memory. */
+/** What to send; for another load the rows are made in memory first. */
 export interface FloorTask extends Load {
   /**
    * `upsert`: the statements that the trace writer sends for these rows, sent again; `writer`: the trace writer itself, so decoded
