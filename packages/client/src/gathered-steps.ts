@@ -32,7 +32,9 @@ export class GatheredSteps {
    */
   abandoned: JsonBytes | undefined
   readonly #onStretch: { remember(stretch: Stretch): void }
-  #stretches: Stretch[] = []
+  /** Those that wait, one after the other: a list of them would be a tenth of what a step leaves to be collected where each is sent alone. */
+  #first: Stretch | undefined
+  #last: Stretch | undefined
   /** On the page. */
   #steps = 0
 
@@ -75,9 +77,7 @@ export class GatheredSteps {
   /** The step is there. */
   keep(out: JsonBytes): void {
     if (out !== page) {
-      const stretch = stretchOf(out, 0)
-      this.#stretches.push(stretch)
-      this.#onStretch.remember(stretch)
+      this.#append(stretchOf(out, 0))
       return
     }
     writingAt = -1
@@ -114,39 +114,47 @@ export class GatheredSteps {
     const to = isWriting ? writingAt - 1 : page.length
     const unitsTo = isWriting ? unitsBefore - 1 : page.units
     const stretch = new Stretch(slab, from, to - from, unitsTo - unitsBeforeFrom, steps)
-    this.#stretches.push(stretch)
     this.#steps = 0
     from = isWriting ? writingAt : to
     unitsBeforeFrom = isWriting ? unitsBefore : unitsTo
+    this.#append(stretch)
+  }
+
+  #append(stretch: Stretch): void {
+    if (this.#last === undefined) this.#first = stretch
+    else this.#last.next = stretch
+    this.#last = stretch
     this.#onStretch.remember(stretch)
   }
 
   get isEmpty(): boolean {
-    return this.#stretches.length === 0
+    return this.#first === undefined
   }
 
   /** Takes the stretches that fit into `maxLength`, one at least, and writes them; `rest` tells whether others stay. */
   take(out: JsonBytes, maxLength: number): { steps: number; rest: boolean } {
     const begin = out.length
     let steps = 0
-    let [gone, taken] = [0, 0]
-    for (const stretch of this.#stretches) {
-      // Its frame is lost: the stack had no room to take what follows it.
-      if (!stretch.waits) {
-        gone += 1
-        continue
+    let isFirst = true
+    for (;;) {
+      const stretch = this.#first
+      if (stretch === undefined) break
+      // One that does not is of a frame that is lost: the stack had no room to take what follows it.
+      if (stretch.waits) {
+        // One at least: a frame takes the largest alone.
+        if (!isFirst && out.length - begin + stretch.length >= maxLength) return { steps, rest: true }
+        if (!isFirst) out.byte(COMMA)
+        isFirst = false
+        const left = stretch.moveTo(out)
+        if (left !== undefined) leave(left)
+        steps += stretch.steps
       }
-      // One at least: a frame takes the largest alone.
-      if (taken > 0 && out.length - begin + stretch.length >= maxLength) break
-      if (taken > 0) out.byte(COMMA)
-      const left = stretch.moveTo(out)
-      if (left !== undefined) leave(left)
-      steps += stretch.steps
-      taken += 1
+      this.#first = stretch.next
+      // It may be remembered, and those behind it need not be.
+      stretch.next = undefined
     }
-    const rest = gone + taken < this.#stretches.length
-    this.#stretches = rest ? this.#stretches.slice(gone + taken) : []
-    return { steps, rest }
+    this.#last = undefined
+    return { steps, rest: false }
   }
 }
 

@@ -9,6 +9,8 @@ export class Stretch {
   readonly steps: number
   /** In bytes. */
   readonly length: number
+  /** What of the trace comes after it, as long as both wait. */
+  next: Stretch | undefined
   /** Whether they can be asked for. */
   isRemembered = false
   #slab: Slab | undefined
