@@ -2,9 +2,10 @@ import { expect, test } from 'vitest'
 import { newTraceId } from './ids.ts'
 import { PartCopies } from './part-copies.ts'
 import { PartTable } from './read-parts.ts'
-import type { RunPart } from './run-part.ts'
+import { compareIds, type RunPart } from './run-part.ts'
 
 const START = Date.UTC(2026, 4, 1)
+const NO_STEPS = { k: 'build', b: 1, n: [0, 0], e: ['s', 5, 1] }
 
 /** Run `i` as clients write it: with all that it may have, or only what it must. */
 function textOf(i: number, length = 0): string {
@@ -71,4 +72,17 @@ test('what is free is used again, and who still asks is told nothing of those th
   expect(late.text).toBe('')
   expect(late.startedAtMs).toBeUndefined()
   expect(second.at(0).k).toBe('b2')
+})
+
+test('of the same start they have the order of their ids as texts, whichever letter is another', () => {
+  const begin = newTraceId(START).slice(0, 15)
+  const rests = ['000-0000-000000000000', 'fff-ffff-ffffffffffff'] as const
+  const ids = Array.from({ length: 22 }, (_, i) => `${begin}${rests[1].slice(0, i)}${rests[0].slice(i)}`)
+  const parts = partsOf(ids.map((t) => JSON.stringify({ t, ...NO_STEPS })))
+  const copies = new PartCopies()
+  for (const part of parts) copies.add(part)
+  const order = (a: string, b: string): number => (a < b ? -1 : Number(a > b))
+  for (const part of parts)
+    for (const [i, id] of ids.entries())
+      expect(Math.sign(compareIds(part, copies.at(i)))).toBe(order(part.t, id))
 })

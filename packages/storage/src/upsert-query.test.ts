@@ -1,4 +1,4 @@
-import { assemble, encodeFrame, newTraceId, RunPart, rowOfState } from '@stepwell/protocol'
+import { assemble, encodeFrame, metadataBits, newTraceId, RunPart, rowOfState } from '@stepwell/protocol'
 import { readFrame } from '@stepwell/protocol/schema'
 import { expect, test } from 'vitest'
 import { OF_WHOLE_RUN, rowToWrite, upsertQuery } from './upsert-query.ts'
@@ -32,4 +32,40 @@ test.each([
     return { text, values: bound.values }
   })
   expect(sent[0]).toEqual(sent[1])
+})
+
+/** What the column of metadata bits, the last that all rows have, is bound as. */
+function bitsOf(values: readonly Buffer[]): (bigint | null)[] {
+  const array = values.at(-1) as Buffer
+  const bits: (bigint | null)[] = []
+  for (let at = 20; at < array.length; ) {
+    const size = array.readInt32BE(at)
+    bits.push(size < 0 ? null : array.readBigInt64BE(at + 4))
+    at += 4 + Math.max(0, size)
+  }
+  return bits
+}
+
+test('each row has the bits of its own metadata in its own version, whatever stood in the row before', () => {
+  const long = (length: number, letter: string) => ({ long: letter.repeat(length - '{"long":""}'.length) })
+  // Among them such that are as long as what comes before them, and the longest that is remembered, and the shortest that is not.
+  const metadata: (object | undefined)[] = [
+    undefined,
+    {},
+    undefined,
+    { env: 'prod' },
+    { env: 'test' },
+    { env: 'tesT' },
+  ]
+  for (const length of [256, 257]) metadata.push(long(length, 'x'), long(length, 'y'), {})
+  const runs = metadata.map((m) => wholeRun(m === undefined ? {} : { m }))
+  const versions = [1, 2, 127, 128, 1]
+  const rows = [
+    ...versions.flatMap((version) => runs.map((run) => ({ run, rest: { ...OF_WHOLE_RUN, version } }))),
+    ...runs.flatMap((run) => versions.map((version) => ({ run, rest: { ...OF_WHOLE_RUN, version } }))),
+  ]
+  const expected = rows.map(({ run, rest }) =>
+    metadataBits(JSON.stringify(run.delta().m ?? {}), rest.version),
+  )
+  expect(bitsOf(upsertQuery('execution_traces', rows, 0).bound.values)).toEqual(expected)
 })

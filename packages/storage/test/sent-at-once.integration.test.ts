@@ -90,3 +90,26 @@ test('a connection that is cut under a write fails it, and not the process', asy
   await writer.write(traces('after'))
   await opened.close()
 })
+
+test('what a write was sent from is written over when the server has answered, and not after a failure', async () => {
+  const memory: unknown[] = []
+  class Client extends pg.Client {
+    override query(...args: never[]): never {
+      const [query] = args as unknown[] as [{ submit?: unknown; values?: Buffer[] }]
+      if (query.submit !== undefined) memory.push(query.values?.[0]?.buffer)
+      return (super.query as (...args: never[]) => never)(...args)
+    }
+  }
+  const opened = openDatabase({ connectionString: database.url, max: 1, Client } as pg.PoolConfig)
+  const writer = new TraceWriter(opened)
+  for (const skill of ['first', 'second']) await writer.write(traces(skill))
+  await pool.query("alter table execution_traces add constraint no_bad check (skill_name <> 'bad')")
+  await expect(writer.write(traces('bad'))).rejects.toMatchObject({ code: '23514' })
+  await pool.query('alter table execution_traces drop constraint no_bad')
+  await writer.write(traces('third'))
+  const [first, second, failed, third] = memory
+  expect(second).toBe(first)
+  expect(failed).toBe(first)
+  expect(third).not.toBe(failed)
+  await opened.close()
+})
