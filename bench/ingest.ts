@@ -10,8 +10,8 @@ const LONG_TRACES = 10_000
 
 /**
  * From the first event recorded to the last row committed: two producers, Redis, a worker and Postgres share the machine. Beside
- * it the floor: the same rows from memory, by the same upsert, by the trace writer, and by COPY; and the pipeline with commits that do
- * not wait for the disk, which is not how it should be run.
+ * it the floor: the same rows from memory, by the same upsert, by the trace writer, and by COPY; the pipeline beside a Redis that writes its
+ * append-only file anew from 64 MiB on; and with commits that do not wait for the disk, which is not how it should be run.
  */
 export const ingest: Benchmark = async (context) => {
   const { databaseUrl, redis, scale, rounds } = context

@@ -50,7 +50,7 @@ export class CollectedRuns {
     )
   }
 
-  /** They are written. What is to be kept of them has left before (`leave`). */
+  /** They are written, or will not be. What is to be kept of them has left before (`leave`). */
   free(): void {
     this.#runs.free()
   }

@@ -66,7 +66,7 @@ export class PartCopies implements Parts {
   }
 
   #growNumbers(): void {
-    const grown = new Float64Array(2 * this.numbers.length)
+    const grown = new Float64Array(Math.max(WIDTH * USUAL_PARTS, 2 * this.numbers.length))
     grown.set(this.numbers)
     this.numbers = grown
   }

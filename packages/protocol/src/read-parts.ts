@@ -17,7 +17,6 @@ import {
   unsignedEnd,
   ZERO,
 } from './plain-values.ts'
-
 import {
   AT,
   BEGIN,

@@ -2,7 +2,7 @@ import type { Delta } from './delta.ts'
 import { literal } from './plain-values.ts'
 
 // What is known of a part, a number each. In a table they stand one after the other: as objects they would be most of what a worker has to collect.
-// First places in the text; 0: there is none.
+// First places in the text; 0 behind the first two: there is none.
 export const [AT, END_AT, SKILL_TO, EXECUTION_ID_TO, METADATA_FROM, METADATA_TO, STEPS_FROM, STEPS_TO] = [
   0, 1, 2, 3, 4, 5, 6, 7,
 ]
@@ -31,7 +31,7 @@ export interface Parts {
 }
 
 /** The order of the trace ids of two that began in the same millisecond, as texts have it. */
-export function compareIds(a: RunPart, b: RunPart): number {
+export function compareIdsOfOneStart(a: RunPart, b: RunPart): number {
   const [left, right] = [a.idFrom, b.idFrom]
   for (let i = START_LENGTH; i < ID_LENGTH; i++) {
     const difference = (a.bytes[left + i] as number) - (b.bytes[right + i] as number)

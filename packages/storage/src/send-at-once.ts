@@ -9,8 +9,8 @@ export interface BoundStatement {
 }
 
 /**
- * Does the statements, those before without values, as one transaction, all or none, and gives the number of rows of the last. They are sent together and answered together: what
- * stands before one Sync is a transaction
+ * Does the statements, those before without values, as one transaction, all or none, and gives the number of rows of the last. They are
+ * sent together and answered together: what stands before one Sync is a transaction
  * (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING). With `begin` and `commit` around them each would wait for its
  * turn in this process three times, with the rows locked, and Postgres would wait for it. Throws what `pg` throws.
  */

@@ -1,6 +1,6 @@
 import {
   assemble,
-  compareIds,
+  compareIdsOfOneStart,
   MAX_STEPS,
   newTraceId,
   type RunPart,
@@ -42,7 +42,7 @@ export interface TraceDeltas {
 export function compareKeys(a: TraceDeltas, b: TraceDeltas): number {
   if (a.startedAtMs !== b.startedAtMs) return a.startedAtMs - b.startedAtMs
   // By the bytes, where they are there: a text for each would be made only for this.
-  if (a.run !== undefined && b.run !== undefined) return compareIds(a.run, b.run)
+  if (a.run !== undefined && b.run !== undefined) return compareIdsOfOneStart(a.run, b.run)
   return a.traceId < b.traceId ? -1 : Number(a.traceId > b.traceId)
 }
 

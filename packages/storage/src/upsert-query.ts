@@ -67,7 +67,7 @@ const textColumn = (name: string, type: 'text' | 'json' | 'jsonb', place: Place<
   bind: (bound, _, runs) => bindPlaces(bound, type, runs, place),
 })
 
-const numbers = (
+const numberColumn = (
   name: string,
   type: 'timestamptz' | 'float8' | 'int4',
   of: (row: RowToWrite) => number | null,
@@ -79,12 +79,12 @@ const numbers = (
 
 const COLUMNS: readonly Column[] = [
   { name: 'trace_id', type: 'uuid', bind: (bound, _, runs) => bindIds(bound, runs) },
-  numbers('started_at', 'timestamptz', ({ run }) => run.startedAtMs),
-  numbers('completed_at', 'timestamptz', ({ run }) => run.completedAtMs),
-  numbers('total_duration_ms', 'float8', ({ run }) => run.durationMs),
-  numbers('step_count', 'int4', ({ run }) => run.stepCount),
-  numbers('missing_steps', 'int4', ({ rest }) => rest.missingSteps),
-  numbers('version', 'int4', ({ rest }) => rest.version),
+  numberColumn('started_at', 'timestamptz', ({ run }) => run.startedAtMs),
+  numberColumn('completed_at', 'timestamptz', ({ run }) => run.completedAtMs),
+  numberColumn('total_duration_ms', 'float8', ({ run }) => run.durationMs),
+  numberColumn('step_count', 'int4', ({ run }) => run.stepCount),
+  numberColumn('missing_steps', 'int4', ({ rest }) => rest.missingSteps),
+  numberColumn('version', 'int4', ({ rest }) => rest.version),
   textColumn('skill_name', 'text', { from: (run) => run.skillFrom, to: (run) => run.skillTo, none: null }),
   column('status', 'text', ({ rest }) => rest.status),
   textColumn('execution_id', 'text', {
