@@ -1,4 +1,5 @@
 import { JsonBytes, type StepId } from '@stepwell/protocol'
+import { learnedName } from './known-names.ts'
 
 /** Milliseconds to the microsecond. */
 export const roundMs = (ms: number): number => Math.round(ms * 1000) / 1000
@@ -31,37 +32,6 @@ export function writeMs(out: JsonBytes, ms: number): void {
   if (fraction === tenths * 100) return
   out.byte(ZERO + hundredths - tenths * 10)
   if (fraction !== hundredths * 10) out.byte(ZERO + fraction - hundredths * 10)
-}
-
-/** A name as it stands in a step, commas around it; as bytes where it is ASCII. */
-interface KnownName {
-  name: string
-  text: string
-  bytes: Uint8Array | undefined
-}
-
-const names = new Map<string, KnownName>()
-const NAMES_MAX = 1_000
-/** The one that was asked for last: it is asked for twice. */
-let latest: KnownName | undefined
-
-// Programs use few names and use them often.
-function nameBetween(name: string): KnownName {
-  if (isKnownName(name)) return latest as KnownName
-  const text = `,${JSON.stringify(name)},`
-  const bytes = Buffer.from(text)
-  latest = { name, text, bytes: bytes.length === text.length ? bytes : undefined }
-  if (names.size >= NAMES_MAX) names.clear()
-  names.set(name, latest)
-  return latest
-}
-
-/** Whether the name was encoded before, so that it needs no cleaning. */
-export function isKnownName(name: string): boolean {
-  if (name === latest?.name) return true
-  const known = names.get(name)
-  if (known !== undefined) latest = known
-  return known !== undefined
 }
 
 /** Status and error message of a step without one. */
@@ -154,7 +124,7 @@ export function stepText(
 function writeHead(out: JsonBytes, { id, name }: WrittenStep, startMs: number | null): void {
   out.byte(OPEN)
   writeId(out, id)
-  const { text, bytes } = nameBetween(name)
+  const { text, bytes } = learnedName(name)
   if (bytes === undefined) out.json(text)
   else out.ascii(bytes)
   if (startMs === null) out.ascii(NULL)
