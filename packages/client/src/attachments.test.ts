@@ -61,6 +61,21 @@ describe('attach', () => {
     expect(await other.close()).toMatchObject({ emitted: 3, dropped: { unresolved: 2 } })
   })
 
+  test('what the host does to the step that it was given changes nothing, though the trace is still being looked for', async () => {
+    const other = new ExecutionTracer({ sink })
+    const given = other.attach({ executionId: 'later' }).recordStep('as recorded', 5)
+    Object.assign(given, { id: 'other', name: 'changed', durationMs: 7, status: 'failed' })
+    given.timestamp?.setTime(0)
+    tracer.startTrace('run', 'later')
+    await tracer.flush()
+    await other.close()
+    tracer.endTrace()
+    await tracer.flush()
+    const [run] = sink.traces()
+    expect(run?.steps).toMatchObject([{ name: 'as recorded', durationMs: 5, status: 'success' }])
+    expect(run?.steps[0]?.id).not.toBe('other')
+  })
+
   test('flush and close wait for a trace that is being looked for', async () => {
     const other = new ExecutionTracer({ sink, resolveTimeoutMs: 1_000 })
     other.attach({ executionId: 'soon' }).recordStep('early', 1)

@@ -45,7 +45,7 @@ const NULL = Buffer.from('null')
 export interface WrittenStep {
   readonly id: StepId
   readonly name: string
-  readonly parentId: StepId | undefined
+  readonly parentId?: StepId | undefined
 }
 
 /** Writes a step as it travels (docs/PROTOCOL.md), defaults at the end left out. `durationMs` null: it is open. */
@@ -110,7 +110,7 @@ const scratch = new JsonBytes()
 
 /** A step as a text of its own. */
 export function stepText(
-  step: WrittenStep & { attributes: string | undefined },
+  step: WrittenStep & { readonly attributes?: string | undefined },
   startMs: number | null,
   durationMs: number | null,
   status: number,

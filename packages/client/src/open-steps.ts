@@ -3,15 +3,13 @@ import { MAX_STEPS, type Step, type StepId, type StepStatus } from '@stepwell/pr
 /** Steps that a trace holds open at once: as many as a worker keeps. */
 const OPEN_STEPS_MAX = MAX_STEPS
 
-/** A step as it is recorded. */
+/** A step as it is recorded, but for its times. */
 export interface RecordedStep {
   readonly id: StepId
   readonly name: string
-  /** Milliseconds since 1970, with fraction; null if unknown. */
-  readonly startedAtMs: number | null
-  readonly parentId: StepId | undefined
-  /** JSON text, or undefined. */
-  attributes: string | undefined
+  readonly parentId?: StepId | undefined
+  /** JSON text. */
+  attributes?: string | undefined
 }
 
 /** How a step ended. */
@@ -20,11 +18,18 @@ export interface StepEnd {
   readonly durationMs: number
   readonly status: StepStatus
   /** Without secrets, and bounded. */
-  readonly errorMessage: string | undefined
+  readonly errorMessage?: string | undefined
+}
+
+/** A completed step that waits to be written: of a trace of which it is not known yet which it is. */
+export interface DeferredStep extends RecordedStep, StepEnd {
+  readonly startedAtMs: number | null
 }
 
 /** A step that has started and not ended. */
 export interface OpenStep extends RecordedStep {
+  /** Milliseconds since 1970, with fraction; null if unknown. */
+  readonly startedAtMs: number | null
   /** Monotonic clock at its start; undefined where the start was given. */
   readonly startedPerfMs: number | undefined
   /** Once it has ended: by its handle or by its name, whichever came first. */

@@ -24,7 +24,7 @@ import { writeBeginning, writeEnding, writeExpected, writeHead, writeMetadata } 
 import { metadataText } from './encode-metadata.ts'
 import { closeStep, roundMs, stepText, writeStep, writeToAttributes } from './encode-step.ts'
 import { GatheredSteps } from './gathered-steps.ts'
-import { type OpenStep, OpenSteps, type RecordedStep, type StepEnd } from './open-steps.ts'
+import { type DeferredStep, type OpenStep, OpenSteps, type RecordedStep, type StepEnd } from './open-steps.ts'
 import { type RecentBudget, RecentSteps } from './recent-steps.ts'
 import type { Stretch } from './stretch.ts'
 import type { TraceBeginning } from './trace-beginning.ts'
@@ -95,7 +95,7 @@ export class OpenTrace {
   #attributesLeft = METADATA_MAX_LENGTH
   #isEndTaken = false
   /** Of one that is not resolved yet. */
-  #deferred: [step: RecordedStep, end: StepEnd][] | undefined
+  #deferred: DeferredStep[] | undefined
   readonly #redactor: Redactor | undefined
   readonly #idPrefix: string
   readonly #nextStepNumber: (() => number) | undefined
@@ -132,13 +132,12 @@ export class OpenTrace {
     this.traceId = traceId
     this.startedAtMs = startedAtMs
     this.bytes = TRACE_OVERHEAD
-    const deferred = this.#deferred ?? []
-    this.#deferred = undefined
-    for (const [step, end] of deferred) {
+    for (const step of this.#deferred ?? []) {
       const out = this.completed.begin()
-      this.writeStep(out, step, end, undefined)
+      this.writeStep(out, step, step.startedAtMs, step, undefined)
       this.keepStep(out)
     }
+    this.#deferred = undefined
   }
 
   /** It turned out to be the same trace as `other`: what is expected of their producer is told of both together. */
@@ -215,10 +214,16 @@ export class OpenTrace {
    * Writes a completed step as it travels, with attributes as they are `given` now, else with its own. Its offset counts from the trace's
    * start as it is known now. Gives a copy of those given.
    */
-  writeStep(out: JsonBytes, step: RecordedStep, end: StepEnd, given: unknown): JsonObject | undefined {
+  writeStep(
+    out: JsonBytes,
+    step: RecordedStep,
+    startedAtMs: number | null,
+    end: StepEnd,
+    given: unknown,
+  ): JsonObject | undefined {
     const { durationMs, status, errorMessage } = end
     const statusIndex = status === 'success' ? 0 : STEP_STATUSES.indexOf(status)
-    const startMs = this.#offset(step.startedAtMs)
+    const startMs = this.#offset(startedAtMs)
     if (given === undefined) {
       writeStep(out, step, startMs, durationMs, statusIndex, errorMessage, step.attributes)
       return undefined
@@ -247,16 +252,16 @@ export class OpenTrace {
   }
 
   /** The text of a completed step, as it is known now. */
-  textOf(step: RecordedStep, end: StepEnd): string {
+  textOf(step: DeferredStep): string {
     const out = new JsonBytes()
-    this.writeStep(out, step, end, undefined)
+    this.writeStep(out, step, step.startedAtMs, step, undefined)
     return out.text()
   }
 
   /** The same for a step of a trace that is not resolved yet: its text, of about that length, is made when it is. */
-  deferStep(step: RecordedStep, end: StepEnd, length: number): void {
+  deferStep(step: DeferredStep, length: number): void {
     this.#deferred ??= []
-    this.#deferred.push([step, end])
+    this.#deferred.push(step)
     this.bytes += length + TEXT_OVERHEAD
   }
 

@@ -116,6 +116,7 @@ export class Recording {
     const { attributes } = open
     open.asEnded ??= stepOf(
       open,
+      open.startedAtMs,
       open.end as StepEnd,
       attributes === undefined ? undefined : JSON.parse(attributes),
     )
@@ -140,40 +141,57 @@ export class Recording {
         : Math.max(0, open.startedAtMs === null ? 0 : (endedAtMs ?? Date.now()) - open.startedAtMs)
     trace.open.delete(open)
     open.end = endOf(trace, durationMs, status, errorMessage)
-    this.#complete(trace, open, open.end)
+    this.#complete(trace, open, open.startedAtMs, open.end)
   }
 
   /** A step that ended now and took `durationMs`, unless `startedAt` says when it began. */
   recordStep(
     trace: OpenTrace,
-    name: string,
-    durationMs: number,
+    givenName: string,
+    givenMs: number,
     status: StepStatus,
     errorMessage: string | undefined,
     options: StepOptions | null | undefined,
-    parentId: StepId | undefined,
+    outerId: StepId | undefined,
   ): Step {
     checkStatus(status)
-    const duration = durationOf(durationMs) ?? 0
+    const lasted = durationOf(givenMs) ?? 0
     const given = options ?? NO_OPTIONS
     trace.counts.started += 1
-    const step: RecordedStep = {
-      id: trace.newStepId(),
-      name: nameOf(name),
-      startedAtMs: given.startedAt === null ? null : (timeOf(given.startedAt) ?? trace.nowMs() - duration),
-      parentId: stepIdOf(given.parentId) ?? parentId,
-      attributes: undefined,
+    const id = trace.newStepId()
+    const name = nameOf(givenName)
+    const startedAtMs = given.startedAt === null ? null : (timeOf(given.startedAt) ?? trace.nowMs() - lasted)
+    const parentId = stepIdOf(given.parentId) ?? outerId
+    const { attributes } = given
+    if (
+      startedAtMs !== null &&
+      parentId === undefined &&
+      errorMessage === undefined &&
+      attributes === undefined
+    ) {
+      // What nearly all are: what is given back is what is written. An object for each of these, and one for the end, took a twentieth
+      // of a short run.
+      const step = { id, name, durationMs: roundMs(lasted), status, timestamp: new Date(startedAtMs) }
+      this.#complete(trace, step, startedAtMs, step)
+      return step
     }
-    const end = endOf(trace, duration, status, errorMessage)
-    return stepOf(step, end, this.#complete(trace, step, end, given.attributes))
+    const step: RecordedStep = { id, name, parentId }
+    const end = endOf(trace, lasted, status, errorMessage)
+    return stepOf(step, startedAtMs, end, this.#complete(trace, step, startedAtMs, end, attributes))
   }
 
   /** With attributes as they are `given` now, else with those of the step. Gives a copy of those given. */
-  #complete(trace: OpenTrace, step: RecordedStep, end: StepEnd, given?: unknown): JsonObject | undefined {
-    if (!trace.isResolved) return this.#completeUnresolved(trace, step, end, given)
+  #complete(
+    trace: OpenTrace,
+    step: RecordedStep,
+    startedAtMs: number | null,
+    end: StepEnd,
+    given?: unknown,
+  ): JsonObject | undefined {
+    if (!trace.isResolved) return this.#completeUnresolved(trace, step, startedAtMs, end, given)
     const out = trace.completed.begin()
     try {
-      const copy = trace.writeStep(out, step, end, given)
+      const copy = trace.writeStep(out, step, startedAtMs, end, given)
       if (this.#takes(trace, trace.completed.lengthOf(out))) {
         const before = trace.bytes
         trace.keepStep(out)
@@ -196,14 +214,19 @@ export class Recording {
   #completeUnresolved(
     trace: OpenTrace,
     recorded: RecordedStep,
+    startedAtMs: number | null,
     end: StepEnd,
     given: unknown,
   ): JsonObject | undefined {
     const encoded = given === undefined ? undefined : trace.encodeAndCopy(given)
-    const step = encoded === undefined ? recorded : { ...recorded, attributes: encoded.text }
-    const { length } = trace.textOf(step, end)
+    const { id, name, parentId } = recorded
+    const { durationMs, status, errorMessage } = end
+    const attributes = encoded?.text ?? recorded.attributes
+    // A copy: what was recorded may be what the host was given, and may change.
+    const step = { id, name, parentId, startedAtMs, durationMs, status, errorMessage, attributes }
+    const { length } = trace.textOf(step)
     if (this.#takes(trace, length)) {
-      trace.deferStep(step, end, length)
+      trace.deferStep(step, length)
       trace.events += 1
       this.#sender.noteNews(trace, length + TEXT_OVERHEAD)
     } else this.#lost(trace)
@@ -320,7 +343,8 @@ function endOf(
 }
 
 function stepOf(
-  { id, name, startedAtMs, parentId }: RecordedStep,
+  { id, name, parentId }: RecordedStep,
+  startedAtMs: number | null,
   { durationMs, status, errorMessage }: StepEnd,
   attributes: JsonObject | undefined,
 ): Step {
