@@ -40,7 +40,9 @@ export const singleCalls: Benchmark = async ({ redisUrl, redis, scale, rounds })
     samples.map((sample) => sample[metric] as number)
   const metrics = (samples: Sample<string>[]): string[] => Object.keys(samples[0] ?? {})
   return [
-    ...metrics(calls).map((metric) => figure(`calls.${metric}`, of(calls, metric), 'µs')),
+    ...metrics(calls).map((metric) =>
+      figure(`calls.${metric}`, of(calls, metric), metric.endsWith('.over_20_us') ? '%' : 'µs'),
+    ),
     figure('calls.timers_late.traced.p99', of(traced, 'p99'), 'ms'),
     figure('calls.timers_late.untraced.p99', of(untraced, 'p99'), 'ms'),
     figure(

@@ -11,6 +11,8 @@ export type HostTask =
   | { measure: 'delay'; traced: boolean; stepsPerSecond: number; durationMs: number }
   | { measure: 'disabled'; calls: number }
 
+/** What a call should take at most. */
+const LONG_MS = 0.02
 const CALLS_PER_TURN = 20
 const CALLS_PER_FLUSH = 2_000
 const STEPS = 10
@@ -35,7 +37,7 @@ const attributesOf = (i: number): Record<string, unknown> => ({
 })
 
 /**
- * Milliseconds of single calls, each timed by itself; and between them of loops that wait for the clock for as long as the median of the
+ * Microseconds of single calls, each timed by itself, and per cent of them that are long; and between them of loops that wait for the clock for as long as the median of the
  * first, and do nothing else: what the machine, with Redis at work on it, takes away from any call of that length.
  */
 async function timeCalls(calls: number): Promise<Record<string, number>> {
@@ -72,6 +74,7 @@ async function timeCalls(calls: number): Promise<Record<string, number>> {
     for (const share of [0.5, 0.99, 0.999])
       figures[`${name}.p${share * 100}`] = percentile(samples, share) * 1_000
     figures[`${name}.max`] = percentile(samples, 1) * 1_000
+    figures[`${name}.over_20_us`] = (100 * samples.filter((ms) => ms > LONG_MS).length) / samples.length
   }
   return figures
 }
