@@ -99,7 +99,8 @@ export const SECTIONS: readonly Section[] = [
         ingestRows(read, {
           'ingest.short': 'short: runs that end within a flush window',
           'ingest.failing': 'the same, 1 % fail with a message',
-          'ingest.short_aof_rewritten': 'short, the append-only file written anew from 64 MiB on, Redis’ default',
+          'ingest.short_aof_rewritten':
+            'short, the append-only file written anew from 64 MiB on, Redis’ default',
           'ingest.short_async_commit': 'short, `synchronous_commit` off',
           'ingest.long': 'long: runs side by side, every step travels alone',
           'ingest.floor_upsert': 'floor: upsert',
