@@ -36,9 +36,9 @@ export const ingest: Benchmark = async (context) => {
       bytes: 0,
       ...(await floor.run({ way, kind: 'short', traces: short })),
     })
-  const aofRewrittenFrom = async <T>(size: string, run: () => Promise<T>): Promise<T> => {
+  const withDefaultRewriting = async (run: () => Promise<PipelineSample>): Promise<PipelineSample> => {
     const [name, usual] = (await redis.config('GET', 'auto-aof-rewrite-min-size')) as [string, string]
-    await redis.config('SET', name, size)
+    await redis.config('SET', name, '64mb')
     try {
       return await run()
     } finally {
@@ -49,8 +49,7 @@ export const ingest: Benchmark = async (context) => {
     {
       short: () => pipeline.run({ kind: 'short', traces: short }),
       failing: () => pipeline.run({ kind: 'failing', traces: short }),
-      short_aof_rewritten: () =>
-        aofRewrittenFrom('64mb', () => pipeline.run({ kind: 'short', traces: short })),
+      short_aof_rewritten: () => withDefaultRewriting(() => pipeline.run({ kind: 'short', traces: short })),
       short_async_commit: () => relaxed.run({ kind: 'short', traces: short }),
       long: () => pipeline.run({ kind: 'long', traces: long }),
       floor_upsert: fromMemory('upsert', sender),

@@ -23,7 +23,7 @@ test('what is taken is what was added, in its order, however it gathered and how
   const additions = fc.array(fc.record({ length: fc.nat(9_000), gathers: fc.boolean() }), { minLength: 1 })
   fc.assert(
     fc.property(additions, fc.integer({ min: 1, max: 20_000 }), (added, maxLength) => {
-      const { gathered, add } = gatheredSteps()
+      const { gathered, stretches, add } = gatheredSteps()
       for (const [i, { length, gathers }] of added.entries()) {
         add(`[${i},"${'x'.repeat(length)}"]`)
         if (gathers || gathered.isLong) gathered.gather()
@@ -42,6 +42,8 @@ test('what is taken is what was added, in its order, however it gathered and how
       }
       expect(taken.map(([id, name]) => [id, name.length])).toEqual(added.map(({ length }, i) => [i, length]))
       expect(gathered.isEmpty).toBe(true)
+      // Whoever remembers one keeps none of the others.
+      expect(stretches.every(({ next }) => next === undefined)).toBe(true)
       expect(gathered.take(new JsonBytes(), maxLength)).toEqual({ steps: 0, rest: false })
     }),
   )

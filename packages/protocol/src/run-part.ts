@@ -187,7 +187,12 @@ export class RunPart {
     return this.bytes.toString('utf8', this.at, this.end)
   }
 
-  /** The same in memory of its own. */
+  /** The same behind the trace id and the comma. */
+  get textBehindId(): string {
+    return this.bytes.toString('utf8', this.idFrom + ID_LENGTH + 2, this.end)
+  }
+
+  /** The part in memory of its own. */
   alone(): RunPart {
     const bytes = Buffer.from(this.bytes.subarray(this.at, this.end))
     const numbers = new Float64Array(WIDTH)
@@ -204,11 +209,6 @@ export class RunPart {
       to[row + place] = place < PLACES && number > 0 ? number + shift : number
     }
     to[row + AT] = at
-  }
-
-  /** The same behind the trace id and the comma. */
-  get textBehindId(): string {
-    return this.bytes.toString('utf8', this.idFrom + ID_LENGTH + 2, this.end)
   }
 
   /** The delta; a new one each time. */

@@ -10,7 +10,7 @@ const pieces: Buffer[] = []
 /**
  * The values of a statement, each in Postgres' binary form, as they are sent: in the message Bind
  * (https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND), in memory that is used again. As buffers, which `pg`
- * copies into a message, they were 2.7 KB a run that had to be collected.
+ * copies into a message that it makes anew, all of that had to be collected (docs/adr/0002-storage-form-of-steps.md).
  */
 export class BoundValues {
   /** What is written to, from the place on that `next` gives; maybe another one after each. */

@@ -13,7 +13,7 @@ export function bindArray(bound: BoundValues, type: ColumnType, values: readonly
   let size = HEAD_SIZE
   for (let i = 0; i < values.length; i++)
     size += LENGTH_SIZE + (values[i] === null ? 0 : form.size(values[i]))
-  let at = beginArray(bound, form.oid, values.length, size, values.includes(null))
+  let at = beginArray(bound, form.oid, values.length, size)
   const { bytes } = bound
   for (let i = 0; i < values.length; i++) {
     const isNull = values[i] === null
@@ -32,18 +32,15 @@ export function bindNumbers<Row>(
   rows: readonly Row[],
   of: (row: Row) => number | null,
 ): void {
-  const { oid, width, write } = FORMS[type]
-  const begin = beginArray(bound, oid, rows.length, HEAD_SIZE + rows.length * (LENGTH_SIZE + width), false)
+  const { oid, size, write } = FORMS[type]
+  const width = size()
+  let at = beginArray(bound, oid, rows.length, HEAD_SIZE + rows.length * (LENGTH_SIZE + width))
   const { bytes } = bound
-  let at = begin
-  let hasNull = false
   for (let i = 0; i < rows.length; i++) {
     const value = of(rows[i] as Row)
     at = bytes.writeInt32BE(value === null ? -1 : width, at)
-    if (value === null) hasNull = true
-    else at = write(bytes, value, at)
+    if (value !== null) at = write(bytes, value, at)
   }
-  if (hasNull) noteNulls(bytes, begin)
   bound.end(at)
 }
 
@@ -78,16 +75,13 @@ export function bindPlaces<Row extends { bytes: Buffer }>(
     const end = to(row)
     size += LENGTH_SIZE + version + (end > 0 ? end - from(row) : nothing)
   }
-  const first = beginArray(bound, FORMS[type].oid, rows.length, size, false)
+  let at = beginArray(bound, FORMS[type].oid, rows.length, size)
   const { bytes } = bound
-  let at = first
-  let hasNull = false
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i] as Row
     const end = to(row)
     const source = end > 0 ? row.bytes : none
     if (source === null) {
-      hasNull = true
       at = bytes.writeInt32BE(-1, at)
       continue
     }
@@ -98,7 +92,6 @@ export function bindPlaces<Row extends { bytes: Buffer }>(
     copy(source, begin, begin + length, bytes, at)
     at += length
   }
-  if (hasNull) noteNulls(bytes, first)
   bound.end(at)
 }
 
@@ -108,7 +101,7 @@ export function bindIds<Row extends { bytes: Buffer; idFrom: number }>(
   rows: readonly Row[],
 ): void {
   const size = HEAD_SIZE + rows.length * (LENGTH_SIZE + UUID_SIZE)
-  let at = beginArray(bound, FORMS.uuid.oid, rows.length, size, false)
+  let at = beginArray(bound, FORMS.uuid.oid, rows.length, size)
   const { bytes } = bound
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i] as Row
@@ -118,19 +111,14 @@ export function bindIds<Row extends { bytes: Buffer; idFrom: number }>(
 }
 
 /** An array of so many values, and at most so many bytes in all; gives where the first of them goes. */
-function beginArray(bound: BoundValues, oid: number, length: number, size: number, hasNull: boolean): number {
+function beginArray(bound: BoundValues, oid: number, length: number, size: number): number {
   let at = bound.next(size)
   const { bytes } = bound
   at = bytes.writeInt32BE(1, at) // dimensions
-  at = bytes.writeInt32BE(hasNull ? 1 : 0, at)
+  at = bytes.writeInt32BE(1, at) // there may be nulls
   at = bytes.writeInt32BE(oid, at)
   at = bytes.writeInt32BE(length, at)
   return bytes.writeInt32BE(1, at) // number of the first value
-}
-
-/** In the array whose first value is there are nulls. */
-function noteNulls(bytes: Buffer, first: number): void {
-  bytes.writeInt32BE(1, first - HEAD_SIZE + 4)
 }
 
 /** Below it a call takes longer than the loop. */
@@ -155,11 +143,6 @@ interface Form<T> {
   write(bytes: Buffer, value: T, at: number): number
 }
 
-interface NumberForm extends Form<number> {
-  /** Bytes that each takes. */
-  width: number
-}
-
 const textForm = (oid: number): Form<string> => ({
   oid,
   size: Buffer.byteLength,
@@ -168,19 +151,17 @@ const textForm = (oid: number): Form<string> => ({
 
 const FORMS = {
   uuid: { oid: 2950, size: () => UUID_SIZE, write: writeUuid } satisfies Form<string>,
-  timestamptz: { oid: 1184, width: 8, size: () => 8, write: writeTime } satisfies NumberForm,
+  timestamptz: { oid: 1184, size: () => 8, write: writeTime } satisfies Form<number>,
   float8: {
     oid: 701,
-    width: 8,
     size: () => 8,
     write: (bytes, value, at) => bytes.writeDoubleBE(value, at),
-  } satisfies NumberForm,
+  } satisfies Form<number>,
   int4: {
     oid: 23,
-    width: 4,
     size: () => 4,
     write: (bytes, value, at) => bytes.writeInt32BE(value, at),
-  } satisfies NumberForm,
+  } satisfies Form<number>,
   int8: {
     oid: 20,
     size: () => 8,
