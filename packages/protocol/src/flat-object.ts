@@ -1,3 +1,4 @@
+import { writeHarmless } from './harmless-text.ts'
 import { JsonBytes } from './json-bytes.ts'
 import type { Redactor } from './redact.ts'
 
@@ -143,13 +144,15 @@ function writeMembers(
     out.byte(out.length === begin ? OPEN : COMMA)
     if (name.bytes === undefined) out.json(name.text)
     else out.ascii(name.bytes)
-    const kept = name.isSecret
-      ? redacted
-      : typeof item === 'string'
-        ? keptText(item, name, maxLength, redactor)
-        : item
-    if (kept !== item || Object.is(item, -0)) isVerbatim = false
-    if (!writeItem(out, kept, maxLength)) return undefined
+    if (typeof item !== 'string' || name.isSecret || !writeAsItIs(out, item, name, maxLength, redactor)) {
+      const kept = name.isSecret
+        ? redacted
+        : typeof item === 'string'
+          ? keptText(item, name, maxLength, redactor)
+          : item
+      if (kept !== item || Object.is(item, -0)) isVerbatim = false
+      if (!writeItem(out, kept, maxLength)) return undefined
+    }
     if (out.units - beginUnits >= maxLength) return undefined
   }
   if (out.length === begin) out.byte(OPEN)
@@ -157,9 +160,23 @@ function writeMembers(
   return isVerbatim
 }
 
-function keptText(text: string, name: KnownKey, maxLength: number, redactor: Redactor | undefined): string {
+/** Of a text that was under this key before, or that is harmless; false, and nothing written, of any other. */
+function writeAsItIs(
+  out: JsonBytes,
+  text: string,
+  name: KnownKey,
+  maxLength: number,
+  redactor: Redactor | undefined,
+): boolean {
   // A program says many things again and again (a model, a status). Without a second look a step with four attributes takes a tenth less.
-  if (redactor === undefined || text === name.last || text.length > maxLength) return text
+  if (text === name.last) return out.shortText(text)
+  if (text.length > maxLength || redactor?.isUsual === false || !writeHarmless(out, text)) return false
+  if (text.length < OWN_LENGTH) name.last = text
+  return true
+}
+
+function keptText(text: string, name: KnownKey, maxLength: number, redactor: Redactor | undefined): string {
+  if (redactor === undefined || text.length > maxLength) return text
   const kept = redactor.text(text, name.key)
   if (kept === text && redactor.isConstant && text.length < OWN_LENGTH) name.last = text
   return kept

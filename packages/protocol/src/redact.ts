@@ -25,6 +25,8 @@ export interface Redactor {
   text(text: string, key?: string): string
   /** Whether it makes the same of the same for ever: it has no `replace`, which may learn. */
   readonly isConstant: boolean
+  /** Whether it finds the usual secrets in texts and no others. */
+  readonly isUsual: boolean
 }
 
 /** Most UTF-16 units of an error message that are looked at; the rest is cut off before. It keeps 16 KiB of it. */
@@ -173,6 +175,7 @@ export function makeRedactor(given: boolean | RedactOptions | undefined): Redact
   }
   return {
     isConstant: replace === undefined,
+    isUsual: values.length === 0 && replace === undefined,
     isSecretKey(key) {
       let secret = known.get(key)
       if (secret === undefined) {

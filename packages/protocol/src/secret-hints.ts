@@ -1,12 +1,17 @@
-// What a text must hold to be worth a closer look for secrets. Nearly all texts hold nothing of it, and attributes may be long:
-// so each hint begins with a letter that is rare in texts and looks back from there, and the engine skips from one such letter to
+// What a text must hold to be worth a closer look for secrets. Nearly all texts hold nothing of it (harmless-text.ts tells most of them, faster),
+// and attributes may be long: so each hint begins with a letter that is rare in texts and looks back from there, and the engine skips from one such letter to
 // the next (1 KiB of prose: 0.5 µs; 5 µs as one pattern of all the words). Sixteen letters at a time, as long as they begin with few: with the six that
 // the words begin with in one pattern it takes three times as long.
 
 /** Hints as they are written here: what stands before a ^ is looked for backwards. `anyCase`: in any case. */
 function hints(words: string, { anyCase }: { anyCase: boolean }): RegExp {
   const cased = (part: string): string =>
-    anyCase ? part.replace(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`) : part
+    anyCase
+      ? part.replace(
+          /\[(.*?)\]|[a-z]/g,
+          (letter, set = letter) => `[${set.replace(/[^a-z]/g, '').toUpperCase()}${set}]`,
+        )
+      : part
   const sources = words.split(' ').map((word) => {
     const [before, after] = word.split('^').map(cased)
     return after === undefined ? before : `${after}(?<=${before}${after})`
@@ -18,7 +23,7 @@ function hints(words: string, { anyCase }: { anyCase: boolean }): RegExp {
   return pattern
 }
 
-const WORDS = hints('pass pwd se^cret to^ken key coo^kie credential', { anyCase: true })
+const WORDS = hints('pass[pw] pwd se^cret to^ken [_istegndh-]^key coo^kie credential', { anyCase: true })
 const MORE_WORDS = hints('bearer basic di^gest authori^zation', { anyCase: true })
 const FORMS = hints(
   String.raw`ey^J[\w-]{2} AKIA ASIA ABIA ACCA AIza gh[opsur]_ github_pat_ glpat- xox xapp- s^k-[\w-]{2} pypi- SG\. -----BEGIN (?:npm|hf|whsec|dop_v1|lin_api|shp[a-z]{2}|[rs]k_(?:live|test))^_[\w-]{2}`,
