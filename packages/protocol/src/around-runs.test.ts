@@ -5,6 +5,7 @@ import type { Delta } from './delta.ts'
 import { saidOfOneTrace } from './delta-arbitrary.test.ts'
 import { encodeFrame } from './frame.ts'
 import { isPlainDelta } from './plain-delta.ts'
+import { cleanJson } from './plain-json.ts'
 import { PartTable } from './read-parts.ts'
 import { rowOfState } from './row.ts'
 import { RunPart } from './run-part.ts'
@@ -15,8 +16,18 @@ const ID = '019ac678-d900-7000-8000-000000000001'
 
 const name = fc.constantFrom('load', 'step-1', 'a],[2,', 'é😀', '\u2028', '')
 const ms = fc.nat(5_000_000).map((micros) => micros / 1000)
-const value = fc.oneof(name, ms, fc.constantFrom(null, true, false, -0.25, 7))
-const flat = fc.dictionary(fc.constantFrom('env', '__proto__', '2', 'usage.input_tokens'), value)
+const key = fc.constantFrom('env', '__proto__', '2', 'usage.input_tokens', 'a "b"\n')
+const said = fc.constantFrom('say "it"\n\tC:\\\u0001\u001f', '\0', 'half \ud800', '{"t":"', '],[2,')
+/** What metadata and attributes may hold; mostly flat. */
+const { object } = fc.letrec<{ value: unknown; object: Record<string, unknown> }>((tie) => ({
+  value: fc.oneof(
+    { weight: 9, arbitrary: fc.oneof(name, ms, fc.constantFrom(null, true, false, -0.25, 7)) },
+    { weight: 1, arbitrary: said },
+    { weight: 1, arbitrary: fc.array(tie('value'), { maxLength: 3 }) },
+    { weight: 1, arbitrary: tie('object') },
+  ),
+  object: fc.dictionary(key, tie('value')),
+}))
 
 /** The step with this id, as clients write it; mostly short. */
 const step = (id: number): fc.Arbitrary<unknown[]> =>
@@ -29,7 +40,7 @@ const step = (id: number): fc.Arbitrary<unknown[]> =>
       unknown[]
     >,
     fc.tuple(
-      ...[fc.constant(id), name, ms, ms, fc.nat(2), fc.constant(null), fc.option(fc.constant(1)), flat],
+      ...[fc.constant(id), name, ms, ms, fc.nat(2), fc.constant(null), fc.option(fc.constant(1)), object],
     ) as fc.Arbitrary<unknown[]>,
   )
 
@@ -37,7 +48,7 @@ const step = (id: number): fc.Arbitrary<unknown[]> =>
 const runText: fc.Arbitrary<string> = fc
   .record({
     x: fc.option(fc.constantFrom('exec-1', 'é'), { nil: undefined }),
-    m: fc.option(flat, { nil: undefined }),
+    m: fc.option(object, { nil: undefined }),
     s: fc
       .integer({ min: 1, max: 12 })
       .chain((n) => fc.tuple(...Array.from({ length: n }, (_, i) => step(i + 1)))),
@@ -150,7 +161,9 @@ const spelling: fc.Arbitrary<Spelling> = fc.record({
     (json) => json,
     (json) => json.replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`),
     (json) =>
-      json.replace(/[a-z](?=[^\\]*$)/, (char) => `\\u00${char.charCodeAt(0).toString(16).toUpperCase()}`),
+      json.includes('\\')
+        ? json
+        : json.replace(/[a-z]/, (char) => `\\u00${char.charCodeAt(0).toString(16).toUpperCase()}`),
   ),
   keys: mostly<Spelling['keys']>(
     (keys) => keys,
@@ -183,7 +196,9 @@ test('a frame of another maker is read as it is decoded, however its JSON is wri
       const frame = frameOf(`[${spelled.join()}]`, spelled.length)
       const read = readFrame(frame, NOW)
       expect(parsed(read)).toEqual(decodeFrame(frame, NOW))
-      expect(decodeFrame(frame, NOW)).toMatchObject({ deltas: texts.map((text) => JSON.parse(text)) })
+      expect(decodeFrame(frame, NOW)).toMatchObject({
+        deltas: texts.map((text) => cleanJson(JSON.parse(text))),
+      })
       for (const [i, delta] of (read.ok ? read.deltas : []).entries()) {
         if (!(delta instanceof RunPart && delta.isWhole)) continue
         runs += 1
@@ -351,7 +366,9 @@ describe('what is left to be parsed', () => {
     ['a default at the end of a step', { ...whole, s: [[1, 'a', 0, 5, 0]] }],
     ['several', { ...whole, s: [[1, 'a', 0, 5, 1, null, null]] }],
     ['an escape', { ...whole, k: 'a"b' }],
-    ['metadata in metadata', { ...whole, m: { a: { b: 1 } } }],
+    ['metadata that nest deep', { ...whole, m: JSON.parse(`${'{"a":['.repeat(17)}${']}'.repeat(17)}`) }],
+    ['a NUL', { ...whole, m: { a: '\0' } }],
+    ['half of a pair', { ...whole, m: { a: ['\ud800'] } }],
     ['an id that does not tell the start', { ...whole, t: '0fee1bad-0000-4000-8000-00000000cafe', at: 1e12 }],
     ['a skill without a name', { ...whole, k: '' }],
     ['a name that is too long', { ...whole, s: [[1, 'a'.repeat(256), 0, 5]] }],

@@ -3,7 +3,6 @@ import { ERROR_MAX_LENGTH, NAME_MAX_LENGTH } from './plain-json.ts'
 import {
   COMMA,
   countEnd,
-  flatObjectEnd,
   LIST,
   LIST_END,
   literal,
@@ -12,9 +11,11 @@ import {
   numberAt,
   numberEnd,
   OBJECT_END,
+  objectEnd,
   QUOTE,
   textEnd,
   unsignedEnd,
+  writtenTextEnd,
   ZERO,
 } from './plain-values.ts'
 import {
@@ -105,7 +106,7 @@ function readPart(bytes: Buffer, at: number, numbers: Float64Array, row: number)
     const metadata = literalEnd(bytes, end, METADATA)
     if (metadata >= 0) {
       metadataFrom = metadata
-      metadataTo = flatObjectEnd(bytes, metadata)
+      metadataTo = objectEnd(bytes, metadata)
       if (metadataTo < 0) return false
       end = metadataTo
     }
@@ -190,7 +191,7 @@ function outcomeEnd(bytes: Buffer, at: number): number {
   if (status < ZERO || status > TWO) return -1
   if (bytes[at + 1] !== COMMA) return status === ZERO ? -1 : at + 1
   if (bytes[at + 2] === QUOTE) {
-    const end = textEnd(bytes, at + 3, ERROR_MAX_LENGTH)
+    const end = writtenTextEnd(bytes, at + 3, ERROR_MAX_LENGTH)
     return end <= at + 3 ? -1 : end + 1
   }
   let end = nullEnd(bytes, at + 2)
@@ -199,7 +200,7 @@ function outcomeEnd(bytes: Buffer, at: number): number {
   end = hasParent ? countEnd(bytes, end + 1) : nullEnd(bytes, end + 1)
   if (end < 0) return -1
   if (bytes[end] !== COMMA) return hasParent ? end : -1
-  return flatObjectEnd(bytes, end + 1)
+  return objectEnd(bytes, end + 1)
 }
 
 const wholeEnd = (bytes: Buffer, at: number): number => (bytes[at] === ZERO ? at + 1 : countEnd(bytes, at))
