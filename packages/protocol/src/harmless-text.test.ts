@@ -136,13 +136,11 @@ test('without WebAssembly all texts are left to others', async () => {
   vi.stubGlobal('WebAssembly', undefined)
   vi.resetModules()
   try {
-    const { flatObject } = await import('./flat-object.ts')
+    const { encodeObject } = await import('./plain-json.ts')
     const { writeHarmless } = await import('./harmless-text.ts')
     expect(writeHarmless(new JsonBytes(), 'x')).toBe(false)
-    expect(flatObject({ a: 'x "y"' }, 1_000, usual, '')).toEqual({
-      text: '{"a":"x \\"y\\""}',
-      isVerbatim: true,
-    })
+    const object = { a: 'x "y"', b: 'z'.repeat(100), c: ['\n'] }
+    expect(encodeObject(object, undefined, usual)).toBe(JSON.stringify(object))
   } finally {
     vi.unstubAllGlobals()
   }

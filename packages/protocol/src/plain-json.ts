@@ -1,5 +1,5 @@
-import { writeFlatObject } from './flat-object.ts'
 import { JsonBytes } from './json-bytes.ts'
+import { writePlainObject } from './plain-object.ts'
 import type { Redactor } from './redact.ts'
 import type { Json, JsonObject } from './trace.ts'
 
@@ -71,7 +71,7 @@ export function cleanJson<T extends Json>(value: T): T {
 export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH, redactor?: Redactor): string {
   const out = borrowBytes()
   const text =
-    writeFlatObject(out, value, maxLength, redactor, REDACTED) === undefined
+    writePlainObject(out, value, maxLength, redactor, REDACTED) === undefined
       ? encodeDeep(value, maxLength, redactor)
       : out.text()
   spare = out
@@ -79,7 +79,7 @@ export function encodeObject(value: unknown, maxLength = METADATA_MAX_LENGTH, re
 }
 
 /**
- * Writes the same to `out`, and gives what it says as an object of its own: of a flat one in a tenth of the time that parsing it takes.
+ * Writes the same to `out`, and gives what it says as an object of its own: of a plain one in a tenth of the time that parsing it takes.
  * Getters, `toJSON` and redactors may run meanwhile: nobody else may write to `out`.
  */
 export function writeAndCopy(
@@ -89,18 +89,32 @@ export function writeAndCopy(
   redactor: Redactor | undefined,
 ): JsonObject {
   const begin = out.length
-  const isVerbatim = writeFlatObject(out, value, maxLength, redactor, REDACTED)
+  const isVerbatim = writePlainObject(out, value, maxLength, redactor, REDACTED)
   if (isVerbatim === undefined) {
     const text = encodeDeep(value, maxLength, redactor)
     out.json(text)
     return JSON.parse(text)
   }
   try {
-    if (isVerbatim) return { ...(value as JsonObject) }
+    if (isVerbatim) return copyOf(value as JsonObject)
   } catch {
     // A getter that throws at the second time.
   }
   return JSON.parse(out.text(begin))
+}
+
+function copyOf(value: JsonObject): JsonObject {
+  const copy = { ...value }
+  for (const key in copy) {
+    const item = copy[key] as Json
+    if (typeof item === 'object' && item !== null) copy[key] = copyOfItem(item)
+  }
+  return copy
+}
+
+function copyOfItem(item: Json): Json {
+  if (typeof item !== 'object' || item === null) return item
+  return Array.isArray(item) ? item.map(copyOfItem) : copyOf(item)
 }
 
 /** Both as values: the text, and what it says. */

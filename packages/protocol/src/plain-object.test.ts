@@ -1,8 +1,20 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { flatObject } from './flat-object.ts'
+import { JsonBytes } from './json-bytes.ts'
 import { encodeAndCopy, encodeObject, REDACTED } from './plain-json.ts'
-import { makeRedactor } from './redact.ts'
+import { writePlainObject } from './plain-object.ts'
+import { makeRedactor, type Redactor } from './redact.ts'
+
+/** What is written of it; undefined: nothing. */
+function plainObject(
+  value: unknown,
+  maxLength = 1_000,
+  redactor?: Redactor,
+): { text: string; isVerbatim: boolean } | undefined {
+  const out = new JsonBytes()
+  const isVerbatim = writePlainObject(out, value, maxLength, redactor, REDACTED)
+  return isVerbatim === undefined ? undefined : { text: out.text(), isVerbatim }
+}
 
 const key = fc.oneof(
   fc.constantFrom(
@@ -35,14 +47,21 @@ const item: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom('', 'x', 'postgres://u:p@h/', 'Bearer abcdef123456', 'a\0b', '\udc00', 'y'.repeat(40)),
   fc.string({ unit: 'binary', maxLength: 6 }),
   fc.double(),
-  fc.constantFrom<unknown>({}, [1], new Date(0)),
+  fc.constantFrom<unknown>({}, [1], new Date(0), new Array(2)),
 )
+const { value } = fc.letrec<{ value: unknown }>((tie) => ({
+  value: fc.oneof(
+    { weight: 4, arbitrary: item },
+    { weight: 1, arbitrary: fc.array(tie('value'), { maxLength: 3 }) },
+    { weight: 1, arbitrary: fc.dictionary(key, tie('value'), { maxKeys: 3 }) },
+  ),
+}))
 
-test('what is flat becomes what the long way makes of it, whatever the keys, secrets and limits', () => {
-  let flat = 0
+test('what is plain becomes what the long way makes of it, whatever the keys, secrets and limits', () => {
+  let [plain, nested] = [0, 0]
   fc.assert(
     fc.property(
-      fc.array(fc.tuple(key, item), { maxLength: 5 }),
+      fc.array(fc.tuple(key, value), { maxLength: 5 }),
       fc.constantFrom(undefined, makeRedactor(true), makeRedactor({ replace: (text) => `\0${text}` })),
       fc.constantFrom(2, 20, 60, 65_536),
       (entries, redactor, maxLength) => {
@@ -54,12 +73,15 @@ test('what is flat becomes what the long way makes of it, whatever the keys, sec
           text: long,
           copy: JSON.parse(long),
         })
-        flat += Number(flatObject(object, maxLength, redactor, REDACTED) !== undefined)
+        if (plainObject(object, maxLength, redactor) === undefined) return
+        plain += 1
+        nested += Number(Object.values(object).some((one) => typeof one === 'object' && one !== null))
       },
     ),
     { numRuns: 3_000 },
   )
-  expect(flat).toBeGreaterThan(500)
+  expect(plain).toBeGreaterThan(500)
+  expect(nested).toBeGreaterThan(100)
 })
 
 test.each([0, 1, 63, 64, 65, 200])('each letter that JSON escapes is escaped after %i others', (before) => {
@@ -68,9 +90,7 @@ test.each([0, 1, 63, 64, 65, 200])('each letter that JSON escapes is escaped aft
     for (const end of ['', 'x', '\ude00']) {
       const text = `${'y'.repeat(before)}${String.fromCharCode(code)}${end}`
       const isClean = code !== 0 && text.isWellFormed()
-      expect(flatObject({ a: text }, 1_000, undefined, REDACTED)?.text).toBe(
-        isClean ? JSON.stringify({ a: text }) : undefined,
-      )
+      expect(plainObject({ a: text })?.text).toBe(isClean ? JSON.stringify({ a: text }) : undefined)
     }
   }
 })
@@ -80,20 +100,23 @@ test('what was said before under the same key is written the same, unless the re
   const learning = makeRedactor({ replace: (text) => (secrets.has(text) ? 'gone' : text) })
   for (const redactor of [undefined, makeRedactor(true), learning]) {
     for (const text of ['blue', 'blue', 'say "blue"', 'say "blue"', 'blue', 'x'.repeat(70), 'x'.repeat(70)])
-      expect(flatObject({ color: text, n: 1 }, 1_000, redactor, REDACTED)).toEqual({
+      expect(plainObject({ color: text, n: 1 }, 1_000, redactor)).toEqual({
         text: JSON.stringify({ color: text, n: 1 }),
         isVerbatim: true,
       })
   }
-  flatObject({ color: 'blue' }, 1_000, learning, REDACTED)
+  plainObject({ color: 'blue' }, 1_000, learning)
   secrets.add('blue')
-  expect(flatObject({ color: 'blue' }, 1_000, learning, REDACTED)).toEqual({
+  expect(plainObject({ color: 'blue' }, 1_000, learning)).toEqual({
     text: '{"color":"gone"}',
     isVerbatim: false,
   })
 })
 
-test('what is not flat, or only looks like an object, goes the long way', () => {
+/** So many objects in each other. */
+const deep = (levels: number): object => JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`)
+
+test('what is not plain, or only looks like an object, goes the long way', () => {
   class Point {
     x = 1
   }
@@ -102,6 +125,9 @@ test('what is not flat, or only looks like an object, goes the long way', () => 
       throw new Error('no')
     },
   }
+  class List extends Array {}
+  const circular: Record<string, unknown> = {}
+  circular.list = [circular]
   const revoked = Proxy.revocable({}, {})
   revoked.revoke()
   for (const value of [
@@ -114,18 +140,32 @@ test('what is not flat, or only looks like an object, goes the long way', () => 
     throwing,
     revoked.proxy,
     { toJSON: 1 },
-    { a: {} },
+    { a: new Map() },
+    { a: [new Date(0)] },
+    { a: new List() },
+    { a: () => 1 },
+    { a: [Number.NaN] },
+    deep(9),
+    circular,
   ])
-    expect(flatObject(value, 1_000, undefined, REDACTED)).toBeUndefined()
-  expect(flatObject({ a: 1, b: undefined, c: 'x' }, 1_000, undefined, REDACTED)?.text).toBe('{"a":1,"c":"x"}')
-  expect(flatObject(Object.create(null), 1_000, undefined, REDACTED)?.text).toBe('{}')
+    expect(plainObject(value)).toBeUndefined()
+  expect(plainObject({ a: 1, b: undefined, c: 'x' })?.text).toBe('{"a":1,"c":"x"}')
+  expect(plainObject(Object.create(null))?.text).toBe('{}')
+  expect(plainObject(deep(8))?.text).toBe(JSON.stringify(deep(8)))
 })
 
 test('the copy is one of its own, and no getter that throws at the second time reaches the caller', () => {
-  const given = { a: 1, b: 'x' }
+  const given = {
+    a: 1,
+    b: ['x', { c: [null] }] as unknown[],
+    d: Object.assign(Object.create(null), { e: 1 }),
+  }
   const { copy } = encodeAndCopy(given, 1_000, undefined)
   given.a = 2
-  expect(copy).toStrictEqual({ a: 1, b: 'x' })
+  given.d.e = 2
+  ;(given.b[1] as { c: unknown[] }).c[0] = 2
+  given.b.push(2)
+  expect(copy).toStrictEqual({ a: 1, b: ['x', { c: [null] }], d: { e: 1 } })
   let times = 0
   const moody = {
     get a(): number {
@@ -146,7 +186,7 @@ test('what somebody gave all objects is no member of any', () => {
   })
   try {
     expect(encodeObject({ a: 1 })).toBe('{"a":1}')
-    expect(flatObject({ a: 1 }, 1_000, undefined, REDACTED)).toBeUndefined()
+    expect(plainObject({ a: 1 })).toBeUndefined()
   } finally {
     Reflect.deleteProperty(Object.prototype, 'everywhere')
   }

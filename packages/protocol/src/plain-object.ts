@@ -1,5 +1,5 @@
 import { writeHarmless } from './harmless-text.ts'
-import { JsonBytes } from './json-bytes.ts'
+import type { JsonBytes } from './json-bytes.ts'
 import type { Redactor } from './redact.ts'
 
 /** A key as it is written, and whether what stands under it goes whole. */
@@ -16,8 +16,10 @@ interface KnownKey {
 /** What is known of the keys that one redactor was asked for. Programs use few keys and use them often. */
 interface KnownKeys {
   byKey: Map<string, KnownKey>
-  /** Those of the latest object, at their places: mostly the next one has the same. */
+  /** Those of the latest object and of what was in it, as they came: mostly the next one has the same. */
   latest: (KnownKey | undefined)[]
+  /** What items of lists stand under. */
+  item: KnownKey
 }
 
 const KEYS_MAX = 1_000
@@ -25,18 +27,22 @@ const LATEST_MAX = 64
 /** A shorter text never holds the long one that it was cut from (V8's `SlicedString::kMinLength`). */
 const OWN_LENGTH = 13
 const KEY_MAX_LENGTH = 256
+/** What nests deeper is left to others: they notice circles. */
+const DEPTH_MAX = 8
 const NULL = Buffer.from('null')
 const TRUE = Buffer.from('true')
 const FALSE = Buffer.from('false')
 const COMMA = 44
 const OPEN = 123
 const CLOSE = 125
+const OPEN_LIST = 91
+const CLOSE_LIST = 93
 const QUOTE = 34
 const withoutRedactor = {}
 const keysOf = new WeakMap<object, KnownKeys>()
 /** The redactor that was asked for last: mostly there is one. */
 let latestRedactor: object | undefined
-let latestKnown: KnownKeys = { byKey: new Map(), latest: [] }
+let latestKnown = nothingKnown()
 
 /** Undefined of a key that needs cleaning. */
 function learnKey(key: string, known: KnownKeys, redactor: Redactor | undefined): KnownKey | undefined {
@@ -53,11 +59,16 @@ function learnKey(key: string, known: KnownKeys, redactor: Redactor | undefined)
   return learned
 }
 
+function nothingKnown(): KnownKeys {
+  const item = { key: '', text: '', bytes: undefined, isSecret: false, last: undefined }
+  return { byKey: new Map(), latest: [], item }
+}
+
 function knownKeys(redactor: object): KnownKeys {
   if (redactor === latestRedactor) return latestKnown
   let known = keysOf.get(redactor)
   if (known === undefined) {
-    known = { byKey: new Map(), latest: [] }
+    known = nothingKnown()
     keysOf.set(redactor, known)
   }
   latestRedactor = redactor
@@ -67,32 +78,27 @@ function knownKeys(redactor: object): KnownKeys {
 
 const isClean = (text: string): boolean => text.isWellFormed() && !text.includes('\0')
 
-/** A flat object as JSON text. */
-export interface FlatObject {
-  text: string
-  /** Whether a shallow copy of the object is what the text says: nothing was left out or taken out. */
+/** One object on its way. */
+interface Walk {
+  readonly out: JsonBytes
+  readonly known: KnownKeys
+  readonly redactor: Redactor | undefined
+  readonly redacted: string
+  readonly maxLength: number
+  /** How many units `out` may have at its end. */
+  readonly endUnits: number
+  /** Members so far, at whatever depth. */
+  members: number
   isVerbatim: boolean
 }
 
-/** The same as a text of its own. */
-export function flatObject(
-  value: unknown,
-  maxLength: number,
-  redactor: Redactor | undefined,
-  redacted: string,
-): FlatObject | undefined {
-  const out = new JsonBytes()
-  const isVerbatim = writeFlatObject(out, value, maxLength, redactor, redacted)
-  return isVerbatim === undefined ? undefined : { text: out.text(), isVerbatim }
-}
-
 /**
- * Writes what `encodeObject` makes of a plain object whose values are texts, finite numbers, booleans and null, in a tenth of the time:
- * what programs pass as attributes, step for step. Gives whether a shallow copy of the object is what was written: nothing was left
- * out or taken out. Undefined, and nothing written, where the value is anything else, is too long, or must be cleaned. Getters and
+ * Writes what `encodeObject` makes of a plain object of texts, finite numbers, booleans, null, and lists and plain objects of these, in a tenth of the time:
+ * what programs pass as attributes, step for step. Gives whether a copy of the object is what was written: nothing was left
+ * out or taken out. Undefined, and nothing written, where anything else is in it, it is too long or nests too deep, or must be cleaned. Getters and
  * redactors may run meanwhile: nobody else may write to `out`.
  */
-export function writeFlatObject(
+export function writePlainObject(
   out: JsonBytes,
   value: unknown,
   maxLength: number,
@@ -100,12 +106,12 @@ export function writeFlatObject(
   redacted: string,
 ): boolean | undefined {
   const { length, units } = out
+  const known = knownKeys(redactor ?? withoutRedactor)
+  const endUnits = units + maxLength
+  const walk = { out, known, redactor, redacted, maxLength, endUnits, members: 0, isVerbatim: true }
   try {
-    const isVerbatim =
-      typeof value === 'object' && value !== null && isPlain(value)
-        ? writeMembers(out, value as Record<string, unknown>, maxLength, redactor, redacted)
-        : undefined
-    if (isVerbatim !== undefined) return isVerbatim
+    if (typeof value === 'object' && value !== null && isPlain(value) && writeObject(walk, value, 1))
+      return walk.isVerbatim
   } catch {
     // A getter that throws, or what only looks like an object.
   }
@@ -113,73 +119,94 @@ export function writeFlatObject(
   return undefined
 }
 
-function writeMembers(
-  out: JsonBytes,
-  value: Record<string, unknown>,
-  maxLength: number,
-  redactor: Redactor | undefined,
-  redacted: string,
-): boolean | undefined {
-  const known = knownKeys(redactor ?? withoutRedactor)
+/** This and those below give false where it is not to be written, however much of it is. */
+function writeObject(walk: Walk, value: object, depth: number): boolean {
+  const { out, known } = walk
   const { latest } = known
-  const begin = out.length
-  const beginUnits = out.units
-  let isVerbatim = true
-  let members = 0
+  let isEmpty = true
   // The engine keeps the names of this loop with the form of the object: a list of keys takes memory and twice the time. All are its own.
   for (const key in value) {
-    const item = value[key]
-    const at = members++
-    if (at >= maxLength) return undefined
+    const item = (value as Record<string, unknown>)[key]
+    const at = walk.members++
+    if (at >= walk.maxLength) return false
     if (item === undefined) {
-      isVerbatim = false
+      walk.isVerbatim = false
       continue
     }
     let name = latest[at]
     if (name?.key !== key) {
-      name = learnKey(key, known, redactor)
-      if (name === undefined) return undefined
+      name = learnKey(key, known, walk.redactor)
+      if (name === undefined) return false
       if (at < LATEST_MAX) latest[at] = name
     }
-    out.byte(out.length === begin ? OPEN : COMMA)
+    out.byte(isEmpty ? OPEN : COMMA)
+    isEmpty = false
     if (name.bytes === undefined) out.json(name.text)
     else out.ascii(name.bytes)
-    if (typeof item !== 'string' || name.isSecret || !writeAsItIs(out, item, name, maxLength, redactor)) {
-      const kept = name.isSecret
-        ? redacted
-        : typeof item === 'string'
-          ? keptText(item, name, maxLength, redactor)
-          : item
-      if (kept !== item || Object.is(item, -0)) isVerbatim = false
-      if (!writeItem(out, kept, maxLength)) return undefined
-    }
-    if (out.units - beginUnits >= maxLength) return undefined
+    if (name.isSecret) {
+      walk.isVerbatim = false
+      if (!writeText(out, walk.redacted)) return false
+    } else if (!writeValue(walk, item, name, depth)) return false
+    if (out.units >= walk.endUnits) return false
   }
-  if (out.length === begin) out.byte(OPEN)
+  if (isEmpty) out.byte(OPEN)
   out.byte(CLOSE)
-  return isVerbatim
-}
-
-/** Of a text that was under this key before, or that is harmless; false, and nothing written, of any other. */
-function writeAsItIs(
-  out: JsonBytes,
-  text: string,
-  name: KnownKey,
-  maxLength: number,
-  redactor: Redactor | undefined,
-): boolean {
-  // A program says many things again and again (a model, a status). Without a second look a step with four attributes takes a tenth less.
-  if (text === name.last) return out.shortText(text)
-  if (text.length > maxLength || redactor?.isUsual === false || !writeHarmless(out, text)) return false
-  if (text.length < OWN_LENGTH) name.last = text
   return true
 }
 
-function keptText(text: string, name: KnownKey, maxLength: number, redactor: Redactor | undefined): string {
-  if (redactor === undefined || text.length > maxLength) return text
-  const kept = redactor.text(text, name.key)
-  if (kept === text && redactor.isConstant && text.length < OWN_LENGTH) name.last = text
-  return kept
+function writeList(walk: Walk, items: readonly unknown[], depth: number): boolean {
+  const { out, known } = walk
+  out.byte(OPEN_LIST)
+  for (let i = 0; i < items.length; i++) {
+    const item = items[i]
+    if (i > 0) out.byte(COMMA)
+    if (item === undefined) walk.isVerbatim = false
+    if (!writeValue(walk, item ?? null, known.item, depth)) return false
+    if (out.units >= walk.endUnits) return false
+  }
+  out.byte(CLOSE_LIST)
+  return true
+}
+
+/** `depth`: of what it stands in. */
+function writeValue(walk: Walk, value: unknown, name: KnownKey, depth: number): boolean {
+  const { out } = walk
+  switch (typeof value) {
+    case 'string':
+      return writeKept(walk, value, name)
+    case 'number':
+      if (!Number.isFinite(value)) return false
+      if (Object.is(value, -0)) walk.isVerbatim = false
+      out.number(value)
+      return true
+    case 'boolean':
+      out.ascii(value ? TRUE : FALSE)
+      return true
+    case 'object':
+      if (value === null) {
+        out.ascii(NULL)
+        return true
+      }
+      if (depth === DEPTH_MAX) return false
+      if (Array.isArray(value))
+        return Object.getPrototypeOf(value) === Array.prototype && writeList(walk, value, depth + 1)
+      return isPlain(value) && writeObject(walk, value, depth + 1)
+    default:
+      return false
+  }
+}
+
+/** What the redactor leaves of a text. */
+function writeKept(walk: Walk, text: string, name: KnownKey): boolean {
+  const { out, redactor, maxLength } = walk
+  // A program says many things again and again (a model, a status). Without a second look a step with four attributes takes a tenth less.
+  if (text === name.last && out.shortText(text)) return true
+  if (text.length > maxLength) return false
+  const isHarmless = redactor?.isUsual !== false && writeHarmless(out, text)
+  const kept = isHarmless || redactor === undefined ? text : redactor.text(text, name.key)
+  if (kept !== text) walk.isVerbatim = false
+  else if (text.length < OWN_LENGTH && redactor?.isConstant !== false) name.last = text
+  return isHarmless || (kept.length <= maxLength && writeText(out, kept))
 }
 
 function isPlain(value: object): boolean {
@@ -193,25 +220,6 @@ function isPlain(value: object): boolean {
 function isExtended(prototype: object): boolean {
   for (const _ in prototype) return true
   return false
-}
-
-/** False for what is neither a text, a number, a boolean nor null, is too long, or must be cleaned. */
-function writeItem(out: JsonBytes, item: unknown, maxLength: number): boolean {
-  switch (typeof item) {
-    case 'string':
-      return out.shortText(item) || (item.length <= maxLength && writeText(out, item))
-    case 'number':
-      if (!Number.isFinite(item)) return false
-      out.number(item)
-      return true
-    case 'boolean':
-      out.ascii(item ? TRUE : FALSE)
-      return true
-    default:
-      if (item !== null) return false
-      out.ascii(NULL)
-      return true
-  }
 }
 
 // What JSON writes as an escape (control characters, quotes, backslashes) and halves of pairs: what must be cleaned is among it.
@@ -234,6 +242,7 @@ function hasEscapes(text: string): boolean {
 
 /** A text as JSON.stringify gives it; false, and nothing written, of one that must be cleaned. */
 function writeText(out: JsonBytes, text: string): boolean {
+  if (out.shortText(text)) return true
   if (hasEscapes(text)) {
     if (!isClean(text)) return false
     out.json(JSON.stringify(text))
