@@ -1,5 +1,5 @@
-/** A write of 500 usual runs fits. Of a piece only what was written is memory. */
-const PIECE_BYTES = 1 << 20
+/** A write of all that a worker holds fits. Of a piece only what was written is memory. */
+const PIECE_BYTES = 2 << 20
 /** That are kept: as many as a worker writes at once of what comes whole. */
 const PIECES_MAX = 3
 const [BIND, BINARY] = [0x42, 1]
