@@ -221,13 +221,15 @@ class Batch {
     const all: Collected[] = [...this.traces.values()]
     for (let i = 0; i < this.runs.length; i++) all.push(this.runs.at(i))
     all.sort(compareKeys)
-    const traces = all.slice(0, 1)
-    for (let i = 1; i < all.length; i++) {
-      const [last, next] = [traces.at(-1) as Collected, all[i] as Collected]
-      if (compareKeys(last, next) === 0) join(last, next)
-      else traces.push(next)
+    let length = 0
+    for (let i = 0; i < all.length; i++) {
+      const next = all[i] as Collected
+      const last = length === 0 ? undefined : (all[length - 1] as Collected)
+      if (last !== undefined && compareKeys(last, next) === 0) join(last, next)
+      else all[length++] = next
     }
-    return traces
+    all.length = length
+    return all
   }
 }
 

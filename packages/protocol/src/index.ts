@@ -126,7 +126,7 @@ export {
   type TraceRow,
   traceOfRow,
 } from './row.ts'
-export { compareIdsOfOneStart, RunPart } from './run-part.ts'
+export { compareIds, RunPart } from './run-part.ts'
 export {
   DELTA_OF_TRACE,
   END_TRACE,

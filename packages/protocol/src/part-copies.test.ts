@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { newTraceId } from './ids.ts'
 import { PartCopies } from './part-copies.ts'
 import { PartTable } from './read-parts.ts'
-import { compareIdsOfOneStart, type RunPart } from './run-part.ts'
+import { compareIds, type RunPart } from './run-part.ts'
 
 const START = Date.UTC(2026, 4, 1)
 const NO_STEPS = { k: 'build', b: 1, n: [0, 0], e: ['s', 5, 1] }
@@ -84,5 +84,5 @@ test('of the same start they have the order of their ids as texts, whichever let
   const order = (a: string, b: string): number => (a < b ? -1 : Number(a > b))
   for (const part of parts)
     for (const [i, id] of ids.entries())
-      expect(Math.sign(compareIdsOfOneStart(part, copies.at(i)))).toBe(order(part.t, id))
+      expect(Math.sign(compareIds(part, copies.at(i)))).toBe(order(part.t, id))
 })

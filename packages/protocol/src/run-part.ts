@@ -21,8 +21,6 @@ export const [ID, SKILL, BEGIN, EXECUTION_ID] = [
   literal(',"x":"'),
 ]
 export const ID_LENGTH = 36
-/** Letters of an id that follow from its start. */
-const START_LENGTH = 13
 
 /** Parts: their texts, and their numbers. */
 export interface Parts {
@@ -30,14 +28,19 @@ export interface Parts {
   readonly numbers: Float64Array
 }
 
-/** The order of the trace ids of two that began in the same millisecond, as texts have it. */
-export function compareIdsOfOneStart(a: RunPart, b: RunPart): number {
+/** The order of two trace ids, lower case, by where their letters stand: that of their texts. */
+export function compareIds(a: IdPlace, b: IdPlace): number {
   const [left, right] = [a.idFrom, b.idFrom]
-  for (let i = START_LENGTH; i < ID_LENGTH; i++) {
+  for (let i = 0; i < ID_LENGTH; i++) {
     const difference = (a.bytes[left + i] as number) - (b.bytes[right + i] as number)
     if (difference !== 0) return difference
   }
   return 0
+}
+
+interface IdPlace {
+  readonly bytes: Buffer
+  readonly idFrom: number
 }
 
 /** What the owner of a run says of it between two flushes, as it stands in a frame, without a value for each step; nothing but what goes well. */

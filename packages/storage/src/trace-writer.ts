@@ -1,9 +1,9 @@
 import {
   assemble,
-  compareIdsOfOneStart,
+  compareIds,
   MAX_STEPS,
   newTraceId,
-  type RunPart,
+  RunPart,
   rowOfState,
   type Said,
   sameRow,
@@ -21,7 +21,7 @@ import { MonthCover } from './month-cover.ts'
 import { markStatement } from './rollup-marks.ts'
 import { sendAtOnce } from './send-at-once.ts'
 import { isMissingPartition } from './transient-error.ts'
-import { OF_WHOLE_RUN, type RowToWrite, rowToWrite, upsertQuery } from './upsert-query.ts'
+import { type RowToWrite, rowToWrite, upsertQuery } from './upsert-query.ts'
 
 /** Everything that is to be stored of one trace in one go. */
 export interface TraceDeltas {
@@ -40,9 +40,10 @@ export interface TraceDeltas {
 
 /** The order of the keys of rows: by start, then by id. */
 export function compareKeys(a: TraceDeltas, b: TraceDeltas): number {
-  if (a.startedAtMs !== b.startedAtMs) return a.startedAtMs - b.startedAtMs
+  // No difference: numbers with a fraction, as the engine sees them, are objects.
+  if (a.startedAtMs !== b.startedAtMs) return a.startedAtMs < b.startedAtMs ? -1 : 1
   // By the bytes, where they are there: a text for each would be made only for this.
-  if (a.run !== undefined && b.run !== undefined) return compareIdsOfOneStart(a.run, b.run)
+  if (a.run !== undefined && b.run !== undefined) return compareIds(a.run, b.run)
   return a.traceId < b.traceId ? -1 : Number(a.traceId > b.traceId)
 }
 
@@ -86,20 +87,21 @@ class WrittenTrace implements Written {
 }
 
 /** The next version of a trace. */
-interface Assembled {
-  input: TraceDeltas
+interface Version {
   state: TraceState
   row: TraceRow
   version: number
 }
 
 /** The same, as it is written. */
-interface Versioned extends RowToWrite {
-  input: TraceDeltas
-  /** Undefined where nobody had to know it. */
-  state: TraceState | undefined
-  message: MessageMarks | null
+interface Assembled extends RowToWrite {
+  readonly input: TraceDeltas
+  readonly state: TraceState
+  readonly message: MessageMarks | null
 }
+
+/** Of a run that is stored as it stands nobody has to know more. */
+type Row = RunPart | Assembled
 
 /**
  * The one way into `execution_traces`. Writes what is known of traces by compare-and-set: a row goes in if its version is
@@ -128,7 +130,9 @@ export class TraceWriter {
   async write(traces: readonly TraceDeltas[]): Promise<Written[]> {
     if (traces.length > WRITE_MAX_TRACES) throw new RangeError(`at most ${WRITE_MAX_TRACES} traces a write`)
     const nowMs = Date.now()
-    const rows: Versioned[] = []
+    const rows: Row[] = []
+    /** Those that the rows are of. */
+    const pending: TraceDeltas[] = []
     let stored: TraceDeltas[] = []
     // By number: an iterator makes an object for each.
     for (let i = 0; i < traces.length; i++) {
@@ -137,14 +141,22 @@ export class TraceWriter {
       if (!this.#months.has(startedAtMs)) await this.#months.make(startedAtMs)
       // Of a month that is over a row may have been removed: whether it is there decides.
       if (trace.known || isLate(startedAtMs, nowMs)) stored.push(trace)
-      else rows.push(this.#first(trace))
+      else {
+        rows.push(this.#first(trace))
+        pending.push(trace)
+      }
     }
     const written = new Map<TraceDeltas, TraceState>()
     for (let round = 0; rows.length + stored.length > 0; round++) {
       if (round === MAX_ROUNDS) throw new Error(`a trace could not be stored in ${MAX_ROUNDS} rounds`)
-      for (const row of await this.#withStored(stored, written)) rows.push(row)
-      stored = await this.#upsert(rows, written)
+      for (const row of await this.#withStored(stored, written)) {
+        rows.push(row)
+        pending.push(row.input)
+      }
+      const isStored = rows.length === 0 || (await this.#upsert(rows, pending, written))
       rows.length = 0
+      stored = isStored ? [] : [...pending]
+      pending.length = 0
     }
     return traces.map((input) => new WrittenTrace(input, written.get(input), this.#maxSteps))
   }
@@ -196,26 +208,26 @@ export class TraceWriter {
   }
 
   /** The first version of a trace. */
-  #first(input: TraceDeltas): Versioned {
+  #first(input: TraceDeltas): Row {
     const { run, amend } = input
     if (run === undefined || amend !== undefined || run.stepCount > this.#maxSteps)
-      return inColumns(this.#version(input, undefined))
-    return { input, state: undefined, message: null, run, rest: OF_WHOLE_RUN }
+      return assembled(input, this.#version(input, undefined))
+    return run
   }
 
-  #version(input: TraceDeltas, stored: { row: TraceRow; version: number } | undefined): Assembled {
+  #version(input: TraceDeltas, stored: { row: TraceRow; version: number } | undefined): Version {
     let state = assemble(input.said, stored && stateOfRow(stored.row), this.#maxSteps)
     const more = input.amend?.(state)
     if (more !== undefined) state = assemble([more], state, this.#maxSteps)
     const row = rowOfState(state)
-    return { input, state, row, version: (stored?.version ?? 0) + 1 }
+    return { state, row, version: (stored?.version ?? 0) + 1 }
   }
 
   /** The next version of those whose row is there and would change; those that would not are done. */
   async #withStored(
     traces: readonly TraceDeltas[],
     written: Map<TraceDeltas, TraceState>,
-  ): Promise<Versioned[]> {
+  ): Promise<Assembled[]> {
     if (traces.length === 0) return []
     const rows = await this.#read(traces)
     const keyed = (trace: TraceDeltas): string => keyOf(trace.traceId, trace.startedAtMs)
@@ -223,32 +235,35 @@ export class TraceWriter {
       this.#database.db,
       traces.filter((trace) => !rows.has(keyed(trace))),
     )
-    const changed: Versioned[] = []
+    const changed: Assembled[] = []
     for (const input of traces) {
       const stored = rows.get(keyed(input))
       const next = this.#version(input, stored)
       if (stored !== undefined && sameRow(next.row, stored.row)) written.set(input, next.state)
-      else changed.push(inColumns(next))
+      else changed.push(assembled(input, next))
     }
     return changed
   }
 
   /**
-   * One statement, and the marks of what it touches; returns the traces that are still to be looked at: none, or all where any row had another version. Which one,
-   * reading them tells; were the statement to tell it each time, that would take a seventh of the write.
+   * One statement, and the marks of what it touches; gives false, and then all are still to be looked at, where any row had another version. Which one,
+   * reading them tells; were the statement to tell it each time, that would take a seventh of the write. At least one row.
    */
-  async #upsert(rows: Versioned[], written: Map<TraceDeltas, TraceState>): Promise<TraceDeltas[]> {
-    if (rows.length === 0) return []
-    // Sorted by key: two writers that lock the same rows in different orders deadlock.
-    rows.sort((a, b) => compareKeys(a.input, b.input))
-    const keys: TraceDeltas[] = []
+  async #upsert(
+    rows: Row[],
+    traces: readonly TraceDeltas[],
+    written: Map<TraceDeltas, TraceState>,
+  ): Promise<boolean> {
+    // Two writers that lock the same rows in different orders deadlock.
+    if (!isSorted(rows)) rows.sort(compareRows)
     const starts: number[] = []
     const failures: { marks: MessageMarks; startedAtMs: number }[] = []
     for (let i = 0; i < rows.length; i++) {
-      const { message, input } = rows[i] as Versioned
-      keys.push(input)
-      starts.push(input.startedAtMs)
-      if (message !== null) failures.push({ marks: message, startedAtMs: input.startedAtMs })
+      const row = rows[i] as Row
+      const { startedAtMs } = row
+      starts.push(startedAtMs)
+      if (!(row instanceof RunPart) && row.message !== null)
+        failures.push({ marks: row.message, startedAtMs })
     }
     if (failures.length > 0) await this.#catalogue.enter(failures, Date.now())
     const nowMs = Date.now()
@@ -256,7 +271,7 @@ export class TraceWriter {
     const { schema } = this.#database
     const before = [
       markStatement(qualified(schema, 'execution_rollup_marks'), starts, nowMs),
-      lateWriteStatement(qualified(schema, 'execution_late_writes'), keys, nowMs) ?? [],
+      lateWriteStatement(qualified(schema, 'execution_late_writes'), traces, nowMs) ?? [],
     ].flat()
     let stored: number
     try {
@@ -266,12 +281,12 @@ export class TraceWriter {
       if (isMissingPartition(error)) this.#months.forget()
       throw error
     }
-    if (stored !== rows.length) return keys
+    if (stored !== rows.length) return false
     for (let i = 0; i < rows.length; i++) {
-      const { input, state } = rows[i] as Versioned
-      if (state !== undefined) written.set(input, state)
+      const row = rows[i] as Row
+      if (!(row instanceof RunPart)) written.set(row.input, row.state)
     }
-    return []
+    return true
   }
 
   async #read(traces: readonly TraceDeltas[]): Promise<Map<string, { row: TraceRow; version: number }>> {
@@ -293,9 +308,19 @@ export class TraceWriter {
   }
 }
 
-function inColumns({ input, state, row, version }: Assembled): Versioned {
+function assembled(input: TraceDeltas, { state, row, version }: Version): Assembled {
   const marks = failureMarks(row)
-  return { input, state, message: marks?.message ?? null, ...rowToWrite(row, marks, version) }
+  return { ...rowToWrite(row, marks, version), input, state, message: marks?.message ?? null }
+}
+
+/** The order of the keys, as `compareKeys` has it. */
+function compareRows(a: Row, b: Row): number {
+  return a.startedAtMs === b.startedAtMs ? compareIds(a, b) : a.startedAtMs < b.startedAtMs ? -1 : 1
+}
+
+function isSorted(rows: readonly Row[]): boolean {
+  for (let i = 1; i < rows.length; i++) if (compareRows(rows[i - 1] as Row, rows[i] as Row) > 0) return false
+  return true
 }
 
 const keyOf = (traceId: string, startedAtMs: number): string => `${traceId}@${startedAtMs}`

@@ -1,7 +1,7 @@
 import { assemble, encodeFrame, metadataBits, newTraceId, RunPart, rowOfState } from '@stepwell/protocol'
 import { readFrame } from '@stepwell/protocol/schema'
 import { expect, test } from 'vitest'
-import { OF_WHOLE_RUN, rowToWrite, upsertQuery } from './upsert-query.ts'
+import { type RowToWrite, rowToWrite, upsertQuery } from './upsert-query.ts'
 
 function wholeRun(rest: object): RunPart {
   const t = newTraceId(Date.UTC(2026, 4, 1))
@@ -26,7 +26,7 @@ test.each([
 ])('a run is written as the row that assembling it gives: %s', (_, rest) => {
   const whole = wholeRun(rest)
   const assembled = rowToWrite(rowOfState(assemble([{ producer: '', delta: whole.delta() }])), null, 1)
-  const rows = [{ run: whole, rest: OF_WHOLE_RUN }, assembled]
+  const rows = [whole, assembled]
   const sent = rows.map((row) => {
     const { text, bound } = upsertQuery('execution_traces', [row], Date.UTC(2026, 4, 1))
     return { text, values: bound.values }
@@ -60,12 +60,15 @@ test('each row has the bits of its own metadata in its own version, whatever sto
   for (const length of [256, 257]) metadata.push(long(length, 'x'), long(length, 'y'), {})
   const runs = metadata.map((m) => wholeRun(m === undefined ? {} : { m }))
   const versions = [1, 2, 127, 128, 1]
-  const rows = [
-    ...versions.flatMap((version) => runs.map((run) => ({ run, rest: { ...OF_WHOLE_RUN, version } }))),
-    ...runs.flatMap((run) => versions.map((version) => ({ run, rest: { ...OF_WHOLE_RUN, version } }))),
+  const inVersion = (run: RunPart, version: number): RowToWrite =>
+    rowToWrite(rowOfState(assemble([{ producer: '', delta: run.delta() }])), null, version)
+  const rows: RowToWrite[] = [
+    ...runs,
+    ...versions.flatMap((version) => runs.map((run) => inVersion(run, version))),
+    ...runs.flatMap((run) => [run, ...versions.map((version) => inVersion(run, version))]),
   ]
-  const expected = rows.map(({ run, rest }) =>
-    metadataBits(JSON.stringify(run.delta().m ?? {}), rest.version),
+  const expected = rows.map(({ bytes, metadataFrom, metadataTo, rest }) =>
+    metadataBits(bytes.toString('utf8', metadataFrom, metadataTo) || '{}', rest?.version ?? 1),
   )
   expect(bitsOf(upsertQuery('execution_traces', rows, 0).bound.values)).toEqual(expected)
 })

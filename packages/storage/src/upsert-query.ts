@@ -12,35 +12,31 @@ import {
 import type { FailureMarks } from './failure-marks.ts'
 import type { BoundStatement } from './send-at-once.ts'
 
-/** Numbers of a row, and where in `bytes` its texts are, UTF-8. */
-interface RowText {
-  bytes: Buffer
-  startedAtMs: number
-  completedAtMs: number | null
-  durationMs: number | null
-  stepCount: number
-  /** Trace id. */
-  idFrom: number
-  skillFrom: number
-  skillTo: number
-  /** 0 to 0: none. */
-  executionIdFrom: number
-  executionIdTo: number
-  /** JSON of the list of steps, each in its canonical form. */
-  stepsFrom: number
-  stepsTo: number
-  /** JSON; 0 to 0: `{}`. */
-  metadataFrom: number
-  metadataTo: number
-}
-
-/** A row to write: what a run that went well has too, and what not. */
+/** A row to write: its numbers, and where in `bytes` its texts are, UTF-8. What a run has that is whole and went well (`RunPart`) is one as it is. */
 export interface RowToWrite {
-  run: RowText
-  rest: RestOfRow
+  readonly bytes: Buffer
+  readonly startedAtMs: number
+  readonly completedAtMs: number | null
+  readonly durationMs: number | null
+  readonly stepCount: number
+  /** Trace id. */
+  readonly idFrom: number
+  readonly skillFrom: number
+  readonly skillTo: number
+  /** 0 to 0: none. */
+  readonly executionIdFrom: number
+  readonly executionIdTo: number
+  /** JSON of the list of steps, each in its canonical form. */
+  readonly stepsFrom: number
+  readonly stepsTo: number
+  /** JSON; 0 to 0: `{}`. */
+  readonly metadataFrom: number
+  readonly metadataTo: number
+  /** Undefined of a whole run that went well, in its first version: with this the row is the one that assembling the run gives. */
+  readonly rest?: RestOfRow | undefined
 }
 
-/** What follows from a run being whole, and going well, and being new. */
+/** What does not follow from a run being whole, and going well, and being new. */
 interface RestOfRow {
   missingSteps: number
   version: number
@@ -52,25 +48,25 @@ interface RestOfRow {
 interface Column {
   name: string
   type: ColumnType
-  bind(bound: BoundValues, rows: readonly RowToWrite[], runs: readonly RowText[]): void
+  bind(bound: BoundValues, rows: readonly RowToWrite[]): void
 }
 
 const column = (name: string, type: ColumnType, of: (row: RowToWrite) => unknown): Column => ({
   name,
   type,
-  bind: (bound, rows) => bindArray(bound, type, rows.map(of)),
+  bind: (bound, rows) => bindArray(bound, type, rows, of),
 })
 
-const textColumn = (name: string, type: 'text' | 'json' | 'jsonb', place: Place<RowText>): Column => ({
+const textColumn = (name: string, type: 'text' | 'json' | 'jsonb', place: Place<RowToWrite>): Column => ({
   name,
   type,
-  bind: (bound, _, runs) => bindPlaces(bound, type, runs, place),
+  bind: (bound, rows) => bindPlaces(bound, type, rows, place),
 })
 
 const numberColumn = (
   name: string,
-  type: 'timestamptz' | 'float8' | 'int4',
-  of: (row: RowToWrite) => number | null,
+  type: 'timestamptz' | 'float8' | 'int4' | 'int8',
+  of: (row: RowToWrite) => number | bigint | null,
 ): Column => ({
   name,
   type,
@@ -78,28 +74,32 @@ const numberColumn = (
 })
 
 const COLUMNS: readonly Column[] = [
-  { name: 'trace_id', type: 'uuid', bind: (bound, _, runs) => bindIds(bound, runs) },
-  numberColumn('started_at', 'timestamptz', ({ run }) => run.startedAtMs),
-  numberColumn('completed_at', 'timestamptz', ({ run }) => run.completedAtMs),
-  numberColumn('total_duration_ms', 'float8', ({ run }) => run.durationMs),
-  numberColumn('step_count', 'int4', ({ run }) => run.stepCount),
-  numberColumn('missing_steps', 'int4', ({ rest }) => rest.missingSteps),
-  numberColumn('version', 'int4', ({ rest }) => rest.version),
-  textColumn('skill_name', 'text', { from: (run) => run.skillFrom, to: (run) => run.skillTo, none: null }),
-  column('status', 'text', ({ rest }) => rest.status),
+  { name: 'trace_id', type: 'uuid', bind: bindIds },
+  numberColumn('started_at', 'timestamptz', (row) => row.startedAtMs),
+  numberColumn('completed_at', 'timestamptz', (row) => row.completedAtMs),
+  numberColumn('total_duration_ms', 'float8', (row) => row.durationMs),
+  numberColumn('step_count', 'int4', (row) => row.stepCount),
+  numberColumn('missing_steps', 'int4', ({ rest }) => (rest === undefined ? 0 : rest.missingSteps)),
+  numberColumn('version', 'int4', versionOf),
+  textColumn('skill_name', 'text', { from: (row) => row.skillFrom, to: (row) => row.skillTo, none: null }),
+  column('status', 'text', ({ rest }) => (rest === undefined ? 'success' : rest.status)),
   textColumn('execution_id', 'text', {
-    from: (run) => run.executionIdFrom,
-    to: (run) => run.executionIdTo,
+    from: (row) => row.executionIdFrom,
+    to: (row) => row.executionIdTo,
     none: null,
   }),
-  textColumn('steps', 'json', { from: (run) => run.stepsFrom, to: (run) => run.stepsTo, none: null }),
+  textColumn('steps', 'json', { from: (row) => row.stepsFrom, to: (row) => row.stepsTo, none: null }),
   textColumn('metadata', 'jsonb', {
-    from: (run) => run.metadataFrom,
-    to: (run) => run.metadataTo,
+    from: (row) => row.metadataFrom,
+    to: (row) => row.metadataTo,
     none: Buffer.from('{}'),
   }),
-  column('metadata_bits', 'int8', bitsOf),
+  numberColumn('metadata_bits', 'int8', bitsOf),
 ]
+
+function versionOf({ rest }: RowToWrite): number {
+  return rest === undefined ? 1 : rest.version
+}
 
 // What the bits were made of last: programs say much the same of all their runs.
 const LATEST_MAX = 256
@@ -108,8 +108,9 @@ let latestLength = -1
 let latestVersion = 0
 let latestBits: bigint | null = null
 
-function bitsOf({ run, rest: { version } }: RowToWrite): bigint | null {
-  const { bytes, metadataFrom, metadataTo } = run
+function bitsOf(row: RowToWrite): bigint | null {
+  const { bytes, metadataFrom, metadataTo } = row
+  const version = versionOf(row)
   const length = metadataTo - metadataFrom
   if (length === latestLength && version === latestVersion && isLatest(bytes, metadataFrom)) return latestBits
   const bits = metadataBits(
@@ -148,7 +149,7 @@ type RareName = keyof typeof RARE_TYPES
 
 const RARE_COLUMNS = (Object.keys(RARE_TYPES) as RareName[]).map((name) => ({
   name,
-  of: ({ rest }: RowToWrite): unknown => rest.rare?.[name] ?? null,
+  of: ({ rest }: RowToWrite): unknown => rest?.rare?.[name] ?? null,
 }))
 
 const UPDATED = [...COLUMNS, ...RARE_COLUMNS]
@@ -170,15 +171,14 @@ export function upsertQuery(
   rows: readonly RowToWrite[],
   ingestedAtMs: number,
 ): BoundStatement {
-  const some = rows.filter(({ rest }) => rest.rare !== null)
+  const some = rows.filter(({ rest }) => rest !== undefined && rest.rare !== null)
   const rare = RARE_COLUMNS.filter(({ of }) => some.some((row) => of(row) !== null))
   const columns = [...COLUMNS, ...rare.map(({ name, of }) => column(name, RARE_TYPES[name], of))]
-  const runs = rows.map(({ run }) => run)
   const names = columns.map(({ name }) => name)
   const values = columns.map(({ type }, i) => `unnest($${i + 2}::${type}[])`)
   const bound = new BoundValues(1 + columns.length)
   bindValue(bound, 'timestamptz', ingestedAtMs)
-  for (const { bind } of columns) bind(bound, rows, runs)
+  for (const { bind } of columns) bind(bound, rows)
   return {
     text: `insert into ${table} as t (${names.join(', ')}, ingested_at) select ${values.join(', ')}, $1::timestamptz${UPSERT_TAIL}`,
     bound,
@@ -198,7 +198,7 @@ export function rowToWrite(row: TraceRow, marks: FailureMarks | null, version: n
     failed_step: marks?.step ?? null,
   }
   return {
-    run: textOfRow(row),
+    ...textOfRow(row),
     rest: {
       missingSteps: row.missing_steps,
       version,
@@ -208,7 +208,7 @@ export function rowToWrite(row: TraceRow, marks: FailureMarks | null, version: n
   }
 }
 
-function textOfRow(row: TraceRow): RowText {
+function textOfRow(row: TraceRow): Omit<RowToWrite, 'rest'> {
   const executionId = row.execution_id ?? ''
   const texts = [
     row.trace_id,
@@ -238,6 +238,3 @@ function textOfRow(row: TraceRow): RowText {
     executionIdTo: row.execution_id === null ? 0 : executionIdTo,
   }
 }
-
-/** What is said of a run besides its own, which MUST be whole, in its first version: with it the row is the one that assembling the run gives. */
-export const OF_WHOLE_RUN: RestOfRow = { missingSteps: 0, version: 1, status: 'success', rare: null }

@@ -44,7 +44,7 @@ test('a column that is sent as an array holds what it was made of', async () => 
   await client.query(`set timezone = 'UTC'; set datestyle = 'ISO'`)
   const read = async (type: string, values: readonly unknown[]): Promise<unknown[]> => {
     const bound = new BoundValues(1)
-    bindArray(bound, type as ColumnType, values)
+    bindArray(bound, type as ColumnType, values, (value) => value)
     const sql = `select value::text as text from unnest($1::${type}[]) as t (value)`
     return (await client.query<{ text: string }>(sql, bound.values)).rows.map(({ text }) => text)
   }
