@@ -1,4 +1,4 @@
-import { CORRELATION_TTL_S, correlationKey } from '@stepwell/protocol'
+import { CORRELATION_TTL_S, correlationKey, JsonBytes, type RunPart } from '@stepwell/protocol'
 import { type RedisLike, Script } from './script.ts'
 
 // KEYS: correlation keys. ARGV: seconds, and the trace ids one after the other, each of 36 letters: as arguments of their own they cost the
@@ -11,21 +11,6 @@ for i, key in ipairs(KEYS) do
   if type(known) == 'string' and known > id then redis.call('SET', key, known, 'EX', ARGV[1]) end
 end`)
 
-/** Execution ids, and of each the trace: as a map they would be the most of what a worker has to collect. Of one that is there twice the newest start counts. */
-export interface Correlated {
-  executionIds: string[]
-  traceIds: string[]
-}
-
-export function correlate(
-  { executionIds, traceIds }: Correlated,
-  executionId: string,
-  traceId: string,
-): void {
-  executionIds.push(executionId)
-  traceIds.push(traceId)
-}
-
 /** Keys that one script call sets: a call blocks Redis, 500 for about 2 ms. */
 const SET_MAX = 500
 
@@ -33,6 +18,78 @@ const SET_MAX = 500
 const dropScript = new Script(
   `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`,
 )
+
+const ID_LENGTH = 36
+const DOLLAR = 0x24
+const CRLF = Buffer.from('\r\n')
+const SECONDS = String(CORRELATION_TTL_S)
+
+/**
+ * Correlation keys, and of each the trace. Written as Redis is sent them (https://redis.io/docs/latest/develop/reference/protocol-spec/): as texts, and a
+ * command that was put together of them, they were a quarter of what a worker has to collect. Of a key that is there twice the newest start
+ * counts.
+ */
+export class Correlated {
+  readonly #prefix: Buffer
+  readonly #keys = new JsonBytes()
+  readonly #ids = new JsonBytes()
+  readonly #perCall: number
+  /** Where the keys of each call begin. */
+  readonly #begins: number[] = []
+  #length = 0
+
+  /** `prefix`: what each key begins with. */
+  constructor(prefix: string, perCall: number) {
+    this.#prefix = Buffer.from(prefix)
+    this.#perCall = perCall
+  }
+
+  add(executionId: string, traceId: string): void {
+    this.#begin(Buffer.byteLength(executionId))
+    this.#keys.json(executionId)
+    this.#ids.json(traceId)
+    this.#keys.ascii(CRLF)
+  }
+
+  /** That of a run, which MUST have an execution id. */
+  addRun({ bytes, executionIdFrom, executionIdTo, idFrom }: RunPart): void {
+    const length = executionIdTo - executionIdFrom
+    this.#begin(length)
+    this.#keys.copy(bytes, executionIdFrom, executionIdTo, length)
+    this.#ids.copy(bytes, idFrom, idFrom + ID_LENGTH, ID_LENGTH)
+    this.#keys.ascii(CRLF)
+  }
+
+  #begin(length: number): void {
+    if (this.#length % this.#perCall === 0) this.#begins.push(this.#keys.length)
+    this.#length += 1
+    this.#keys.byte(DOLLAR)
+    this.#keys.digits(this.#prefix.length + length)
+    this.#keys.ascii(CRLF)
+    this.#keys.ascii(this.#prefix)
+  }
+
+  /** Of each call how many keys, the keys written as arguments, and the ids of their traces; where they were collected. */
+  calls(): { count: number; keys: Buffer; ids: Buffer }[] {
+    const [keys, ids] = [this.#keys.memory, this.#ids.memory]
+    return this.#begins.map((begin, i) => {
+      const first = i * this.#perCall
+      const count = Math.min(this.#perCall, this.#length - first)
+      return {
+        count,
+        keys: keys.subarray(begin, this.#begins[i + 1] ?? this.#keys.length),
+        ids: ids.subarray(ID_LENGTH * first, ID_LENGTH * (first + count)),
+      }
+    })
+  }
+
+  clear(): void {
+    this.#keys.clear()
+    this.#ids.clear()
+    this.#begins.length = 0
+    this.#length = 0
+  }
+}
 
 /**
  * The correlation keys execution id → trace id. They live an hour from their last use: set with the beginning, touched
@@ -43,6 +100,7 @@ export class Correlation {
   readonly #redis: RedisLike
   readonly #namespace: string
   readonly keep: 'hour' | 'open'
+  #spare: Correlated | undefined
 
   constructor(redis: RedisLike, namespace: string, keep: 'hour' | 'open') {
     this.#redis = redis
@@ -50,32 +108,41 @@ export class Correlation {
     this.keep = keep
   }
 
-  /** Sets or touches the keys. */
-  async set({ executionIds, traceIds }: Correlated): Promise<void> {
+  /** To be filled, and then set. */
+  collect(): Correlated {
+    const spare = this.#spare
+    this.#spare = undefined
+    if (spare !== undefined) return spare
+    const prefix = correlationKey('', this.#namespace)
     // In a cluster each key has a slot of its own. On one server a call a key takes Redis half as long again, and the worker a command each.
-    const perCall = 'nodes' in this.#redis ? 1 : SET_MAX
-    const calls: Promise<unknown>[] = []
-    for (let i = 0; i < executionIds.length; i += perCall) {
-      const keys = executionIds
-        .slice(i, i + perCall)
-        .map((executionId) => correlationKey(executionId, this.#namespace))
-      const args = [CORRELATION_TTL_S, traceIds.slice(i, i + perCall).join('')]
-      calls.push(setScript.run(this.#redis, keys, args))
-    }
-    await this.#all(calls)
+    if ('nodes' in this.#redis) return new Correlated(prefix, 1)
+    return new Correlated(`${this.#redis.options.keyPrefix ?? ''}${prefix}`, SET_MAX)
+  }
+
+  /** Sets or touches the keys. What they were collected in is cleared, to be filled anew. */
+  async set(correlated: Correlated): Promise<void> {
+    const redis = this.#redis
+    const calls = correlated.calls().map(({ count, keys, ids }) => {
+      if (!('nodes' in redis))
+        return setScript.runWritten(redis, count, 2, [keys, argument(SECONDS), argument(ids)])
+      const key = keys.toString('utf8', keys.indexOf(CRLF) + CRLF.length, keys.length - CRLF.length)
+      return setScript.run(redis, [key], [SECONDS, ids.toString()])
+    })
+    correlated.clear()
+    this.#spare = correlated
+    await Promise.allSettled(calls)
   }
 
   /** The traces are stored: in 'open' mode their keys go, unless another trace owns them by now. */
   async stored(traceIds: ReadonlyMap<string, string>): Promise<void> {
     if (this.keep === 'hour') return
-    await this.#all(
+    await Promise.allSettled(
       [...traceIds].map(([executionId, traceId]) =>
         dropScript.run(this.#redis, [correlationKey(executionId, this.#namespace)], [traceId]),
       ),
     )
   }
-
-  async #all(calls: Promise<unknown>[]): Promise<void> {
-    await Promise.allSettled(calls)
-  }
 }
+
+const argument = (value: string | Buffer): Buffer =>
+  Buffer.concat([Buffer.from(`$${value.length}\r\n`), Buffer.from(value), CRLF])

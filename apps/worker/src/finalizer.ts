@@ -9,7 +9,7 @@ import {
   traceIdStart,
 } from '@stepwell/protocol'
 import type { TraceDeltas } from '@stepwell/storage'
-import { type Correlated, type Correlation, correlate } from './correlation.ts'
+import type { Correlation } from './correlation.ts'
 import { watermarkMs } from './group.ts'
 import { headsOf, producersAtWork } from './heads.ts'
 import {
@@ -219,7 +219,7 @@ export class Finalizer {
     const settled: Settled[] = []
     const postponed: { leased: Leased; inMs: number }[] = []
     const large: Replaced[] = []
-    const open: Correlated = { executionIds: [], traceIds: [] }
+    const open = this.#correlation.collect()
     const over = new Map<string, string>()
     for (const trace of traces) {
       const { leased, fields, read } = trace
@@ -245,7 +245,7 @@ export class Finalizer {
       }
       if (state.executionId !== null) {
         if (isOver) over.set(state.executionId, state.traceId)
-        else correlate(open, state.executionId, state.traceId)
+        else open.add(state.executionId, state.traceId)
       }
     }
     await Promise.all([

@@ -81,7 +81,7 @@ export class Intake {
     const nowMs = Date.now()
     // All of them at once: what waits for its turn is ours, and kept so.
     const tickets = entries.map(([id]) => this.#ticketOf(shard, id))
-    let sorted = emptySorted()
+    let sorted = emptySorted(this.#correlation.collect())
     for (const [i, [, fields]] of entries.entries()) {
       const ticket = tickets[i] as Ticket
       // Deleted from the stream while pending: there is nothing left to store.
@@ -90,7 +90,7 @@ export class Intake {
       this.#acker.partDone(ticket)
       if (sorted.size < SORTED_MAX_SIZE) continue
       await this.#pass(shard, sorted)
-      sorted = emptySorted()
+      sorted = emptySorted(this.#correlation.collect())
       await this.#collector.room()
       if (this.#stop.aborted) throw new StoppedError('stopped while entries wait for their turn')
     }
@@ -102,7 +102,7 @@ export class Intake {
   async release(shard: Shard, all = false): Promise<void> {
     const runs = shard.gathering.take(all ? Number.POSITIVE_INFINITY : Date.now() - this.gatherMs)
     if (runs.length === 0) return
-    const sorted = emptySorted()
+    const sorted = emptySorted(this.#correlation.collect())
     for (const run of runs) sorted.folds.push(...foldingsOfRun(run, this.#openDueInMs))
     await this.#pass(shard, sorted)
   }

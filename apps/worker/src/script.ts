@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Cluster, Redis } from 'ioredis'
+import { type Cluster, Command, type Redis } from 'ioredis'
 
 /** What the worker talks to: one Redis or a cluster. */
 export type RedisLike = Redis | Cluster
@@ -19,17 +19,59 @@ export class Script {
     this.#sha = createHash('sha1').update(this.#source).digest('hex')
   }
 
-  async run(
+  run(
     redis: RedisLike,
     keys: readonly string[],
     args: readonly (string | number | Buffer)[],
   ): Promise<unknown> {
+    return this.#try(
+      () => redis.evalsha(this.#sha, keys.length, ...keys, ...args),
+      () => redis.eval(this.#source, keys.length, ...keys, ...args),
+    )
+  }
+
+  /**
+   * The same with keys and arguments, so many, that are written as they are sent (https://redis.io/docs/latest/develop/reference/protocol-spec/), each a bulk
+   * string, behind the key prefix of the connection if it has one. They are copied at once.
+   */
+  runWritten(redis: Redis, keyCount: number, argCount: number, written: readonly Buffer[]): Promise<unknown> {
+    const rest = Buffer.concat(written)
+    const send = (name: string, script: string): Promise<unknown> =>
+      redis.sendCommand(
+        new WrittenCommand(name, [script, String(keyCount)], keyCount + argCount, rest),
+      ) as Promise<unknown>
+    return this.#try(
+      () => send('evalsha', this.#sha),
+      () => send('eval', this.#source),
+    )
+  }
+
+  async #try(bySha: () => Promise<unknown>, whole: () => Promise<unknown>): Promise<unknown> {
     try {
-      return await redis.evalsha(this.#sha, keys.length, ...keys, ...args)
+      return await bySha()
     } catch (error) {
       if (redisCode(error) !== 'NOSCRIPT') throw error
-      return redis.eval(this.#source, keys.length, ...keys, ...args)
+      return whole()
     }
+  }
+}
+
+/** A command that has so many more arguments than the library knows of, which are written already. */
+class WrittenCommand extends Command {
+  readonly #more: number
+  readonly #written: Buffer
+
+  constructor(name: string, args: string[], more: number, written: Buffer) {
+    super(name, args)
+    this.#more = more
+    this.#written = written
+  }
+
+  /** For the library. Asked again, when the connection was lost, it is the same. */
+  override toWritable(): Buffer {
+    const args = [this.name, ...(this.args as string[])]
+    const head = args.map((arg) => `$${Buffer.byteLength(arg)}\r\n${arg}\r\n`)
+    return Buffer.concat([Buffer.from(`*${args.length + this.#more}\r\n${head.join('')}`), this.#written])
   }
 }
 

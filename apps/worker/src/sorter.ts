@@ -11,7 +11,7 @@ import {
 import { type FrameField, readFrame } from '@stepwell/protocol/schema'
 import { boundPayload, type DeadLetter, PAYLOAD_MAX_LENGTH } from '@stepwell/storage'
 import type { Collector } from './collector.ts'
-import { type Correlated, type Correlation, correlate } from './correlation.ts'
+import type { Correlated, Correlation } from './correlation.ts'
 import { DUE, type Heard, joining } from './fold.ts'
 import {
   type DueIn,
@@ -38,11 +38,11 @@ export interface Sorted {
   size: number
 }
 
-export const emptySorted = (): Sorted => ({
+export const emptySorted = (correlated: Correlated): Sorted => ({
   entries: [],
   folds: [],
   heard: new Map(),
-  correlated: { executionIds: [], traceIds: [] },
+  correlated,
   over: new Map(),
   deltas: 0,
   size: 0,
@@ -102,8 +102,7 @@ export class Sorter {
     for (const delta of deltas) {
       ticket.open += 1
       if (delta instanceof RunPart && delta.isWhole) {
-        const { x } = delta
-        if (x !== undefined && this.#correlation.keep !== 'open') correlate(correlated, x, delta.t)
+        if (delta.executionIdTo > 0 && this.#correlation.keep !== 'open') correlated.addRun(delta)
         this.#collector.addRun(delta, tickets, size, saidOfWhole)
         dues.push(DUE.isNotFolded)
         continue
@@ -111,7 +110,7 @@ export class Sorter {
       const startedAtMs = startOfRead(delta)
       const whole = delta.b !== undefined && delta.e !== undefined
       if (delta.x !== undefined && isOfOwner(delta) && !(whole && this.#correlation.keep === 'open')) {
-        correlate(correlated, delta.x, delta.t)
+        correlated.add(delta.x, delta.t)
       }
       if (whole) {
         const said = [{ producer: '', delta: delta as Delta }]

@@ -2,7 +2,7 @@ import { CORRELATION_TTL_S, correlationKey, newTraceId } from '@stepwell/protoco
 import { redisForFile } from '@stepwell/testkit/vitest'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Correlated, Correlation } from '../src/correlation.ts'
+import { Correlation } from '../src/correlation.ts'
 
 let redis: Redis
 
@@ -14,10 +14,14 @@ afterAll(() => redis.disconnect())
 const executionIds = Array.from({ length: 1_201 }, (_, i) => `exec-${i} é`)
 const keys = executionIds.map((id) => correlationKey(id, 'stepwell'))
 /** A trace for each execution, begun at this time. */
-const tracesOf = (startedAtMs: number): Correlated => ({
-  executionIds,
-  traceIds: executionIds.map(() => newTraceId(startedAtMs)),
-})
+const tracesOf = (startedAtMs: number): string[] => executionIds.map(() => newTraceId(startedAtMs))
+
+/** Sets these. */
+async function set(correlation: Correlation, pairs: readonly (readonly [string, string])[]): Promise<void> {
+  const correlated = correlation.collect()
+  for (const [executionId, traceId] of pairs) correlated.add(executionId, traceId)
+  await correlation.set(correlated)
+}
 
 test('the newest start owns the key, in whatever order; what somebody else put there stays, and the others are set', async () => {
   const correlation = new Correlation(redis, 'stepwell', 'hour')
@@ -25,19 +29,19 @@ test('the newest start owns the key, in whatever order; what somebody else put t
   const [older, newer] = [tracesOf(nowMs - 5_000), tracesOf(nowMs)]
   const foreign = keys[700] as string
   await redis.sadd(foreign, 'theirs')
-  const both: Correlated = {
-    executionIds: [...executionIds, ...executionIds],
-    traceIds: [...newer.traceIds, ...older.traceIds],
-  }
-  for (const [set, owner] of [
-    [older, older],
-    [both, newer],
-    [newer, newer],
-    [older, newer],
+  // Whatever knew the script, it comes again.
+  await redis.script('FLUSH')
+  for (const [traces, owners] of [
+    [[older], older],
+    [[newer, older], newer],
+    [[newer], newer],
+    [[older], newer],
   ] as const) {
-    await correlation.set(set)
-    const owners = owner.traceIds.map((id, i) => (keys[i] === foreign ? null : id))
-    expect(await redis.mget(keys)).toEqual(owners)
+    await set(
+      correlation,
+      traces.flatMap((ids) => executionIds.map((executionId, i) => [executionId, ids[i] as string] as const)),
+    )
+    expect(await redis.mget(keys)).toEqual(owners.map((id, i) => (keys[i] === foreign ? null : id)))
   }
   expect(await redis.smembers(foreign)).toEqual(['theirs'])
   const lives = await Promise.all(keys.filter((key) => key !== foreign).map((key) => redis.ttl(key)))
@@ -45,11 +49,32 @@ test('the newest start owns the key, in whatever order; what somebody else put t
   expect(Math.max(...lives)).toBeLessThanOrEqual(CORRELATION_TTL_S)
 })
 
+test('what is collected meanwhile is set too, behind the prefix of the connection', async () => {
+  const prefixed = redis.duplicate({ keyPrefix: 'tëam:' })
+  try {
+    const correlation = new Correlation(prefixed, 'other', 'hour')
+    const [first, second] = [newTraceId(Date.now()), newTraceId(Date.now())]
+    const [one, other] = [correlation.collect(), correlation.collect()]
+    one.add('a', first)
+    other.add('b', second)
+    await Promise.all([correlation.set(one), correlation.set(other)])
+    const names = ['a', 'b', 'c'].map((id) => correlationKey(id, 'other'))
+    await set(correlation, [['c', second]])
+    expect(await redis.mget(names.map((name) => `tëam:${name}`))).toEqual([first, second, second])
+    expect(await prefixed.mget(names)).toEqual([first, second, second])
+  } finally {
+    prefixed.disconnect()
+  }
+})
+
 test('kept while open only, a key goes with its trace; one that another trace owns stays', async () => {
   const correlation = new Correlation(redis, 'stepwell', 'open')
   await redis.flushdb()
   const [first, second] = [newTraceId(Date.now() - 1_000), newTraceId(Date.now())]
-  await correlation.set({ executionIds: ['a', 'b'], traceIds: [first, second] })
+  await set(correlation, [
+    ['a', first],
+    ['b', second],
+  ])
   await correlation.stored(
     new Map([
       ['a', first],
