@@ -25,9 +25,7 @@ export type SaidOf = (run: RunPart) => Said[]
  */
 export class CollectedRuns {
   readonly #runs = new PartCopies()
-  readonly #tickets: (readonly Ticket[])[] = []
-  readonly #sizes: number[] = []
-  readonly #said: SaidOf[] = []
+  readonly #stretches: Stretch[] = []
 
   get length(): number {
     return this.#runs.length
@@ -35,25 +33,31 @@ export class CollectedRuns {
 
   add(run: RunPart, tickets: readonly Ticket[], size: number, said: SaidOf): void {
     this.#runs.add(run)
-    this.#tickets.push(tickets)
-    this.#sizes.push(size)
-    this.#said.push(said)
+    const last = this.#stretches.at(-1)
+    if (last?.tickets === tickets && last.size === size && last.said === said) last.length += 1
+    else this.#stretches.push({ tickets, size, said, length: 1 })
   }
 
-  /** The i-th. Of one trace there may be two: a frame that was sent twice. */
-  at(i: number): CollectedRun {
-    return new CollectedRun(
-      this.#runs.at(i),
-      this.#tickets[i] as readonly Ticket[],
-      this.#sizes[i] as number,
-      this.#said[i] as SaidOf,
-    )
+  /** Adds each to the list. Of one trace there may be two: a frame that was sent twice. */
+  addTo(list: Collected[]): void {
+    let i = 0
+    for (const { tickets, size, said, length } of this.#stretches)
+      for (const end = i + length; i < end; i++)
+        list.push(new CollectedRun(this.#runs.at(i), tickets, size, said))
   }
 
   /** They are written, or will not be. What is to be kept of them has left before (`leave`). */
   free(): void {
     this.#runs.free()
   }
+}
+
+/** So many, one after the other, of which the same is known: those of one entry. */
+interface Stretch {
+  readonly tickets: readonly Ticket[]
+  readonly size: number
+  readonly said: SaidOf
+  length: number
 }
 
 /** A run as it came. Parsed only where it has to be: because more is said of the trace, or it cannot be written. */

@@ -97,14 +97,15 @@ export class Sorter {
     ticket.field = field
     const toFold: { delta: Delta | RunPart; startedAtMs: number; late: boolean }[] = []
     const tickets = [ticket]
-    const dues: string[] = []
+    // Of each delta a letter, up to the last that is folded.
+    let dues = ''
     let isUsual = refused.length === 0
-    for (const delta of deltas) {
+    for (let i = 0; i < deltas.length; i++) {
+      const delta = deltas[i] as Delta | RunPart
       ticket.open += 1
       if (delta instanceof RunPart && delta.isWhole) {
         if (delta.executionIdTo > 0 && this.#correlation.keep !== 'open') correlated.addRun(delta)
         this.#collector.addRun(delta, tickets, size, saidOfWhole)
-        dues.push(DUE.isNotFolded)
         continue
       }
       const startedAtMs = startOfRead(delta)
@@ -115,20 +116,17 @@ export class Sorter {
       if (whole) {
         const said = [{ producer: '', delta: delta as Delta }]
         this.#collector.add({ traceId: delta.t, startedAtMs, said, tickets, size, known: false })
-        dues.push(DUE.isNotFolded)
         continue
       }
       const isOurs = delta instanceof RunPart || (delta.at === undefined && delta.l === undefined)
       const late = redelivered || sentMs - startedAtMs > LATE_DUE_MS
       // What follows a beginning that comes late may be stored already, and wait for it.
       const mayGather = isOurs && !redelivered && !(late && delta.b !== undefined)
-      if (mayGather && this.#gathers(ticket, delta, startedAtMs, nowMs, sorted)) {
-        dues.push(DUE.isNotFolded)
-        continue
-      }
+      if (mayGather && this.#gathers(ticket, delta, startedAtMs, nowMs, sorted)) continue
       toFold.push({ delta, startedAtMs, late })
       const due = delta.e !== undefined ? DUE.now : delta.b === undefined || late ? DUE.soon : DUE.checkpoint
-      dues.push(delta.b !== undefined || !isOfOwner(delta) ? joining(due) : due)
+      dues =
+        dues.padEnd(i, DUE.isNotFolded) + (delta.b !== undefined || !isOfOwner(delta) ? joining(due) : due)
       isUsual &&= isOurs
     }
     if (toFold.length === 0) return
@@ -140,7 +138,8 @@ export class Sorter {
       isCuttable(decoded.text.toString('latin1'), deltas)
     ) {
       const folded = toFold.length
-      sorted.entries.push({ id, ticket, producer, field, dues: dues.join(''), deltas, folded, size })
+      dues = dues.padEnd(deltas.length, DUE.isNotFolded)
+      sorted.entries.push({ id, ticket, producer, field, dues, deltas, folded, size })
       return
     }
     traces.clear()

@@ -8,11 +8,13 @@ import type { RunPart } from './run-part.ts'
 
 /** What JSON.parse gives of the deltas of a frame, but for runs and their parts, which are left as they stand. Throws as it does. */
 export function parseAroundRuns(bytes: Buffer): unknown {
-  const pieces = cutAroundRuns(bytes)
+  const pieces: unknown[] | undefined = cutAroundRuns(bytes)
   if (pieces === undefined) return JSON.parse(bytes.toString())
   try {
     // Each by itself is JSON, so together they are a list of these.
-    return pieces.map((piece) => (typeof piece === 'string' ? JSON.parse(piece) : piece))
+    for (let i = 0; i < pieces.length; i++)
+      if (typeof pieces[i] === 'string') pieces[i] = JSON.parse(pieces[i] as string)
+    return pieces
   } catch {
     // One was cut where no delta ends; or what is wrong is said better of the whole.
     return JSON.parse(bytes.toString())
