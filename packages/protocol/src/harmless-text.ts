@@ -103,19 +103,19 @@ function fillWindows(memory: Buffer, table: number, buckets: string): void {
     for (const window of bucket.trim().split(' ')) {
       const letters = window.match(/(?<=\[).*?(?=\])|[^[\]]/g) ?? []
       for (let place = 0; place < WINDOW; place++)
-        for (let byte = 0; byte < 256; byte++)
-          if (isOneOf(byte, letters[place])) mark(memory, table + 128 * (i >> 3) + 32 * place, byte, i & 7)
+        for (const byte of bytesOf(letters[place]))
+          mark(memory, table + 128 * (i >> 3) + 32 * place, byte, i & 7)
     }
 }
 
-function isOneOf(byte: number, letters: string | undefined): boolean {
-  const letter = String.fromCharCode(byte)
-  return (
-    letters === undefined ||
-    letters.includes(letter) ||
-    letters.includes(letter.replace(/[A-Z]/, (c) => c.toLowerCase()))
-  )
+/** Of letters in a window. Undefined: any. */
+function bytesOf(letters: string | undefined): Uint8Array {
+  if (letters === undefined) return ANY
+  return Buffer.from(letters + letters.replace(/[^a-z]/g, '').toUpperCase(), 'latin1')
 }
+
+/** Both halves are all there are. */
+const ANY = Uint8Array.from({ length: 16 }, (_, half) => half * 17)
 
 function fillEscapes(memory: Buffer): void {
   for (let byte = 0; byte < 96; byte++) {
