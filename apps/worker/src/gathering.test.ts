@@ -99,8 +99,24 @@ function gathered(parts: readonly Partial<Delta>[]) {
   return { run, whole: wholeRunOf(run, partOf(JSON.stringify(end)) ?? end) }
 }
 
+/** Names and texts in metadata and attributes as those that are looked for in a part. */
+const like = {
+  a: [1],
+  s: [[1]],
+  n: [2, 2],
+  text: 'say "n":[1,1]],\\"s":[',
+  more: [{ t: 'x' }, { s: [], n: [] }],
+  e: ['s'],
+}
+const likeStep = (id: number): Partial<Delta> => ({
+  s: [[id, 'like', 0, 1, 0, null, null, like]],
+  n: [id, id],
+})
+
 test.each([
   ['each step alone', [begin, step(1), step(2), step(3), END]],
+  ['with metadata like a part', [{ ...begin, m: like, ...step(1) }, step(2), step(3), END]],
+  ['with attributes like parts', [{ ...begin, ...likeStep(1) }, likeStep(2), { ...likeStep(3), ...END }]],
   ['steps with the beginning and the end', [{ ...begin, ...step(1) }, step(2), { ...step(3), ...END }]],
   [
     'nothing between',
@@ -139,6 +155,7 @@ test.each([
   ],
   ['it began twice', [begin, step(1), { ...begin, x: 'other' }, step(2), step(3), END]],
   ['it has two names', [begin, step(1), { ...step(2), k: 'other' }, step(3), END]],
+  ['metadata are like steps, and come without', [{ ...begin, m: like }, step(1), step(2), step(3), END]],
   ['it has no steps', [begin, { e: ['s', 1, 1] }]],
 ] as [string, Partial<Delta>[]][])('and assembled where %s', (_, parts) => {
   expect(gathered(parts).whole).toBeUndefined()

@@ -114,8 +114,8 @@ function noteSteps(run: Gathered, part: Delta | RunPart): void {
 // Part of a text keeps all of it in memory. What is put together and then taken apart is a text of its own.
 const alone = (text: string): string => ` ${text}`.slice(1)
 
-// What stands in the text of a part (`RunPart`) before the steps, behind them, and before the counts; nowhere else, for it has no lists besides, and no
-// quotes in its texts.
+// What stands in the text of a part (`RunPart`) before the steps, behind them, and before the counts. In metadata and attributes the same may stand: so the
+// first of the one and the last of the other count, between which all that is said of steps stands as it came.
 const [STEPS, STEPS_END, COUNTS] = [',"s":[', ']', ',"n":[']
 
 /**
@@ -129,10 +129,10 @@ export function wholeRunOf({ trace, texts, steps }: Gathered, end: Delta | RunPa
   for (const text of texts) {
     if (!text.startsWith(owner)) return undefined
     const from = text.indexOf(STEPS)
-    if (from >= 0) lists.push(text.slice(from + STEPS.length, text.indexOf(STEPS_END + COUNTS, from)))
+    if (from >= 0) lists.push(text.slice(from + STEPS.length, text.lastIndexOf(STEPS_END + COUNTS)))
   }
   const stepsAt = begin.indexOf(STEPS)
-  const head = begin.slice(0, stepsAt < 0 ? begin.indexOf(COUNTS) : stepsAt)
+  const head = begin.slice(0, stepsAt < 0 ? begin.lastIndexOf(COUNTS) : stepsAt)
   const counts = `${COUNTS}${steps.expected},${steps.expected}]`
   return wholeRun(`{"t":"${trace}",${head}${STEPS}${lists}${STEPS_END}${counts},"e":["s",${end.e}]}`)
 }
