@@ -17,6 +17,7 @@ const RULES: readonly { figures: RegExp; worse: 'more' | 'less'; margin: number 
   { figures: /^client\..*\.to_stringify$/, worse: 'more', margin: 0.6 },
   { figures: /^client\..*\.stepwell\.allocated$/, worse: 'more', margin: 0.1 },
   { figures: /^ingest\.short\.cpu_to_floor_upsert$/, worse: 'more', margin: 0.3 },
+  { figures: /^ingest\.agent\.cpu_to_short$/, worse: 'more', margin: 0.3 },
   { figures: /^ingest\.long\.cpu_to_short$/, worse: 'more', margin: 0.3 },
   { figures: /^ingest\.short\.of_floor_upsert$/, worse: 'less', margin: 0.4 },
   { figures: /^ingest\.long\.of_short$/, worse: 'less', margin: 0.4 },

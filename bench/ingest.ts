@@ -6,7 +6,10 @@ import { Pipeline, type PipelineSample } from './ingest/pipeline.ts'
 import { figure, inTurns, ratio } from './rounds.ts'
 
 const SHORT_TRACES = 60_000
-const LONG_TRACES = 10_000
+const AGENT_TRACES = 20_000
+const LONG_TRACES = 20_000
+/** Of each of the two producers. */
+const LONG_AT_ONCE = 5_000
 
 /**
  * From the first event recorded to the last row committed: two producers, Redis, a worker and Postgres share the machine. Beside
@@ -16,6 +19,7 @@ const LONG_TRACES = 10_000
 export const ingest: Benchmark = async (context) => {
   const { databaseUrl, redis, scale, rounds } = context
   const short = scaled(SHORT_TRACES, scale, 1_000)
+  const agent = scaled(AGENT_TRACES, scale, 500)
   const long = scaled(LONG_TRACES, scale, 500)
   await using pipeline = await Pipeline.start(context, { namespace: 'stepwell', workers: 1, shards: 1 })
   await using relaxed = await Pipeline.start(context, {
@@ -51,7 +55,8 @@ export const ingest: Benchmark = async (context) => {
       failing: () => pipeline.run({ kind: 'failing', traces: short }),
       short_aof_rewritten: () => withDefaultRewriting(() => pipeline.run({ kind: 'short', traces: short })),
       short_async_commit: () => relaxed.run({ kind: 'short', traces: short }),
-      long: () => pipeline.run({ kind: 'long', traces: long }),
+      agent: () => pipeline.run({ kind: 'agent', traces: agent }),
+      long: () => pipeline.run({ kind: 'long', traces: long, openAtOnce: LONG_AT_ONCE }),
       floor_upsert: fromMemory('upsert', sender),
       floor_writer: fromMemory('writer'),
       floor_copy: fromMemory('copy', sender),
@@ -77,6 +82,11 @@ export const ingest: Benchmark = async (context) => {
     ratio('ingest.short_async_commit.of_short', speed('short_async_commit'), speed('short')),
     ratio('ingest.short_aof_rewritten.of_short', speed('short_aof_rewritten'), speed('short')),
     ratio('ingest.failing.of_short', speed('failing'), speed('short')),
+    ratio(
+      'ingest.agent.cpu_to_short',
+      samples.agent.map((one) => one.cpu),
+      samples.short.map((one) => one.cpu),
+    ),
     ratio('ingest.long.of_short', speed('long'), speed('short')),
     ratio(
       'ingest.long.cpu_to_short',

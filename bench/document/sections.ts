@@ -69,11 +69,11 @@ export const SECTIONS: readonly Section[] = [
   {
     of: 'calls',
     title: 'Client: what the host feels',
-    text: 'Single calls with 1 KiB of attributes, each timed by itself; between them `nothing_as_long`, loops that only wait for the clock until the median of the first is over: what the machine takes away from any call of that length. Then how late timers of a millisecond are in a process that records 100,000 steps a second, against the same process with a disabled tracer; what a disabled tracer takes for a call.',
+    text: 'Single calls with 1 KiB of attributes, a prompt with a line break most of it, each timed by itself; `record_step_nested` has it in a list of messages; between them `nothing_as_long`, loops that only wait for the clock until the median of the first is over: what the machine takes away from any call of that length. Then how late timers of a millisecond are in a process that records 100,000 steps a second, against the same process with a disabled tracer; what a disabled tracer takes for a call.',
     tables: (read) => [
       table(
         ['µs', 'p50', 'p99', 'p99.9', 'max', 'over 20 µs'],
-        ['record_step', 'step', 'nothing_as_long'].map((call) => [
+        ['record_step', 'record_step_nested', 'step', 'nothing_as_long'].map((call) => [
           call,
           ...percentiles(read, `calls.${call}`, ['p50', 'p99', 'p99.9', 'max']),
           read.with(`calls.${call}.over_20_us`),
@@ -92,7 +92,7 @@ export const SECTIONS: readonly Section[] = [
   {
     of: 'ingest',
     title: 'Ingest: from the first event recorded to the last row committed',
-    text: 'Two producer processes, Redis, one worker process and Postgres. A run of 10 steps is 12 events. The floor: the same rows from memory, sent by one process with nothing else running; `upsert` is what the worker sends, on as many connections. CPU in µs a trace.',
+    text: 'Two producer processes, Redis, one worker process and Postgres. A run of 10 steps is 12 events. The floor: the same rows from memory, sent by one process with nothing else running; `upsert` is what the worker sends, on as many connections. A step of an agent has a model, usage and a message of 120 letters with a line break and quotes. CPU in µs a trace.',
     tables: (read) => [
       table(
         INGEST_HEAD,
@@ -102,7 +102,8 @@ export const SECTIONS: readonly Section[] = [
           'ingest.short_aof_rewritten':
             'short, the append-only file written anew from 64 MiB on, Redis’ default',
           'ingest.short_async_commit': 'short, `synchronous_commit` off',
-          'ingest.long': 'long: runs side by side, every step travels alone',
+          'ingest.agent': 'short, nine of ten steps with attributes as those of an agent',
+          'ingest.long': 'long: 10,000 runs side by side, every step travels alone',
           'ingest.floor_upsert': 'floor: upsert',
           'ingest.floor_writer': 'floor: trace writer, so assembling too',
           'ingest.floor_copy': 'floor: COPY',
@@ -114,6 +115,7 @@ export const SECTIONS: readonly Section[] = [
           ['short of the floor, by upsert', read.of('ingest.short.of_floor_upsert')],
           ['short of the floor, by COPY', read.of('ingest.short.of_floor_copy')],
           ['CPU of short to the floor, by upsert', read.of('ingest.short.cpu_to_floor_upsert')],
+          ['CPU of an agent’s runs to short', read.of('ingest.agent.cpu_to_short')],
           ['long of short', read.of('ingest.long.of_short')],
         ],
       ),

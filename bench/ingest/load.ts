@@ -11,10 +11,10 @@ export const OPEN_EVENTS = OPEN_STEPS + 1
 /** What is recorded. */
 export interface Load {
   /**
-   * `short`: runs that end within a flush window; `failing`: the same, of which one in a hundred fails with a message;
-   * `long`: runs side by side whose every step travels alone; `open`: the same, half done and left open.
+   * `short`: runs that end within a flush window; `failing`: the same, of which one in a hundred fails with a message; `agent`: the same, each
+   * step with what an agent's has; `long`: runs side by side whose every step travels alone; `open`: the same, half done and left open.
    */
-  kind: 'short' | 'failing' | 'long' | 'open'
+  kind: 'short' | 'failing' | 'agent' | 'long' | 'open'
   traces: number
   /** Steps of a run. Default: 10. */
   steps?: number
@@ -33,7 +33,10 @@ export function recordShortRun(
 ): string {
   const options = { executionId: executionIdOf(i), metadata: { env: 'prod', region: 'eu' } }
   return tracer.trace(skill, options, (t) => {
-    for (let k = 0; k < steps - 1; k++) t.recordStep(`step-${k}`, k * 3.7)
+    for (let k = 0; k < steps - 1; k++) {
+      if (kind === 'agent') t.recordStep(`step-${k}`, k * 3.7, 'success', undefined, agentStep(i, k))
+      else t.recordStep(`step-${k}`, k * 3.7)
+    }
     if (kind === 'failing' && i % 100 === 0) {
       const message = `connect ECONNREFUSED 10.0.${i % 256}.${i % 251}:6379`
       t.recordStep('last', 33.3, 'failed', message)
@@ -42,6 +45,20 @@ export function recordShortRun(
     return t.traceId
   })
 }
+
+/** Attributes that nest, and a text with a line break and quotes. */
+const agentStep = (i: number, k: number) => ({
+  attributes: {
+    model: 'small-2',
+    usage: { input_tokens: 812 + i, output_tokens: 42 + k },
+    messages: [
+      {
+        role: 'user',
+        content: `Summarise ticket ${i}, comment ${k}:\nthe build fails on the second machine, not on the first, with "no space left".`,
+      },
+    ],
+  },
+})
 
 /** The skill of the i-th run. */
 export const skillOf = (i: number, skills: number): string => `docker-build-${i % skills}`

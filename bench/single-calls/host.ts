@@ -28,12 +28,21 @@ serve(async (task: HostTask): Promise<Record<string, number>> => {
   return watchTimers(task.traced ? live : disabled, task.stepsPerSecond, task.durationMs)
 })
 
+const promptOf = (i: number): string =>
+  `Summarise ticket ${i}:\n${'the build fails on the second machine, not on the first. '.repeat(16)}`
+
 /** Attributes of about 1 KiB, as an agent's step has them. */
-const attributesOf = (i: number): Record<string, unknown> => ({
+const flatAttributes = (i: number): Record<string, unknown> => ({
   model: 'small-2',
   'usage.input_tokens': i,
   'usage.output_tokens': 42,
-  prompt: `Summarise ticket ${i}: ${'the build fails on the second machine, not on the first. '.repeat(16)}`,
+  prompt: promptOf(i),
+})
+
+const nestedAttributes = (i: number): Record<string, unknown> => ({
+  model: 'small-2',
+  usage: { input_tokens: i, output_tokens: 42 },
+  messages: [{ role: 'user', content: promptOf(i) }],
 })
 
 /**
@@ -41,8 +50,9 @@ const attributesOf = (i: number): Record<string, unknown> => ({
  * first, and do nothing else: what the machine, with Redis at work on it, takes away from any call of that length.
  */
 async function timeCalls(calls: number): Promise<Record<string, number>> {
-  const record: number[] = []
-  const nested: number[] = []
+  const record_step: number[] = []
+  const record_step_nested: number[] = []
+  const step: number[] = []
   const nothing_as_long: number[] = []
   let lengthMs: number | undefined
   let i = 0
@@ -50,13 +60,17 @@ async function timeCalls(calls: number): Promise<Record<string, number>> {
     const traceId = live.startTrace('calls')
     const t = live.attach({ traceId })
     for (const end = i + CALLS_PER_TURN; i < end; i++) {
-      const attributes = attributesOf(i)
+      const attributes = flatAttributes(i)
+      const nested = nestedAttributes(i)
       let startMs = performance.now()
       t.recordStep('record', 1.5, 'success', undefined, { attributes })
-      record.push(performance.now() - startMs)
+      record_step.push(performance.now() - startMs)
+      startMs = performance.now()
+      t.recordStep('record', 1.5, 'success', undefined, { attributes: nested })
+      record_step_nested.push(performance.now() - startMs)
       startMs = performance.now()
       t.step('nested', { attributes }, nothing)
-      nested.push(performance.now() - startMs)
+      step.push(performance.now() - startMs)
       if (lengthMs === undefined) continue
       startMs = performance.now()
       while (performance.now() - startMs < lengthMs);
@@ -66,11 +80,11 @@ async function timeCalls(calls: number): Promise<Record<string, number>> {
     await turn()
     if (i % CALLS_PER_FLUSH !== 0) continue
     await live.flush({ timeoutMs: 60_000 })
-    lengthMs ??= percentile(record, 0.5)
+    lengthMs ??= percentile(record_step, 0.5)
   }
   await live.flush({ timeoutMs: 60_000 })
   const figures: Record<string, number> = {}
-  for (const [name, samples] of Object.entries({ record_step: record, step: nested, nothing_as_long })) {
+  for (const [name, samples] of Object.entries({ record_step, record_step_nested, step, nothing_as_long })) {
     for (const share of [0.5, 0.99, 0.999])
       figures[`${name}.p${share * 100}`] = percentile(samples, share) * 1_000
     figures[`${name}.max`] = percentile(samples, 1) * 1_000
