@@ -287,3 +287,14 @@ test('options that cannot be used are refused with what is right', () => {
   const options: RedactOptions = {}
   expect(makeRedactor(options)?.isSecretKey('password')).toBe(true)
 })
+
+test('a value goes behind each name of a secret, however both are written', () => {
+  const words = 'password passwd passphrase pwd secret credential authorization cookie token'.split(' ')
+  for (const first of 'api access secret private signing encryption account shared auth'.split(' '))
+    for (const join of ['', '_', '-']) words.push(`${first}${join}key`)
+  for (const word of words.flatMap((word) => [word, word.toUpperCase(), `my_${word}`, `"${word}`]))
+    for (const end of ['', '_key', '-value', 'Hash', '_ID'])
+      for (const sign of ['=', ' = ', ':', '":"', '\\": \\"', "' => '", '    :    '])
+        for (const before of ['', 'a key, some tokens: '])
+          expect(usual.text(`${before}${word}${end}${sign}hUnt3r2 z`)).not.toContain('hUnt3r2')
+})

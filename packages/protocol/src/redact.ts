@@ -1,6 +1,6 @@
 import { InvalidInputError } from './errors.ts'
 import { REDACTED } from './plain-json.ts'
-import { hasFormHint, hasWordHint } from './secret-hints.ts'
+import { hasFormHint, hasName, hasWordHint } from './secret-hints.ts'
 
 /** What is taken out of metadata, attributes and error messages before they leave the process. */
 export interface RedactOptions {
@@ -79,7 +79,7 @@ const TOKEN_FORMATS: readonly RegExp[] = [
 const SCHEME_CREDENTIALS = /\b(bearer|basic|digest|token)(\s{1,4})(?=[^\s,;'"]{0,512}[\d=])[\w.~+/=:-]{8,}/gi
 // `password=…`, `"api_key": "…"`, `--token …`, `PGPASSWORD=…`: the name stays, the value goes, up to the end of its quotes.
 const NAMED_SECRET =
-  /((?:password|passwd|passphrase|pwd|secret|credential|authorization|cookie|(?:api|access|secret|private|signing|encryption|account|shared|auth)[_-]?key|token(?!s|iz))(?:[_-]?(?:key|value|hash|id))?\\?["']?(?:\s{0,4}[=:]\s{0,4}|\s{0,4}=>\s{0,4}))(?:(?:bearer|basic|digest|token)\s{1,4})?(\\?"(?:[^"\\]|\\[^"])*\\?"?|\\?'(?:[^'\\]|\\[^'])*\\?'?|[^\s"'&,;)}\]]+)/gi
+  /((?:password|passwd|passphrase|pwd|secret|credential|authorization|cookie|(?:api|access|secret|private|signing|encryption|account|shared|auth)[_-]?key|token(?!s|iz))(?:[_-]?(?:key|value|hash|id))?\\?["']?\s{0,4}(?:=>|[=:])\s{0,4})(?:(?:bearer|basic|digest|token)\s{1,4})?(\\?"(?:[^"\\]|\\[^"])*\\?"?|\\?'(?:[^'\\]|\\[^'])*\\?'?|[^\s"'&,;)}\]]+)/gi
 const FLAGGED_SECRET =
   /(--?[a-z]{0,20}-?(?:password|passwd|passphrase|secret|token|(?:api|access|private|auth)-?key)\s{1,4})("[^"]*"?|'[^']*'?|[^\s"'-][^\s"']*)/gi
 
@@ -91,10 +91,8 @@ function withoutUsual(text: string): string {
     for (const format of TOKEN_FORMATS) clean = clean.replace(format, REDACTED)
   }
   if (!hasWordHint(text)) return clean
-  return clean
-    .replace(NAMED_SECRET, `$1${REDACTED}`)
-    .replace(FLAGGED_SECRET, `$1${REDACTED}`)
-    .replace(SCHEME_CREDENTIALS, `$1$2${REDACTED}`)
+  if (hasName(text)) clean = clean.replace(NAMED_SECRET, `$1${REDACTED}`)
+  return clean.replace(FLAGGED_SECRET, `$1${REDACTED}`).replace(SCHEME_CREDENTIALS, `$1$2${REDACTED}`)
 }
 
 const KEY_BEGIN = '-----BEGIN '
