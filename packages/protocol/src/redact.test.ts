@@ -294,7 +294,18 @@ test('a value goes behind each name of a secret, however both are written', () =
     for (const join of ['', '_', '-']) words.push(`${first}${join}key`)
   for (const word of words.flatMap((word) => [word, word.toUpperCase(), `my_${word}`, `"${word}`]))
     for (const end of ['', '_key', '-value', 'Hash', '_ID'])
-      for (const sign of ['=', ' = ', ':', '":"', '\\": \\"', "' => '", '    :    '])
+      for (const sign of [
+        '=',
+        ' = ',
+        ':',
+        '":"',
+        '\\": \\"',
+        "' => '",
+        '    :    ',
+        ' := ',
+        ' == "',
+        ' === ',
+      ])
         for (const before of ['', 'a key, some tokens: '])
           expect(usual.text(`${before}${word}${end}${sign}hUnt3r2 z`)).not.toContain('hUnt3r2')
 })

@@ -79,7 +79,7 @@ const TOKEN_FORMATS: readonly RegExp[] = [
 const SCHEME_CREDENTIALS = /\b(bearer|basic|digest|token)(\s{1,4})(?=[^\s,;'"]{0,512}[\d=])[\w.~+/=:-]{8,}/gi
 // `password=…`, `"api_key": "…"`, `--token …`, `PGPASSWORD=…`: the name stays, the value goes, up to the end of its quotes.
 const NAMED_SECRET =
-  /((?:password|passwd|passphrase|pwd|secret|credential|authorization|cookie|(?:api|access|secret|private|signing|encryption|account|shared|auth)[_-]?key|token(?!s|iz))(?:[_-]?(?:key|value|hash|id))?\\?["']?\s{0,4}(?:=>|[=:])\s{0,4})(?:(?:bearer|basic|digest|token)\s{1,4})?(\\?"(?:[^"\\]|\\[^"])*\\?"?|\\?'(?:[^'\\]|\\[^'])*\\?'?|[^\s"'&,;)}\]]+)/gi
+  /((?:password|passwd|passphrase|pwd|secret|credential|authorization|cookie|(?:api|access|secret|private|signing|encryption|account|shared|auth)[_-]?key|token(?!s|iz))(?:[_-]?(?:key|value|hash|id))?\\?["']?\s{0,4}[=:]{1,3}>?\s{0,4})(?:(?:bearer|basic|digest|token)\s{1,4})?(\\?"(?:[^"\\]|\\[^"])*\\?"?|\\?'(?:[^'\\]|\\[^'])*\\?'?|[^\s"'&,;)}\]]+)/gi
 const FLAGGED_SECRET =
   /(--?[a-z]{0,20}-?(?:password|passwd|passphrase|secret|token|(?:api|access|private|auth)-?key)\s{1,4})("[^"]*"?|'[^']*'?|[^\s"'-][^\s"']*)/gi
 
