@@ -142,7 +142,7 @@ describe('texts', () => {
 
   test('what makes a text worth a closer look makes no difference', () => {
     // Holds a hint of each kind, and nothing that is taken out.
-    const hinting = 'monkeys, eyJab: '
+    const hinting = 'monkeys, eyJab, pwd=, '
     expect(usual.text(hinting)).toBe(hinting)
     const bricks =
       'pAss PWD secret= Token token: keY=abc1 bearer Basic digest AUTHorization= passwd= cookie: credential=x abcdef123456 :// u:p@h " = 1 a é 日 eyJabcdefgh AKIA0123456789ABCDEF ghp_0123456789 npm_0123456789 sk-0123456789abcdef SG. BEGIN --token'.split(
