@@ -1,4 +1,4 @@
-import { CORRELATION_TTL_S, correlationKey, newTraceId } from '@stepwell/protocol'
+import { CORRELATION_TTL_S, correlationKey, newTraceId, PartTable, type RunPart } from '@stepwell/protocol'
 import { redisForFile } from '@stepwell/testkit/vitest'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -64,6 +64,31 @@ test('what is collected meanwhile is set too, behind the prefix of the connectio
     expect(await prefixed.mget(names)).toEqual([first, second, second])
   } finally {
     prefixed.disconnect()
+  }
+})
+
+/** A run that came whole, as it stands in a frame. */
+function runOf(executionId: string, traceId: string): RunPart {
+  const run = { t: traceId, k: 'a', b: 1, x: executionId, s: [[1, 'b', 0, 1]], n: [1, 1], e: ['s', 1, 1] }
+  return new PartTable(Buffer.from(JSON.stringify(run))).read(0) as RunPart
+}
+
+test('what waits for its connection, or goes once more for want of the script, is what was collected, whatever is collected since', async () => {
+  await redis.script('FLUSH')
+  const waiting = redis.duplicate({ lazyConnect: true })
+  try {
+    const correlation = new Correlation(waiting, 'größe', 'hour')
+    const ids = ['née', `${'é'.repeat(127)}a`, 'plain', 'last']
+    const traces = ids.map((_, i) => newTraceId(Date.now() + i))
+    const sets = ids.map((id, i) => {
+      const correlated = correlation.collect()
+      correlated.addRun(runOf(id, traces[i] as string))
+      return correlation.set(correlated)
+    })
+    await Promise.all(sets)
+    expect(await redis.mget(ids.map((id) => correlationKey(id, 'größe')))).toEqual(traces)
+  } finally {
+    waiting.disconnect()
   }
 })
 
