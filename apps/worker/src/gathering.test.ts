@@ -116,6 +116,7 @@ const likeStep = (id: number): Partial<Delta> => ({
 test.each([
   ['each step alone', [begin, step(1), step(2), step(3), END]],
   ['with metadata like a part', [{ ...begin, m: like, ...step(1) }, step(2), step(3), END]],
+  ['with metadata like counts', [{ ...begin, m: { a: [1], n: [2, 2] } }, step(1), step(2), step(3), END]],
   ['with attributes like parts', [{ ...begin, ...likeStep(1) }, likeStep(2), { ...likeStep(3), ...END }]],
   ['steps with the beginning and the end', [{ ...begin, ...step(1) }, step(2), { ...step(3), ...END }]],
   [

@@ -47,6 +47,20 @@ test('a whole run is stored from the stream and never touches the open state', a
   expect(ttl).toBeLessThanOrEqual(CORRELATION_TTL_S)
 })
 
+test('of a frame that has whole runs too, what is no whole run is folded, and nothing else', async () => {
+  // So late that it does not gather.
+  const t = newTraceId(Date.now() - 5_000)
+  const part = (id: number): Partial<Delta> => ({ s: [[id, `step-${id}`, id, 1]], n: [id, id] })
+  const wholes = Array.from({ length: 4 }, () => wholeDelta('beside', 1))
+  const [first, second, third, last] = wholes
+  await producer.send(first, second, { t, k: 'between', ...part(2) }, third)
+  await producer.send({ t, b: 1, k: 'between', ...part(1) }, last)
+  await producer.send({ t, k: 'between', n: [2, 2], e: ['s', 3, 3] })
+  expect(await stored(t, 'success')).toMatchObject({ step_count: 2, missing_steps: 0 })
+  for (const { t } of wholes) expect(await stored(t, 'success')).toMatchObject({ version: 1 })
+  await bench.drained()
+})
+
 test('an open run shows as running, its correlation key is touched, and its end completes it', async () => {
   const t = newTraceId(Date.now())
   await producer.send({

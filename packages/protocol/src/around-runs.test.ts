@@ -5,7 +5,7 @@ import type { Delta } from './delta.ts'
 import { saidOfOneTrace } from './delta-arbitrary.test.ts'
 import { encodeFrame } from './frame.ts'
 import { isPlainDelta } from './plain-delta.ts'
-import { cleanJson } from './plain-json.ts'
+import { cleanJson, ERROR_MAX_LENGTH } from './plain-json.ts'
 import { PartTable } from './read-parts.ts'
 import { rowOfState } from './row.ts'
 import { RunPart } from './run-part.ts'
@@ -367,11 +367,13 @@ describe('what is left to be parsed', () => {
     ['several', { ...whole, s: [[1, 'a', 0, 5, 1, null, null]] }],
     ['an escape', { ...whole, k: 'a"b' }],
     ['metadata that nest deep', { ...whole, m: JSON.parse(`${'{"a":['.repeat(17)}${']}'.repeat(17)}`) }],
+    ['lists that do', { ...whole, m: { a: JSON.parse('['.repeat(32) + ']'.repeat(32)) } }],
     ['a NUL', { ...whole, m: { a: '\0' } }],
     ['half of a pair', { ...whole, m: { a: ['\ud800'] } }],
     ['an id that does not tell the start', { ...whole, t: '0fee1bad-0000-4000-8000-00000000cafe', at: 1e12 }],
     ['a skill without a name', { ...whole, k: '' }],
     ['a name that is too long', { ...whole, s: [[1, 'a'.repeat(256), 0, 5]] }],
+    ['a message that is too long', { ...whole, s: [[1, 'a', 0, 5, 1, 'x'.repeat(ERROR_MAX_LENGTH + 1)]] }],
     ['more than 15 digits', { ...whole, s: [[1, 'a', 0, 0.1 + 0.2]] }],
   ])('%s', (_, delta) => {
     expect(wholeRun(JSON.stringify(delta))).toBeUndefined()
