@@ -25,7 +25,7 @@ export interface Redactor {
   text(text: string, key?: string): string
   /** Whether it makes the same of the same for ever: it has no `replace`, which may learn. */
   readonly isConstant: boolean
-  /** Whether it finds the usual secrets in texts and no others. */
+  /** Whether it finds nothing in texts but the usual secrets. */
   readonly isUsual: boolean
 }
 
