@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Delta } from './delta.ts'
 import { saidOfOneTrace } from './delta-arbitrary.test.ts'
+import { encodeFrame } from './frame.ts'
 import { DELTA_CUT, isCuttable } from './frame-cuts.ts'
+import { readFrame } from './schema.ts'
 
 /** Cuts as a worker's script in Redis does. */
 function cut(text: string): string[] {
@@ -50,4 +52,21 @@ test.each([
   ['the id spelled otherwise', JSON.stringify([delta()]).replace('019a', '\\u0030\\u0031\\u0039a'), false],
 ])('%s', (_, text, expected) => {
   expect(isSo(text)).toBe(expected)
+})
+
+test('what looks like the next delta in the attributes of a part is none', () => {
+  const other = `${ID.slice(0, -1)}2`
+  const part = (inside: string): string =>
+    `{"t":"${ID}","k":"a","s":[[1,"a",0,1,0,null,null,{"a":[{},${inside}]}]],"n":[1,1]}`
+  const next = `{"t":"${other}","n":[0,0]}`
+  const isSoAsRead = (text: string): boolean => {
+    const counters = { emitted: 0, acked: 0, dropped: {} }
+    const frame = encodeFrame({ producer: 'p', number: 1, deltaCount: 2, counters, deltas: text })
+    const read = readFrame(frame, Date.UTC(2026, 5, 1))
+    if (!read.ok) throw new Error(read.reason)
+    return isCuttable(text, read.deltas)
+  }
+  expect(isSoAsRead(`[${part('[]')},${next}]`)).toBe(true)
+  // Without a cut between the two, as others may write it.
+  expect(isSoAsRead(`[${part(next)}, ${next}]`)).toBe(false)
 })
