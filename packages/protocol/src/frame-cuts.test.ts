@@ -54,10 +54,10 @@ test.each([
   expect(isSo(text)).toBe(expected)
 })
 
-test('what looks like the next delta in the attributes of a part is none', () => {
+test('what looks like the next delta in the attributes of another is none', () => {
   const other = `${ID.slice(0, -1)}2`
-  const part = (inside: string): string =>
-    `{"t":"${ID}","k":"a","s":[[1,"a",0,1,0,null,null,{"a":[{},${inside}]}]],"n":[1,1]}`
+  const saying = (inside: string, more = ''): string =>
+    `{"t":"${ID}","k":"a",${more}"s":[[1,"a",0,1,0,null,null,{"a":["}\\"{",{},${inside}]}]],"n":[1,1]}`
   const next = `{"t":"${other}","n":[0,0]}`
   const isSoAsRead = (text: string): boolean => {
     const counters = { emitted: 0, acked: 0, dropped: {} }
@@ -66,7 +66,10 @@ test('what looks like the next delta in the attributes of a part is none', () =>
     if (!read.ok) throw new Error(read.reason)
     return isCuttable(text, read.deltas)
   }
-  expect(isSoAsRead(`[${part('[]')},${next}]`)).toBe(true)
-  // Without a cut between the two, as others may write it.
-  expect(isSoAsRead(`[${part(next)}, ${next}]`)).toBe(false)
+  // A part is not parsed; what has a limit is.
+  for (const more of ['', '"b":1,"l":5,']) {
+    expect(isSoAsRead(`[${saying('[]', more)},${next}]`)).toBe(true)
+    // Without a cut between the two, as others may write it.
+    expect(isSoAsRead(`[${saying(next, more)}, ${next}]`)).toBe(false)
+  }
 })

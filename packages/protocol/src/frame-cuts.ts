@@ -20,9 +20,27 @@ export function isCuttable(text: string, deltas: readonly (Pick<Delta, 't'> | Ru
     if (!text.startsWith(t, from + ID_AT) || !text.startsWith('",', from + ID_AT + ID_LENGTH)) return false
     const cut = text.indexOf(DELTA_CUT, from)
     if (cut < 0 !== (i === deltas.length - 1)) return false
-    // Of a part it is known where it ends: what nests in its attributes may look like the next one, which then is written otherwise.
-    if (delta instanceof RunPart && delta.end !== (cut < 0 ? text.length - 1 : cut + 1)) return false
+    // What nests in its attributes may look like the next one, which then is written otherwise.
+    const end = delta instanceof RunPart ? delta.end : objectEnd(text, from)
+    if (end !== (cut < 0 ? text.length - 1 : cut + 1)) return false
     from = cut + 2
   }
   return deltas.length > 0
+}
+
+const [QUOTE, BACKSLASH, OPEN, CLOSE] = [0x22, 0x5c, 0x7b, 0x7d]
+
+/** Behind the object that begins here. The text MUST be JSON. */
+function objectEnd(text: string, from: number): number {
+  let depth = 0
+  let isInText = false
+  for (let at = from; at < text.length; at++) {
+    const letter = text.charCodeAt(at)
+    if (isInText && letter === BACKSLASH) at += 1
+    else if (letter === QUOTE) isInText = !isInText
+    else if (isInText) continue
+    else if (letter === OPEN) depth += 1
+    else if (letter === CLOSE && --depth === 0) return at + 1
+  }
+  return -1
 }

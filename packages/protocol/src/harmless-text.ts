@@ -48,8 +48,8 @@ interface Kernel {
   write(length: number): number
 }
 
-let kernel: Kernel | undefined
-let isMade = false
+/** Made when it is first asked for; false where that cannot be. */
+let kernel: Kernel | false | undefined
 const input = new JsonBytes(Buffer.alloc(0))
 
 /**
@@ -58,9 +58,9 @@ const input = new JsonBytes(Buffer.alloc(0))
  * with SIMD. Looked for with regular expressions instead, and then written, 1 KiB takes five times as long.
  */
 export function writeHarmless(out: JsonBytes, text: string): boolean {
-  if (!isMade) makeKernel()
+  kernel ??= makeKernel()
   const { length } = text
-  if (kernel === undefined || length > MAX_LENGTH) return false
+  if (kernel === false || length > MAX_LENGTH) return false
   const { memory } = kernel
   input.moveTo(memory, TEXT)
   input.json(text)
@@ -75,19 +75,19 @@ export function writeHarmless(out: JsonBytes, text: string): boolean {
   return true
 }
 
-function makeKernel(): void {
-  isMade = true
+function makeKernel(): Kernel | false {
   const { WebAssembly } = globalThis as { WebAssembly?: WebAssemblyApi }
-  if (WebAssembly === undefined) return
+  if (WebAssembly === undefined) return false
   try {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(WASM, 'base64')))
     const memory = Buffer.from(exports.memory.buffer)
     fillWindows(memory, 0, EIGHT_BUCKETS)
     fillWindows(memory, 128, SIXTEEN_BUCKETS)
     fillEscapes(memory)
-    kernel = { memory, write: exports.write }
+    return { memory, write: exports.write }
   } catch {
     // An engine without SIMD, or without leave to make code.
+    return false
   }
 }
 
