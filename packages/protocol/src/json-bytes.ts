@@ -7,7 +7,7 @@ const QUOTE = 34
 const BACKSLASH = 92
 const DELETE = 127
 /** From here on a call of the engine's own writing is worth its price; a text that must be looked at first, from here on. */
-const LONG_LENGTH = 24
+const LONG_LENGTH = 40
 const LONG_TEXT_LENGTH = 48
 /** Looked up once: the engine looks a method of texts up anew for each letter where it has met too many kinds of texts. */
 const { charCodeAt } = String.prototype
@@ -82,7 +82,11 @@ export class JsonBytes {
   copy(memory: Buffer, from: number, to: number, units: number): void {
     const length = to - from
     if (this.length + length > this.#bytes.length) this.#grow(length)
-    memory.copy(this.#bytes, this.length, from, to)
+    if (length < LONG_LENGTH) {
+      const bytes = this.#bytes
+      const at = this.length - from
+      for (let i = from; i < to; i++) bytes[at + i] = memory[i] as number
+    } else memory.copy(this.#bytes, this.length, from, to)
     this.length += length
     this.#excess += length - units
   }
