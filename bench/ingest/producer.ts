@@ -19,6 +19,8 @@ export interface ProducerReport {
 
 const FLUSH = { timeoutMs: 60_000 }
 const STEPS_PER_BREATH = 1_000
+/** With attributes a tenth of the events fills the buffer. */
+const BUFFERED_AGENT_MAX = 5_000
 
 serve(async ({ redisUrl, namespace, shards, ...load }: ProducerTask): Promise<ProducerReport> => {
   const tracer = new ExecutionTracer({ redis: redisUrl, namespace, shards })
@@ -36,7 +38,7 @@ async function shortRuns(tracer: ExecutionTracer, load: Load): Promise<void> {
   const perBreath = Math.ceil(STEPS_PER_BREATH / (load.steps ?? STEPS))
   for (let i = 0; i < load.traces; i++) {
     recordShortRun(tracer, i, load)
-    if (i % perBreath === 0) await breathe(tracer)
+    if (i % perBreath === 0) await breathe(tracer, load.kind === 'agent' ? BUFFERED_AGENT_MAX : undefined)
   }
 }
 
