@@ -245,3 +245,14 @@ test('one at a time groups the failures of a schema, whoever does so in another 
   holder.release()
   expect(await grouping).toEqual({ patterns: 0, groups: 0, moved: 0 })
 })
+
+test('words of messages that are new are looked for by their index, before any vacuum', async () => {
+  await pool.query(
+    `insert into failure_signatures
+     select i, now(), 12, array(select (random() ^ 3 * 20000)::int from generate_series(1, 12) where i is not null)
+       from generate_series(1, 20000) i`,
+  )
+  await pool.query('analyze failure_signatures')
+  const plan = await rows(`explain select signature from failure_signatures where words && '{17}'`)
+  expect(JSON.stringify(plan)).toContain('Index Scan on failure_signatures_words')
+})
