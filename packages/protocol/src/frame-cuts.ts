@@ -21,7 +21,7 @@ export function isCuttable(text: string, deltas: readonly (Pick<Delta, 't'> | Ru
     const cut = text.indexOf(DELTA_CUT, from)
     if (cut < 0 !== (i === deltas.length - 1)) return false
     // What nests in its attributes may look like the next one, which then is written otherwise.
-    const end = delta instanceof RunPart ? delta.end : objectEnd(text, from)
+    const end = delta instanceof RunPart ? delta.end : closingEnd(text, from)
     if (end !== (cut < 0 ? text.length - 1 : cut + 1)) return false
     from = cut + 2
   }
@@ -30,8 +30,8 @@ export function isCuttable(text: string, deltas: readonly (Pick<Delta, 't'> | Ru
 
 const [QUOTE, BACKSLASH, OPEN, CLOSE] = [0x22, 0x5c, 0x7b, 0x7d]
 
-/** Behind the object that begins here. The text MUST be JSON. */
-function objectEnd(text: string, from: number): number {
+/** Behind the bracket that closes the object which begins here, of whatever form it is. The text MUST be JSON. */
+function closingEnd(text: string, from: number): number {
   let depth = 0
   let isInText = false
   for (let at = from; at < text.length; at++) {
